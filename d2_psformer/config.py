@@ -118,3 +118,7 @@ def _add_solver_keys(cfg: CN) -> None:
     cfg.SOLVER.ACCUMULATION_STEPS = 1
     # Autocast type when SOLVER.AMP.ENABLED: "float16" (with a gradient scaler) or "bfloat16".
     cfg.SOLVER.AMP.DTYPE = "float16"
+    # "ADAMW" or "SGD" (the latter with SOLVER.MOMENTUM and SOLVER.NESTEROV).
+    cfg.SOLVER.OPTIMIZER = "ADAMW"
+    # Let MODEL.WEIGHTS be of another class count: layers whose shape differs start afresh.
+    cfg.SOLVER.FINETUNE = False
