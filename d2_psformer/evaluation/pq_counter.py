@@ -1,0 +1,251 @@
+"""Panoptic quality as counts that can be added: per class the sum of IoUs, TP, FP and FN.
+
+The measure is that of Kirillov et al., "Panoptic Segmentation" (arXiv 1801.00868), with the
+treatment of void and crowd regions of COCO's reference evaluation.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+VOID = 0
+SIZES = ("small", "medium", "large")
+SPLITS = {"All": (True, False), "Things": (True,), "Stuff": (False,)}
+# COCO's bounds between small, medium and large, pixels of the original image. They are absolute,
+# so that PQ by size stands beside AP by size; tiny images may want bounds of their own.
+COCO_SIZE_BOUNDS = (32**2, 96**2)
+
+
+class PanopticQuality:
+    """A streaming counter of panoptic quality: feed it image by image, add counters, read results.
+
+    A segment is a dict with ``id`` and ``category_id``; ground truth may add ``iscrowd`` and
+    ``area``. Pixels of id 0 are void.
+
+    By size, a matched or missed ground-truth segment counts in the bin of its own area, and a
+    false positive in the bin of the predicted area: every count is in exactly one bin.
+
+    Args:
+        categories: dicts with ``id``, ``name`` and ``isthing``, as in a COCO-panoptic JSON.
+        size_bounds: the least area in pixels of a medium and of a large segment.
+    """
+
+    def __init__(
+        self,
+        categories: Iterable[Mapping],
+        size_bounds: tuple[int, int] = COCO_SIZE_BOUNDS,
+    ):
+        self.categories = {int(c["id"]): dict(c) for c in categories}
+        self.size_bounds = tuple(size_bounds)
+        self.num_images = 0
+        self._row = {category_id: row for row, category_id in enumerate(self.categories)}
+        shape = (len(SIZES), len(self.categories))
+        self.iou = np.zeros(shape, dtype=np.float64)
+        self.tp = np.zeros(shape, dtype=np.int64)
+        self.fp = np.zeros(shape, dtype=np.int64)
+        self.fn = np.zeros(shape, dtype=np.int64)
+
+    def add(
+        self,
+        image_id: int | str,
+        gt_map: np.ndarray,
+        gt_segments: Iterable[Mapping],
+        pred_map: np.ndarray,
+        pred_segments: Iterable[Mapping],
+    ) -> None:
+        """Count one image.
+
+        Args:
+            image_id: only named in errors.
+            gt_map, pred_map: integers (H, W), segment ids from 0 to 2^31 - 1.
+            gt_segments, pred_segments: one dict for each nonzero id.
+
+        Raises:
+            ValueError: maps of different size, an id in a map but not among its segments or the
+                reverse, an id listed twice, an unknown category, an impossible area.
+        """
+        overlaps = joint_histogram(image_id, gt_map, pred_map)
+        gt = self._segments(image_id, "ground truth", gt_segments, overlaps, side=0)
+        pred = self._segments(image_id, "prediction", pred_segments, overlaps, side=1)
+
+        gt_matched, pred_matched = set(), set()
+        for (gt_id, pred_id), intersection in overlaps.items():
+            g, p = gt.get(gt_id), pred.get(pred_id)
+            if g is None or p is None or g.iscrowd or g.category_id != p.category_id:
+                continue
+            if g.area < intersection:
+                raise ValueError(
+                    f"Image {image_id}: ground-truth segment {gt_id} has area {g.area} in its "
+                    f"JSON but at least {intersection} pixels: correct the annotation."
+                )
+            union = g.area + p.area - intersection - overlaps.get((VOID, pred_id), 0)
+            if intersection > 0.5 * union:
+                self.tp[self._cell(g)] += 1
+                self.iou[self._cell(g)] += intersection / union
+                gt_matched.add(gt_id)
+                pred_matched.add(pred_id)
+
+        for gt_id in gt.keys() - gt_matched:
+            if not gt[gt_id].iscrowd:
+                self.fn[self._cell(gt[gt_id])] += 1
+        # One crowd region a class and image, the last one listed: as the reference has it.
+        crowds = {g.category_id: gt_id for gt_id, g in gt.items() if g.iscrowd}
+        for pred_id in pred.keys() - pred_matched:
+            p = pred[pred_id]
+            ignored = overlaps.get((VOID, pred_id), 0)
+            if p.category_id in crowds:
+                ignored += overlaps.get((crowds[p.category_id], pred_id), 0)
+            if ignored <= 0.5 * p.area:
+                self.fp[self._cell(p)] += 1
+        self.num_images += 1
+
+    def __add__(self, other: "PanopticQuality") -> "PanopticQuality":
+        """The counts of both, for images counted in pieces or by several processes."""
+        if not isinstance(other, PanopticQuality):
+            return NotImplemented
+        mine, theirs = (
+            (list(q.categories), [bool(c["isthing"]) for c in q.categories.values()], q.size_bounds)
+            for q in (self, other)
+        )
+        if mine != theirs:
+            raise ValueError(
+                "Panoptic qualities of different categories or size bounds cannot be added: "
+                "evaluate both on the same data set."
+            )
+        total = PanopticQuality(self.categories.values(), self.size_bounds)
+        for name in ("num_images", "iou", "tp", "fp", "fn"):
+            setattr(total, name, getattr(self, name) + getattr(other, name))
+        return total
+
+    def results(self) -> dict:
+        """Fractions in [0, 1], NaN where nothing is to be averaged.
+
+        Returns:
+            dict: ``All``, ``Things``, ``Stuff``: {pq, sq, rq, n}, n the classes that occur;
+            ``per_class``: category id -> {name, isthing, pq, sq, rq, iou, tp, fp, fn};
+            ``by_size``: small, medium, large -> {All, Things, Stuff} over that size's segments.
+        """
+        counts = [self.iou, self.tp, self.fp, self.fn]
+        totals = [array.sum(axis=0) for array in counts]
+        return {
+            **self._averages(*totals),
+            "per_class": self._per_class(*totals),
+            "by_size": {
+                size: self._averages(*(array[row] for array in counts))
+                for row, size in enumerate(SIZES)
+            },
+        }
+
+    def _averages(self, iou, tp, fp, fn) -> dict[str, dict]:
+        isthing = np.array([bool(c["isthing"]) for c in self.categories.values()], dtype=bool)
+        quality = _quality(iou, tp, fp, fn)
+        occurs = tp + fp + fn > 0
+        averages = {}
+        for split, kinds in SPLITS.items():
+            chosen = occurs & np.isin(isthing, kinds)
+            n = int(chosen.sum())
+            averages[split] = {
+                key: float(values[chosen].mean()) if n else float("nan")
+                for key, values in quality.items()
+            }
+            averages[split]["n"] = n
+        return averages
+
+    def _per_class(self, iou, tp, fp, fn) -> dict[int, dict]:
+        quality = _quality(iou, tp, fp, fn)
+        return {
+            category_id: {
+                "name": str(category.get("name", category_id)),
+                "isthing": bool(category["isthing"]),
+                **{key: float(values[row]) for key, values in quality.items()},
+                "iou": float(iou[row]),
+                **{key: int(n[row]) for key, n in (("tp", tp), ("fp", fp), ("fn", fn))},
+            }
+            for row, (category_id, category) in enumerate(self.categories.items())
+        }
+
+    def _cell(self, segment: "_Segment") -> tuple[int, int]:
+        size = sum(segment.area >= bound for bound in self.size_bounds)
+        return size, self._row[segment.category_id]
+
+    def _segments(self, image_id, kind, listed, overlaps, side) -> dict[int, "_Segment"]:
+        """The segments of one map with their areas, once list and map are known to agree."""
+        areas: dict[int, int] = {}
+        for pair, count in overlaps.items():
+            areas[pair[side]] = areas.get(pair[side], 0) + count
+        areas.pop(VOID, None)
+
+        segments = {}
+        for info in listed:
+            segment_id, category_id = int(info["id"]), info["category_id"]
+            where = f"Image {image_id}: {kind} segment {segment_id}"
+            if segment_id in segments:
+                raise ValueError(f"{where} is listed twice in segments_info: list each id once.")
+            if segment_id not in areas:
+                raise ValueError(
+                    f"{where} is listed in segments_info but owns no pixel of the map: remove it "
+                    "from the list or correct the map."
+                )
+            if category_id not in self._row:
+                raise ValueError(
+                    f"{where} has the unknown category_id {category_id}: use one of the data "
+                    "set's categories."
+                )
+            # The reference takes a ground-truth area from the JSON and counts a predicted one.
+            area = info.get("area", areas[segment_id]) if side == 0 else areas[segment_id]
+            iscrowd = side == 0 and bool(info.get("iscrowd", 0))
+            segments[segment_id] = _Segment(category_id, area, iscrowd)
+        for segment_id in areas.keys() - segments.keys():
+            raise ValueError(
+                f"Image {image_id}: {kind} segment {segment_id} is in the map but not listed in "
+                "segments_info: list it or set its pixels to 0 (void)."
+            )
+        return segments
+
+
+@dataclass(frozen=True)
+class _Segment:
+    category_id: int
+    area: int  # pixels
+    iscrowd: bool
+
+
+def joint_histogram(
+    image_id: int | str, gt_map: np.ndarray, pred_map: np.ndarray
+) -> dict[tuple[int, int], int]:
+    """Pixels of every pair (ground-truth id, predicted id) that occurs in two maps (H, W).
+
+    Ids change rarely along a row, so whole runs of equal pairs are counted, not pixels.
+    """
+    if gt_map.shape != pred_map.shape:
+        raise ValueError(
+            f"Image {image_id}: the ground truth has (height, width) {gt_map.shape}, the "
+            f"prediction {pred_map.shape}: predict at the annotation's size."
+        )
+    if gt_map.size == 0:
+        return {}
+    for kind, ids in (("ground truth", gt_map), ("prediction", pred_map)):
+        if ids.min() < 0 or ids.max() >= 2**31:
+            raise ValueError(
+                f"Image {image_id}: the {kind} holds segment ids from {ids.min()} to {ids.max()}: "
+                "ids must be from 0 to 2147483647."
+            )
+    pairs = (gt_map.astype(np.int64) << 32 | pred_map.astype(np.int64)).ravel()
+    starts = np.flatnonzero(np.concatenate(([True], pairs[1:] != pairs[:-1])))
+    lengths = np.diff(starts, append=pairs.size)
+    values, index = np.unique(pairs[starts], return_inverse=True)
+    # Counts are below 2^53, where the floats of a weighted bincount are exact.
+    counts = np.bincount(index, weights=lengths).astype(np.int64)
+    return {
+        (value >> 32, value & 0xFFFFFFFF): count
+        for value, count in zip(values.tolist(), counts.tolist(), strict=True)
+    }
+
+
+def _quality(iou, tp, fp, fn) -> dict[str, np.ndarray]:
+    """PQ, SQ and RQ of each class; NaN for a class that occurs nowhere, SQ 0 without a match."""
+    with np.errstate(invalid="ignore"):
+        weight = tp + 0.5 * fp + 0.5 * fn
+        sq = np.where(weight > 0, iou / np.maximum(tp, 1), np.nan)
+        return {"pq": iou / weight, "sq": sq, "rq": tp / weight}
