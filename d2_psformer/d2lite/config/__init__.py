@@ -1,0 +1,6 @@
+"""Config: the tree of keys, and constructors that take a config or plain arguments."""
+
+from .config import CfgNode, UnknownKeyError, get_cfg
+from .from_config import configurable
+
+__all__ = ["CfgNode", "UnknownKeyError", "configurable", "get_cfg"]

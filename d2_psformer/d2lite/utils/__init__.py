@@ -1,0 +1,1 @@
+"""Communication, events, files, logging, registries."""

@@ -1,0 +1,131 @@
+"""Communication between the processes of one training; every call also works with one process."""
+
+import functools
+from typing import Any
+
+import numpy as np
+import torch
+import torch.distributed as dist
+
+_local_group: dist.ProcessGroup | None = None
+
+
+def _is_distributed() -> bool:
+    return dist.is_available() and dist.is_initialized()
+
+
+def get_world_size() -> int:
+    """Number of processes on all machines."""
+    return dist.get_world_size() if _is_distributed() else 1
+
+
+def get_rank() -> int:
+    """Index of this process among all."""
+    return dist.get_rank() if _is_distributed() else 0
+
+
+def is_main_process() -> bool:
+    """Whether this is process 0, the one that writes files."""
+    return get_rank() == 0
+
+
+def create_local_process_group(num_workers_per_machine: int) -> None:
+    """Make the groups of processes that share a machine; all processes must call it together.
+
+    ``launch`` does so. Processes started in another way call it once after
+    ``torch.distributed.init_process_group``, before anything asks for a local rank.
+    """
+    global _local_group  # noqa: PLW0603 (one process is on one machine)
+    world_size = get_world_size()
+    if world_size % num_workers_per_machine:
+        raise ValueError(
+            f"{world_size} processes cannot be {num_workers_per_machine} on every machine."
+        )
+    for first in range(0, world_size, num_workers_per_machine):
+        ranks = list(range(first, first + num_workers_per_machine))
+        group = dist.new_group(ranks)
+        if get_rank() in ranks:
+            _local_group = group
+
+
+def get_local_process_group() -> dist.ProcessGroup:
+    """The group of the processes on this machine."""
+    if _local_group is None:
+        raise RuntimeError(
+            "No local process group: start processes with launch(), or call "
+            "comm.create_local_process_group() after torch.distributed.init_process_group()."
+        )
+    return _local_group
+
+
+def get_local_rank() -> int:
+    """Index of this process among those of its machine."""
+    return dist.get_rank(get_local_process_group()) if _is_distributed() else 0
+
+
+def get_local_size() -> int:
+    """Number of processes on this machine."""
+    return dist.get_world_size(get_local_process_group()) if _is_distributed() else 1
+
+
+def synchronize() -> None:
+    """Wait until every process is here."""
+    if get_world_size() == 1:
+        return
+    if dist.get_backend() == dist.Backend.NCCL:
+        dist.barrier(device_ids=[torch.cuda.current_device()])
+    else:
+        dist.barrier()
+
+
+@functools.cache
+def _cpu_group() -> dist.ProcessGroup:
+    """All processes over gloo, so that gathered objects take no GPU memory."""
+    if dist.get_backend() == dist.Backend.NCCL:
+        return dist.new_group(backend="gloo")
+    return dist.group.WORLD
+
+
+def all_gather(data: Any, group: dist.ProcessGroup | None = None) -> list[Any]:
+    """Every process's picklable ``data``, by rank, on every process."""
+    if get_world_size() == 1:
+        return [data]
+    group = group or _cpu_group()
+    gathered = [None] * dist.get_world_size(group)
+    dist.all_gather_object(gathered, data, group=group)
+    return gathered
+
+
+def gather(data: Any, dst: int = 0, group: dist.ProcessGroup | None = None) -> list[Any]:
+    """Every process's picklable ``data``, by rank, on process ``dst``; an empty list elsewhere."""
+    if get_world_size() == 1:
+        return [data]
+    group = group or _cpu_group()
+    is_receiver = dist.get_rank() == dst
+    gathered = [None] * dist.get_world_size(group) if is_receiver else None
+    dist.gather_object(data, gathered, dst=dst, group=group)
+    return gathered if is_receiver else []
+
+
+def shared_random_seed() -> int:
+    """A random number below 2^31, the same on every process; all processes must call it."""
+    return all_gather(int(np.random.randint(2**31)))[0]
+
+
+@torch.no_grad()
+def reduce_dict(
+    input_dict: dict[str, torch.Tensor], average: bool = True
+) -> dict[str, torch.Tensor]:
+    """Sum or average scalar tensors over processes; only process 0 gets the right values.
+
+    Every process gives the same keys, and the tensors are on the device of the backend.
+    """
+    world_size = get_world_size()
+    if world_size == 1:
+        return input_dict
+    names = sorted(input_dict)
+    values = torch.stack([input_dict[name] for name in names])
+    dist.reduce(values, dst=0)
+    if average:
+        values /= world_size
+    return dict(zip(names, values, strict=True))

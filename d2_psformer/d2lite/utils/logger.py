@@ -1,0 +1,138 @@
+"""Logging to the terminal and to ``log.txt``, and small helpers for rare messages and tables."""
+
+import functools
+import logging
+import os
+import sys
+import time
+from collections import Counter
+from typing import Any, TextIO
+
+from tabulate import tabulate
+from termcolor import colored
+
+from .file_io import PathManager
+
+_ROOT = __name__.rpartition(".utils.")[0]
+_TIME_FORMAT = "%m/%d %H:%M:%S"
+_calls: Counter = Counter()
+_last_logged: dict[tuple, float] = {}
+
+
+class _ColorfulFormatter(logging.Formatter):
+    """Time and logger name in green, WARNING and ERROR in red, the root's name abbreviated."""
+
+    def __init__(self, root_name: str, abbrev_name: str):
+        super().__init__(
+            colored("[%(asctime)s %(name)s]: ", "green") + "%(message)s", datefmt=_TIME_FORMAT
+        )
+        self._root = root_name + "."
+        self._abbreviation = abbrev_name + "." if abbrev_name else ""
+
+    def format(self, record: logging.LogRecord) -> str:
+        # A copy: other handlers get the record with its full name.
+        record = logging.makeLogRecord(record.__dict__)
+        record.name = record.name.replace(self._root, self._abbreviation, 1)
+        text = super().format(record)
+        if record.levelno < logging.WARNING:
+            return text
+        return f"{colored(record.levelname, 'red', attrs=['bold'])} {text}"
+
+
+@functools.cache  # a second call must not add handlers again
+def setup_logger(
+    output: str | None = None,
+    distributed_rank: int = 0,
+    *,
+    color: bool = True,
+    name: str = _ROOT,
+    abbrev_name: str | None = None,
+    enable_propagation: bool = False,
+    configure_stdout: bool = True,
+) -> logging.Logger:
+    """Send the messages of logger ``name`` to the terminal (process 0) and to a file (all).
+
+    Args:
+        output: a ``.txt`` or ``.log`` file, or a folder in which ``log.txt`` is written; processes
+            other than 0 append ``.rankN``. None for no file.
+        abbrev_name: what the terminal shows for ``name``; default ``d2`` for this runtime.
+    """
+    logger = logging.getLogger(name)
+    logger.setLevel(logging.DEBUG)
+    logger.propagate = enable_propagation
+    if abbrev_name is None:
+        abbrev_name = "d2" if name == _ROOT else name
+    plain = logging.Formatter(
+        "[%(asctime)s] %(name)s %(levelname)s: %(message)s", datefmt=_TIME_FORMAT
+    )
+    if configure_stdout and distributed_rank == 0:
+        terminal = logging.StreamHandler(sys.stdout)
+        terminal.setFormatter(_ColorfulFormatter(name, abbrev_name) if color else plain)
+        logger.addHandler(terminal)
+    if output is not None:
+        is_file = output.endswith((".txt", ".log"))
+        path = output if is_file else os.path.join(output, "log.txt")
+        if distributed_rank > 0:
+            path += f".rank{distributed_rank}"
+        file = logging.StreamHandler(_open_log(path))
+        file.setFormatter(plain)
+        logger.addHandler(file)
+    return logger
+
+
+@functools.cache  # loggers that share a file share its stream
+def _open_log(path: str) -> TextIO:
+    PathManager.mkdirs(os.path.dirname(path) or ".")
+    return PathManager.open(path, "a")
+
+
+def _caller() -> tuple[str, tuple]:
+    """Module of the code that called a function of this file, and a key for the place."""
+    frame = sys._getframe(2)
+    place = (frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_name)
+    module = frame.f_globals["__name__"]
+    return (_ROOT if module == "__main__" else module), place
+
+
+def log_first_n(
+    lvl: int, msg: str, n: int = 1, *, name: str | None = None, key: str | tuple = "caller"
+) -> None:
+    """Log only the first ``n`` times; ``key`` counts by "caller", by "message" or by both."""
+    module, place = _caller()
+    counted = ()
+    if "caller" in key:
+        counted += place
+    if "message" in key:
+        counted += (msg,)
+    _calls[counted] += 1
+    if _calls[counted] <= n:
+        logging.getLogger(name or module).log(lvl, msg)
+
+
+def log_every_n(lvl: int, msg: str, n: int = 1, *, name: str | None = None) -> None:
+    """Log the first of every ``n`` calls from one place."""
+    module, place = _caller()
+    _calls[place] += 1
+    if (_calls[place] - 1) % n == 0:
+        logging.getLogger(name or module).log(lvl, msg)
+
+
+def log_every_n_seconds(lvl: int, msg: str, n: float = 1, *, name: str | None = None) -> None:
+    """Log from one place at most once in ``n`` seconds."""
+    module, place = _caller()
+    now = time.monotonic()
+    if now - _last_logged.get(place, -float("inf")) >= n:
+        _last_logged[place] = now
+        logging.getLogger(name or module).log(lvl, msg)
+
+
+def create_small_table(small_dict: dict[str, Any]) -> str:
+    """A dict of a few results as a one-row table with its keys as header."""
+    return tabulate(
+        [list(small_dict.values())],
+        headers=list(small_dict),
+        tablefmt="pipe",
+        floatfmt=".3f",
+        stralign="center",
+        numalign="center",
+    )
