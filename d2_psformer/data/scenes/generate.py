@@ -1,0 +1,59 @@
+"""One scene from its number: the whole public interface of the generator."""
+
+import numpy as np
+
+from .categories import CATEGORY_ID
+from .layout import Layout, make_layout
+from .painting import paint
+
+
+def generate_scene(
+    index: int, size: int = 128, seed: int = 0
+) -> tuple[np.ndarray, np.ndarray, list[dict]]:
+    """Make scene ``index`` of the endless series ``seed``; equal arguments give equal scenes.
+
+    Returns:
+        image: uint8 (size, size, 3), RGB.
+        ids: int32 (size, size), the segment id of every pixel, 0 = void, below 2**24.
+        segments_info: COCO's keys ``id``, ``category_id`` (of SCENES_CATEGORIES), ``area``,
+            ``bbox`` (x, y, width, height) and ``iscrowd``.
+    """
+    rng = np.random.default_rng([seed, index])
+    layout = make_layout(size, rng)
+    ids, segments_info = _segments(layout, rng)
+    return paint(layout, rng), ids, segments_info
+
+
+def _segments(layout: Layout, rng: np.random.Generator) -> tuple[np.ndarray, list[dict]]:
+    names = [*layout.bands, *(item.name for item in layout.items)]
+    crowd = [False] * len(layout.bands) + [item.crowd for item in layout.items]
+    table, segments_info = np.zeros(len(names), np.int32), []
+    for label, name in enumerate(names):
+        if name is None:
+            continue
+        table[label] = _new_id(table, rng)
+        mask = layout.labels == label
+        segments_info.append(
+            {
+                "id": int(table[label]),
+                "category_id": CATEGORY_ID[name],
+                "area": int(mask.sum()),
+                "bbox": _bbox(mask),
+                "iscrowd": int(crowd[label]),
+            }
+        )
+    return table[layout.labels], segments_info
+
+
+def _new_id(taken: np.ndarray, rng: np.random.Generator) -> int:
+    """An id of one, two or three bytes that is not taken."""
+    while True:
+        candidate = int(rng.integers(1, 256 ** int(rng.integers(1, 4))))
+        if candidate not in taken:
+            return candidate
+
+
+def _bbox(mask: np.ndarray) -> list[int]:
+    columns, rows = np.flatnonzero(mask.any(axis=0)), np.flatnonzero(mask.any(axis=1))
+    x, y = int(columns[0]), int(rows[0])
+    return [x, y, int(columns[-1]) - x + 1, int(rows[-1]) - y + 1]

@@ -1,0 +1,129 @@
+"""Writes train and val scenes to a folder in COCO-panoptic format."""
+
+import json
+import os
+import shutil
+import tempfile
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+from .categories import SCENES_CATEGORIES
+from .generate import generate_scene
+
+GENERATOR_VERSION = 1  # raise it whenever any scene changes, so that old folders are made anew
+MANIFEST = "scenes.json"
+# Splits take their scenes from places of the series that never meet, whatever their lengths.
+FIRST_INDEX = {"train": 0, "val": 10_000_000}
+_JPEG = [cv2.IMWRITE_JPEG_QUALITY, 95, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, 0x111111]  # 4:4:4
+
+
+@dataclass(frozen=True)
+class ScenesSpec:
+    """What decides every byte of a data set of scenes."""
+
+    train: int = 4000
+    val: int = 200
+    size: int = 128
+    seed: int = 0
+    version: int = GENERATOR_VERSION
+
+    def __post_init__(self):
+        if self.size < 64:
+            raise ValueError(f"--size {self.size} is too small for outlines: use 64 or more.")
+        if min(self.train, self.val, self.seed) < 0:
+            raise ValueError("--train, --val and --seed must not be negative.")
+        if max(self.train, self.val) > FIRST_INDEX["val"]:
+            raise ValueError(f"A split holds at most {FIRST_INDEX['val']} scenes.")
+
+
+def write_scenes(root: str | Path, spec: ScenesSpec, workers: int = 1) -> bool:
+    """Write the data set to ``root``, all of it or nothing; the same files for any ``workers``.
+
+    Layout: ``{train,val}/*.jpg``, ``panoptic_{train,val}/*.png``, ``panoptic_{train,val}.json``
+    and a manifest, ``scenes.json``.
+
+    Returns:
+        False when ``root`` held just this data set already and nothing was written.
+
+    Raises:
+        FileExistsError: ``root`` holds something else than generated scenes.
+    """
+    root = Path(root)
+    if _read_manifest(root) == asdict(spec):
+        return False
+    if root.exists() and not (root / MANIFEST).is_file() and any(root.iterdir()):
+        raise FileExistsError(
+            f"{root} is not empty and has no {MANIFEST}: name another folder, or empty it."
+        )
+    root.parent.mkdir(parents=True, exist_ok=True)
+    partial_root = Path(tempfile.mkdtemp(prefix=f".{root.name}-", dir=root.parent))
+    try:
+        for split in FIRST_INDEX:
+            _write_split(partial_root, split, spec, workers)
+        _write_json(partial_root / MANIFEST, asdict(spec))
+        partial_root.chmod(0o755)  # mkdtemp makes folders for the owner's eyes only
+        if root.exists():
+            shutil.rmtree(root)
+        os.replace(partial_root, root)
+    finally:
+        shutil.rmtree(partial_root, ignore_errors=True)
+    return True
+
+
+def _read_manifest(root: Path) -> dict | None:
+    try:
+        return json.loads((root / MANIFEST).read_text())
+    except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError):
+        return None
+
+
+def _write_json(path: Path, content: dict) -> None:
+    path.write_text(json.dumps(content))
+
+
+def _write_split(root: Path, split: str, spec: ScenesSpec, workers: int) -> None:
+    (root / split).mkdir()
+    (root / f"panoptic_{split}").mkdir()
+    count = getattr(spec, split)
+    indices = range(FIRST_INDEX[split], FIRST_INDEX[split] + count)
+    write = partial(_write_scene, root, split, spec)
+    bar = partial(tqdm, total=count, desc=f"scenes, {split}", unit="scene", disable=None)
+    if workers > 1:
+        with ProcessPoolExecutor(workers, initializer=cv2.setNumThreads, initargs=(0,)) as pool:
+            records = list(bar(pool.map(write, indices, chunksize=32)))
+    else:
+        records = list(bar(map(write, indices)))
+    _write_json(
+        root / f"panoptic_{split}.json",
+        {
+            "info": {"description": "Generated scenes of d2_psformer", **asdict(spec)},
+            "images": [image for image, _ in records],
+            "annotations": [annotation for _, annotation in records],
+            "categories": SCENES_CATEGORIES,
+        },
+    )
+
+
+def _write_scene(root: Path, split: str, spec: ScenesSpec, index: int) -> tuple[dict, dict]:
+    """Write one picture and its id map; returns their ``images`` and ``annotations`` entries."""
+    image, ids, segments_info = generate_scene(index, spec.size, spec.seed)
+    picture, id_map = f"{index:08d}.jpg", f"{index:08d}.png"
+    # OpenCV writes BGR: blue, green and red hold the high, middle and low byte of the id.
+    id_bytes = np.stack([ids >> 16, ids >> 8 & 255, ids & 255], axis=2).astype(np.uint8)
+    _write_image(root / split / picture, image[..., ::-1], _JPEG)
+    _write_image(root / f"panoptic_{split}" / id_map, id_bytes, [])
+    return (
+        {"id": index, "file_name": picture, "height": spec.size, "width": spec.size},
+        {"image_id": index, "file_name": id_map, "segments_info": segments_info},
+    )
+
+
+def _write_image(path: Path, image: np.ndarray, options: list[int]) -> None:
+    if not cv2.imwrite(str(path), image, options):
+        raise OSError(f"Could not write {path}: is the disk full?")

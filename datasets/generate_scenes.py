@@ -1,0 +1,57 @@
+#!/usr/bin/env python
+"""Write the data set of generated scenes in COCO-panoptic format.
+
+The same --train, --val, --size and --seed give the same files, whatever --workers is. A folder
+that holds this very data set already is left alone; one with other scenes is replaced whole.
+"""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # works before installation too
+
+from d2_psformer.data.scenes import ScenesSpec, write_scenes
+
+
+def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
+    default_root = Path(os.environ.get("DETECTRON2_DATASETS", "datasets")) / "scenes"
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=default_root,
+        metavar="DIR",
+        help="folder to write (default: $DETECTRON2_DATASETS/scenes, else datasets/scenes)",
+    )
+    for name, meaning in (
+        ("train", "number of training scenes"),
+        ("val", "number of validation scenes, none of them among the training scenes"),
+        ("size", "height and width in pixels"),
+        ("seed", "which series of scenes"),
+    ):
+        default = getattr(ScenesSpec, name)
+        parser.add_argument(
+            f"--{name}", type=int, default=default, metavar="N", help=f"{meaning} ({default})"
+        )
+    parser.add_argument(
+        "--workers", type=int, default=os.cpu_count(), metavar="N", help="processes (all cores)"
+    )
+    return parser.parse_args(arguments)
+
+
+def main() -> None:
+    args = parse_arguments()
+    try:
+        spec = ScenesSpec(train=args.train, val=args.val, size=args.size, seed=args.seed)
+        written = write_scenes(args.output, spec, args.workers)
+    except (ValueError, OSError) as error:
+        sys.exit(f"generate_scenes: {error}")
+    print(f"{args.output}: {'written' if written else 'already there'}")
+
+
+if __name__ == "__main__":
+    main()
