@@ -1,0 +1,100 @@
+"""Panoptic quality as a Detectron2 evaluator: no temporary files, counts instead of pictures."""
+
+import functools
+import logging
+import operator
+from collections import OrderedDict
+
+from ..d2.data import MetadataCatalog
+from ..d2.evaluation import DatasetEvaluator
+from ..d2.utils import comm
+from .category_ids import dataset_category_ids, with_dataset_ids
+from .panoptic_files import PanopticFiles
+from .pq_counter import COCO_SIZE_BOUNDS, SIZES, PanopticQuality
+from .pq_tables import per_class_table, summary_table
+
+logger = logging.getLogger(__name__)
+
+# Endings of the result keys, as COCOPanopticEvaluator has them.
+SPLIT_SUFFIXES = {"All": "", "Things": "_th", "Stuff": "_st"}
+
+
+class PanopticQualityEvaluator(DatasetEvaluator):
+    """Counts each image as it comes; processes share a few numbers a class at the end.
+
+    The ground truth is the data set's ``panoptic_json`` and ``panoptic_root``. Model outputs are
+    ``{"panoptic_seg": (ids (H, W), segments_info)}`` with contiguous category ids; they are read
+    only.
+
+    Args:
+        dataset_name: a registered data set.
+        size_bounds: the least area in pixels of a medium and of a large segment.
+    """
+
+    def __init__(self, dataset_name: str, size_bounds: tuple[int, int] = COCO_SIZE_BOUNDS):
+        metadata = MetadataCatalog.get(dataset_name)
+        self._dataset_name = dataset_name
+        self._ground_truth = PanopticFiles(metadata.panoptic_json, metadata.panoptic_root)
+        self._category_ids = dataset_category_ids(metadata)
+        self._size_bounds = size_bounds
+        self.reset()
+
+    def reset(self) -> None:
+        self._quality = PanopticQuality(self._ground_truth.categories, self._size_bounds)
+
+    def process(self, inputs: list[dict], outputs: list[dict]) -> None:
+        """Count a batch; ``inputs`` are dataset dicts with ``image_id``."""
+        for sample, output in zip(inputs, outputs, strict=True):
+            image_id = sample["image_id"]
+            pred_map, pred_segments = output["panoptic_seg"]
+            self._quality.add(
+                image_id,
+                *self._ground_truth.read(image_id),
+                pred_map.cpu().numpy(),
+                with_dataset_ids(pred_segments, self._category_ids, image_id),
+            )
+
+    def evaluate(self) -> OrderedDict | None:
+        """The results over all processes, in percent; None where it is not the main one.
+
+        Returns:
+            ``{"panoptic_seg": {...}}`` with PQ, SQ, RQ, the same with ``_th`` and ``_st``, PQ of
+            each of these ``_small``, ``_medium``, ``_large``, and ``PQ-<class>``. NaN where a
+            split has no class that occurs.
+        """
+        comm.synchronize()
+        parts = comm.gather(self._quality)
+        if not comm.is_main_process():
+            return None
+        quality = functools.reduce(operator.add, parts)
+        expected = len(self._ground_truth.annotations)
+        if quality.num_images != expected:
+            logger.warning(
+                "Panoptic quality of '%s' is over %d predictions, its ground truth has %d images.",
+                self._dataset_name,
+                quality.num_images,
+                expected,
+            )
+        results = quality.results()
+        logger.info(
+            "Panoptic quality on '%s':\n%s\n\n%s",
+            self._dataset_name,
+            per_class_table(results),
+            summary_table(results),
+        )
+        return OrderedDict(panoptic_seg=flat_results(results))
+
+
+def flat_results(results: dict) -> dict[str, float]:
+    """``PanopticQuality.results()`` in percent under the keys of COCOPanopticEvaluator."""
+    flat = {
+        f"{key.upper()}{suffix}": 100 * results[split][key]
+        for split, suffix in SPLIT_SUFFIXES.items()
+        for key in ("pq", "sq", "rq")
+    }
+    for split, suffix in SPLIT_SUFFIXES.items():
+        for size in SIZES:
+            flat[f"PQ{suffix}_{size}"] = 100 * results["by_size"][size][split]["pq"]
+    for row in results["per_class"].values():
+        flat[f"PQ-{row['name']}"] = 100 * row["pq"]
+    return flat
