@@ -1,0 +1,39 @@
+"""Registers COCO 2017 and Cityscapes under the folder that DETECTRON2_DATASETS names.
+
+Only names and classes: no file is looked at before a data set is loaded.
+"""
+
+import os
+
+from .builtin_meta import (
+    CITYSCAPES_CATEGORIES,
+    COCO_CATEGORIES,
+    instances_metadata,
+    panoptic_metadata,
+)
+from .cityscapes_panoptic import register_all_cityscapes_panoptic
+from .coco import register_coco_instances
+from .coco_panoptic import register_coco_panoptic
+
+
+def register_all_coco(root: str) -> None:
+    """Register ``coco_2017_{train,val}`` and ``coco_2017_{train,val}_panoptic``."""
+    for split in ("train", "val"):
+        images = os.path.join(root, f"coco/{split}2017")
+        instances_json = os.path.join(root, f"coco/annotations/instances_{split}2017.json")
+        register_coco_instances(
+            f"coco_2017_{split}", instances_metadata(COCO_CATEGORIES), instances_json, images
+        )
+        register_coco_panoptic(
+            f"coco_2017_{split}_panoptic",
+            panoptic_metadata(COCO_CATEGORIES),
+            images,
+            os.path.join(root, f"coco/panoptic_{split}2017"),
+            os.path.join(root, f"coco/annotations/panoptic_{split}2017.json"),
+            instances_json,
+        )
+
+
+_root = os.path.expanduser(os.getenv("DETECTRON2_DATASETS", "datasets"))
+register_all_coco(_root)
+register_all_cityscapes_panoptic(_root, panoptic_metadata(CITYSCAPES_CATEGORIES))

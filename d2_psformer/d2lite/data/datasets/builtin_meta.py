@@ -1,0 +1,37 @@
+"""Metadata of the classes of COCO and Cityscapes."""
+
+from typing import Any
+
+from .categories import CITYSCAPES_CATEGORIES, COCO_CATEGORIES
+
+__all__ = ["CITYSCAPES_CATEGORIES", "COCO_CATEGORIES", "instances_metadata", "panoptic_metadata"]
+
+
+def instances_metadata(categories: list[dict[str, Any]]) -> dict[str, Any]:
+    """Things alone: contiguous ids count the things in their order."""
+    things = [category for category in categories if category["isthing"]]
+    return {
+        "thing_dataset_id_to_contiguous_id": {c["id"]: i for i, c in enumerate(things)},
+        "thing_classes": [c["name"] for c in things],
+        "thing_colors": [c["color"] for c in things],
+    }
+
+
+def panoptic_metadata(categories: list[dict[str, Any]]) -> dict[str, Any]:
+    """Things and stuff: contiguous ids count all categories in their order.
+
+    As in Detectron2, names and colours of *all* categories stand under ``thing_*`` and under
+    ``stuff_*``; which of them are things only the two id maps tell.
+    """
+    ids = {c["id"]: i for i, c in enumerate(categories)}
+    names = [c["name"] for c in categories]
+    colors = [c["color"] for c in categories]
+    isthing = {c["id"]: c["isthing"] for c in categories}
+    return {
+        "thing_classes": names,
+        "thing_colors": colors,
+        "stuff_classes": names,
+        "stuff_colors": colors,
+        "thing_dataset_id_to_contiguous_id": {k: i for k, i in ids.items() if isthing[k]},
+        "stuff_dataset_id_to_contiguous_id": {k: i for k, i in ids.items() if not isthing[k]},
+    }

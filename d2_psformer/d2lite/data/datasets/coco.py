@@ -1,0 +1,173 @@
+"""COCO's instance annotations, and folders of semantic label images."""
+
+import json
+import logging
+import os
+from collections import defaultdict
+from typing import Any
+
+import pycocotools.mask as mask_util
+
+from ...structures import BoxMode
+from ...utils.file_io import PathManager
+from ..catalog import DatasetCatalog, MetadataCatalog
+
+logger = logging.getLogger(__name__)
+
+_ANNOTATION_KEYS = ("iscrowd", "bbox", "category_id")
+
+
+def load_json(json_file: str, *keys: str) -> dict[str, Any]:
+    """Read an annotation file.
+
+    Args:
+        keys: lists that must be in it.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is no JSON, or a key is missing.
+    """
+    if not PathManager.isfile(json_file):
+        raise FileNotFoundError(
+            f"Annotation file '{json_file}' does not exist: check the path, or set "
+            "DETECTRON2_DATASETS to the folder that holds the data sets."
+        )
+    with PathManager.open(json_file) as file:
+        try:
+            content = json.load(file)
+        except ValueError as error:
+            raise ValueError(f"Annotation file '{json_file}' is no valid JSON: {error}.") from error
+    missing = [key for key in keys if not isinstance(content, dict) or key not in content]
+    if missing:
+        raise ValueError(f"Annotation file '{json_file}' has no '{missing[0]}' list.")
+    return content
+
+
+def load_coco_json(
+    json_file: str,
+    image_root: str,
+    dataset_name: str | None = None,
+    extra_annotation_keys: list[str] | None = None,
+) -> list[dict]:
+    """Read a file in COCO's instance format as dataset dicts.
+
+    Args:
+        dataset_name: if given, category ids become contiguous in the order of the ids, and the
+            data set's metadata gets ``thing_classes`` and ``thing_dataset_id_to_contiguous_id``.
+        extra_annotation_keys: further keys of annotations to hand on.
+
+    Returns:
+        One dict an image, in the order of the image ids.
+
+    Raises:
+        FileNotFoundError, ValueError: see :func:`load_json`; or an annotation is broken.
+        KeyError: an annotation has a category that the file does not list.
+    """
+    content = load_json(json_file, "images")
+    id_map = None
+    if dataset_name is not None:
+        categories = sorted(content.get("categories", []), key=lambda category: category["id"])
+        id_map = {category["id"]: i for i, category in enumerate(categories)}
+        MetadataCatalog.get(dataset_name).set(
+            thing_classes=[category["name"] for category in categories],
+            thing_dataset_id_to_contiguous_id=id_map,
+        )
+
+    annotations_of = defaultdict(list)
+    for annotation in content.get("annotations", []):
+        annotations_of[annotation["image_id"]].append(annotation)
+    ids = [annotation["id"] for annotation in content.get("annotations", [])]
+    if len(set(ids)) != len(ids):
+        raise ValueError(f"Annotation file '{json_file}' uses an annotation id more than once.")
+
+    keys = (*_ANNOTATION_KEYS, *(extra_annotation_keys or ()))
+    dataset_dicts = []
+    for image in sorted(content["images"], key=lambda image: image["id"]):
+        objects = (_to_object(a, keys, id_map, json_file) for a in annotations_of[image["id"]])
+        dataset_dicts.append(
+            {
+                "file_name": os.path.join(image_root, image["file_name"]),
+                "height": image["height"],
+                "width": image["width"],
+                "image_id": image["id"],
+                "annotations": [obj for obj in objects if obj is not None],
+            }
+        )
+    logger.info("Loaded %d images from %s.", len(dataset_dicts), json_file)
+    return dataset_dicts
+
+
+def _to_object(
+    annotation: dict, keys: tuple[str, ...], id_map: dict[int, int] | None, json_file: str
+) -> dict | None:
+    """One annotation of a dataset dict; None if all its polygons have less than three corners."""
+    where = f"Annotation {annotation['id']} in '{json_file}'"
+    if "bbox" in annotation and len(annotation["bbox"]) != 4:
+        raise ValueError(f"{where} has a 'bbox' that is not four numbers.")
+    obj = {key: annotation[key] for key in keys if key in annotation}
+    obj["bbox_mode"] = BoxMode.XYWH_ABS
+    if id_map is not None:
+        if annotation["category_id"] not in id_map:
+            raise KeyError(
+                f"{where} has category_id {annotation['category_id']}, which 'categories' lacks."
+            )
+        obj["category_id"] = id_map[annotation["category_id"]]
+
+    segmentation = annotation.get("segmentation")
+    if isinstance(segmentation, dict):
+        if isinstance(segmentation["counts"], list):
+            segmentation = mask_util.frPyObjects(segmentation, *segmentation["size"])
+    elif segmentation:
+        segmentation = [p for p in segmentation if len(p) % 2 == 0 and len(p) >= 6]
+        if not segmentation:
+            logger.warning("%s is left out: no polygon of it has three corners.", where)
+            return None
+    if segmentation:
+        obj["segmentation"] = segmentation
+    return obj
+
+
+def load_sem_seg(
+    gt_root: str, image_root: str, gt_ext: str = "png", image_ext: str = "jpg"
+) -> list[dict]:
+    """Pair images with label images of the same name in another folder.
+
+    Returns:
+        Dicts with ``file_name`` and ``sem_seg_file_name``, for names that are in both folders.
+
+    Raises:
+        ValueError: the folders have no name in common.
+    """
+    names, images = (
+        {file[: -len(ext)] for file in PathManager.ls(root) if file.endswith(ext)}
+        for root, ext in ((gt_root, gt_ext), (image_root, image_ext))
+    )
+    common = sorted(names & images)
+    if not common:
+        raise ValueError(
+            f"No '.{gt_ext}' file in '{gt_root}' has a '.{image_ext}' image in '{image_root}'."
+        )
+    if names != images:
+        logger.warning(
+            "%d label images in %s, %d images in %s: using the %d names in both.",
+            *(len(names), gt_root, len(images), image_root, len(common)),
+        )
+    return [
+        {
+            "file_name": os.path.join(image_root, name + image_ext),
+            "sem_seg_file_name": os.path.join(gt_root, name + gt_ext),
+        }
+        for name in common
+    ]
+
+
+def register_coco_instances(name: str, metadata: dict, json_file: str, image_root: str) -> None:
+    """Register a data set in COCO's instance format.
+
+    Args:
+        metadata: further metadata; may be empty, since classes come from the file.
+    """
+    DatasetCatalog.register(name, lambda: load_coco_json(json_file, image_root, name))
+    MetadataCatalog.get(name).set(
+        json_file=json_file, image_root=image_root, evaluator_type="coco", **metadata
+    )

@@ -1,0 +1,266 @@
+"""The augmentations themselves. They draw from ``numpy.random``, in Detectron2's order."""
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from fvcore.transforms.transform import (
+    BlendTransform,
+    CropTransform,
+    HFlipTransform,
+    NoOpTransform,
+    PadTransform,
+    Transform,
+    TransformList,
+    VFlipTransform,
+)
+from PIL import Image
+
+from .augmentation import AugInput, Augmentation, as_augmentation
+from .transform import ResizeTransform
+
+_BILINEAR = Image.Resampling.BILINEAR
+
+
+class RandomApply(Augmentation):
+    """An augmentation that takes place with probability ``prob``."""
+
+    def __init__(self, tfm_or_aug: Augmentation | Transform, prob: float = 0.5):
+        assert 0.0 <= prob <= 1.0, f"A probability lies between 0 and 1, not at {prob}."
+        self.aug = as_augmentation(tfm_or_aug)
+        self.prob = prob
+
+    def get_transform(self, *args: Any) -> Transform:
+        takes_place = self._rand_range() < self.prob
+        return self.aug.get_transform(*args) if takes_place else NoOpTransform()
+
+    def __call__(self, aug_input: AugInput) -> Transform:
+        takes_place = self._rand_range() < self.prob
+        return self.aug(aug_input) if takes_place else NoOpTransform()
+
+
+class RandomFlip(Augmentation):
+    """Flip with probability ``prob``, either horizontally or vertically."""
+
+    def __init__(self, prob: float = 0.5, *, horizontal: bool = True, vertical: bool = False):
+        if horizontal == vertical:
+            raise ValueError("RandomFlip flips one way: set either 'horizontal' or 'vertical'.")
+        self._init(locals())
+
+    def get_transform(self, image: np.ndarray) -> Transform:
+        height, width = image.shape[:2]
+        if self._rand_range() >= self.prob:
+            return NoOpTransform()
+        return HFlipTransform(width) if self.horizontal else VFlipTransform(height)
+
+
+class Resize(Augmentation):
+    """Resize to (height, width), or to a square of the given side."""
+
+    def __init__(self, shape: int | Sequence[int], interp: int = _BILINEAR):
+        shape = (shape, shape) if isinstance(shape, int) else tuple(shape)
+        self._init(locals())
+
+    def get_transform(self, image: np.ndarray) -> Transform:
+        return ResizeTransform(*image.shape[:2], *self.shape, self.interp)
+
+
+class ResizeShortestEdge(Augmentation):
+    """Resize the short side to a drawn length, less where the long side would pass ``max_size``.
+
+    Args:
+        short_edge_length: [smallest, largest], or with "choice" the lengths to draw from, pixels.
+        max_size: largest long side, pixels.
+        sample_style: "range" or "choice".
+    """
+
+    def __init__(
+        self,
+        short_edge_length: int | Sequence[int],
+        max_size: int = sys.maxsize,
+        sample_style: str = "range",
+        interp: int = _BILINEAR,
+    ):
+        assert sample_style in ("range", "choice"), (
+            f"Sample style is '{sample_style}': use 'range' or 'choice'."
+        )
+        if isinstance(short_edge_length, int):
+            short_edge_length = (short_edge_length, short_edge_length)
+        assert sample_style == "choice" or len(short_edge_length) == 2, (
+            f"A range of short sides is two numbers, not {short_edge_length}."
+        )
+        self._init(locals())
+
+    def get_transform(self, image: np.ndarray) -> Transform:
+        height, width = image.shape[:2]
+        if self.sample_style == "range":
+            smallest, largest = self.short_edge_length
+            size = np.random.randint(smallest, largest + 1)
+        else:
+            size = np.random.choice(self.short_edge_length)
+        if size == 0:  # A config's way to say "leave the size alone".
+            return NoOpTransform()
+        new_shape = self.get_output_shape(height, width, size, self.max_size)
+        return ResizeTransform(height, width, *new_shape, self.interp)
+
+    @staticmethod
+    def get_output_shape(
+        oldh: int, oldw: int, short_edge_length: int, max_size: int
+    ) -> tuple[int, int]:
+        """Height and width, in pixels, that the short side and the limit of the long one give."""
+        size = float(short_edge_length)
+        scale = size / min(oldh, oldw)
+        newh, neww = (size, scale * oldw) if oldh < oldw else (scale * oldh, size)
+        longest = max(newh, neww)
+        if longest > max_size:
+            scale = max_size / longest
+            newh, neww = newh * scale, neww * scale
+        return int(newh + 0.5), int(neww + 0.5)
+
+
+class ResizeScale(Augmentation):
+    """Fit the image, aspect ratio kept, into the target size times a drawn scale.
+
+    Args:
+        min_scale, max_scale: range of the scale.
+        target_height, target_width: pixels.
+    """
+
+    def __init__(
+        self,
+        min_scale: float,
+        max_scale: float,
+        target_height: int,
+        target_width: int,
+        interp: int = _BILINEAR,
+    ):
+        self._init(locals())
+
+    def get_transform(self, image: np.ndarray) -> Transform:
+        old = np.array(image.shape[:2])
+        target = np.multiply(
+            (self.target_height, self.target_width),
+            np.random.uniform(self.min_scale, self.max_scale),
+        )
+        new_h, new_w = np.round(old * np.min(target / old)).astype(int).tolist()
+        return ResizeTransform(*image.shape[:2], new_h, new_w, self.interp)
+
+
+class FixedSizeCrop(Augmentation):
+    """A random crop of the given size; what is smaller is padded on the right and the bottom.
+
+    Args:
+        crop_size: (height, width) in pixels.
+        pad: False leaves smaller images as they are.
+        pad_value, seg_pad_value: what image and segmentation are padded with.
+    """
+
+    def __init__(
+        self,
+        crop_size: tuple[int, int],
+        pad: bool = True,
+        pad_value: float = 128.0,
+        seg_pad_value: int = 255,
+    ):
+        self._init(locals())
+
+    def get_transform(self, image: np.ndarray) -> TransformList:
+        old = np.array(image.shape[:2])
+        room = np.maximum(old - self.crop_size, 0)
+        y0, x0 = np.round(room * np.random.uniform(0.0, 1.0)).astype(int)
+        crop_h, crop_w = self.crop_size
+        transforms = [CropTransform(x0, y0, crop_w, crop_h, old[1], old[0])]
+        if self.pad:
+            kept_h, kept_w = np.minimum(old, self.crop_size)
+            bottom, right = np.maximum(self.crop_size - old, 0)
+            transforms.append(
+                PadTransform(
+                    0, 0, right, bottom, kept_w, kept_h, self.pad_value, self.seg_pad_value
+                )
+            )
+        return TransformList(transforms)
+
+
+class RandomCrop(Augmentation):
+    """A crop of a fixed or drawn size at a random place.
+
+    Args:
+        crop_type, crop_size: what two numbers (a, b) mean for an image of (H, W):
+            "relative": a H by b W;
+            "relative_range": both shares drawn, from [a, 1] and [b, 1];
+            "absolute": a by b pixels, less if the image is smaller;
+            "absolute_range": both sides drawn from [a, b] pixels, less if the image is smaller.
+    """
+
+    def __init__(self, crop_type: str, crop_size: tuple[float, float]):
+        assert crop_type in ("relative_range", "relative", "absolute", "absolute_range"), (
+            f"Crop type '{crop_type}' is unknown: use relative[_range] or absolute[_range]."
+        )
+        self._init(locals())
+
+    def get_transform(self, image: np.ndarray) -> Transform:
+        height, width = image.shape[:2]
+        crop_h, crop_w = self.get_crop_size((height, width))
+        assert height >= crop_h and width >= crop_w, f"{self} is larger than the image."
+        y0 = np.random.randint(height - crop_h + 1)
+        x0 = np.random.randint(width - crop_w + 1)
+        return CropTransform(x0, y0, crop_w, crop_h)
+
+    def get_crop_size(self, image_size: tuple[int, int]) -> tuple[int, int]:
+        """Height and width of the crop in pixels, for an image of (height, width)."""
+        h, w = image_size
+        a, b = self.crop_size
+        if self.crop_type == "absolute":
+            return min(a, h), min(b, w)
+        if self.crop_type == "absolute_range":
+            assert a <= b, f"The smallest crop, {a}, is larger than the largest, {b}."
+            crop_h = np.random.randint(min(h, a), min(h, b) + 1)
+            crop_w = np.random.randint(min(w, a), min(w, b) + 1)
+            return crop_h, crop_w
+        if self.crop_type == "relative_range":
+            smallest = np.asarray(self.crop_size, dtype=np.float32)
+            a, b = smallest + np.random.rand(2) * (1 - smallest)
+        return int(h * a + 0.5), int(w * b + 0.5)
+
+
+class _RandomBlend(Augmentation):
+    """Blend the image with another one; the image's weight is drawn from the given range.
+
+    Args:
+        intensity_min, intensity_max: 1 keeps the image, 0 is only the other one, 2 moves away.
+    """
+
+    def __init__(self, intensity_min: float, intensity_max: float):
+        self._init(locals())
+
+    def other_image(self, image: np.ndarray) -> np.ndarray | float:
+        raise NotImplementedError
+
+    def get_transform(self, image: np.ndarray) -> Transform:
+        weight = np.random.uniform(self.intensity_min, self.intensity_max)
+        return BlendTransform(
+            src_image=self.other_image(image), src_weight=1 - weight, dst_weight=weight
+        )
+
+
+class RandomContrast(_RandomBlend):
+    """Less (< 1) or more (> 1) contrast."""
+
+    def other_image(self, image: np.ndarray) -> float:
+        return image.mean()
+
+
+class RandomBrightness(_RandomBlend):
+    """Darker (< 1) or brighter (> 1)."""
+
+    def other_image(self, image: np.ndarray) -> float:
+        return 0
+
+
+class RandomSaturation(_RandomBlend):
+    """Greyer (< 1) or more colourful (> 1); the image is RGB."""
+
+    def other_image(self, image: np.ndarray) -> np.ndarray:
+        assert image.shape[-1] == 3, "RandomSaturation needs an RGB image."
+        return image.dot([0.299, 0.587, 0.114])[:, :, np.newaxis]
