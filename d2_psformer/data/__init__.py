@@ -1,0 +1,23 @@
+"""Data sets and how they become samples; importing this registers the built-in ones."""
+
+from .augmentation import build_augmentation
+from .builtin import datasets_root, register_builtin
+from .panoptic_labels import instances_from_panoptic, semantic_from_panoptic
+from .panoptic_mapper import PanopticMapper
+from .panoptic_png import read_panoptic_png, write_panoptic_png
+from .registration import register_from_config, register_panoptic
+
+register_builtin(datasets_root())
+
+__all__ = [
+    "PanopticMapper",
+    "build_augmentation",
+    "datasets_root",
+    "instances_from_panoptic",
+    "read_panoptic_png",
+    "register_builtin",
+    "register_from_config",
+    "register_panoptic",
+    "semantic_from_panoptic",
+    "write_panoptic_png",
+]

@@ -1,0 +1,81 @@
+"""Augmentations of training and the resize of inference, chosen by the config."""
+
+import numpy as np
+
+from ..d2.config import CfgNode
+from ..d2.data import transforms as T
+
+
+class ChannelShuffleTransform(T.Transform):
+    """Put the channels of an image in another order; geometry stays.
+
+    Args:
+        order: a permutation of the channel indices.
+    """
+
+    def __init__(self, order: np.ndarray):
+        super().__init__()
+        self.order = order
+
+    def apply_image(self, img: np.ndarray) -> np.ndarray:
+        return img[..., self.order]
+
+    def apply_coords(self, coords: np.ndarray) -> np.ndarray:
+        return coords
+
+    def apply_segmentation(self, segmentation: np.ndarray) -> np.ndarray:
+        return segmentation
+
+    def inverse(self) -> T.Transform:
+        return ChannelShuffleTransform(np.argsort(self.order))
+
+
+class RandomChannelShuffle(T.Augmentation):
+    """Shuffle the colour channels, so that colour carries no meaning."""
+
+    def get_transform(self, image: np.ndarray) -> T.Transform:
+        return ChannelShuffleTransform(np.random.permutation(image.shape[-1]))
+
+
+def build_augmentation(cfg: CfgNode, is_train: bool) -> list[T.Augmentation]:
+    """List what ``cfg.INPUT`` asks for: flip, crop, resize of the short side, channel shuffle.
+
+    In training the paper (section 4.1, after DETR) crops half of the samples with
+    ``DETR_CROP.ENABLED``: short side to one of ``DETR_CROP.RESIZE``, then a crop whose sides lie
+    in ``DETR_CROP.SIZE``, before the resize that all samples get. Detectron2's own ``CROP`` works
+    as well. A ``MIN_SIZE`` of 0 leaves the size alone.
+    """
+    if not is_train:
+        return _resize(cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST, "choice")
+    augmentations = []
+    flip = cfg.INPUT.RANDOM_FLIP
+    if flip != "none":
+        augmentations.append(
+            T.RandomFlip(horizontal=flip == "horizontal", vertical=flip == "vertical")
+        )
+    if cfg.INPUT.CROP.ENABLED:
+        augmentations.append(T.RandomCrop(cfg.INPUT.CROP.TYPE, cfg.INPUT.CROP.SIZE))
+    if cfg.INPUT.DETR_CROP.ENABLED:
+        augmentations.append(_detr_crop(cfg.INPUT.DETR_CROP))
+    augmentations += _resize(
+        cfg.INPUT.MIN_SIZE_TRAIN, cfg.INPUT.MAX_SIZE_TRAIN, cfg.INPUT.MIN_SIZE_TRAIN_SAMPLING
+    )
+    if cfg.INPUT.CHANNEL_SHUFFLE:
+        augmentations.append(RandomChannelShuffle())
+    return augmentations
+
+
+def _detr_crop(node: CfgNode) -> T.Augmentation:
+    crop = T.AugmentationList(
+        [
+            T.ResizeShortestEdge(node.RESIZE, sample_style="choice"),
+            T.RandomCrop("absolute_range", tuple(node.SIZE)),
+        ]
+    )
+    return T.RandomApply(crop, prob=0.5)
+
+
+def _resize(short_side: int | list[int], max_size: int, sample_style: str) -> list[T.Augmentation]:
+    if not np.any(short_side):
+        return []
+    return [T.ResizeShortestEdge(short_side, max_size, sample_style)]

@@ -1,0 +1,46 @@
+"""Data sets known by name, beyond COCO and Cityscapes, which come with both backends.
+
+Their folders lie under ``$DETECTRON2_DATASETS`` (default ``./datasets``), laid out as
+``datasets/README.md`` says. Names that are registered already are left alone. All metadata is
+static: a trained model needs no file of these.
+"""
+
+import os
+
+from ..d2.data import DatasetCatalog
+from .ade20k_categories import ADE20K_CATEGORIES
+from .category_metadata import benchmark_metadata, things_first_metadata
+from .registration import register_with_metadata
+from .scenes import SCENES_CATEGORIES
+
+
+def datasets_root() -> str:
+    """Folder of all data sets: ``$DETECTRON2_DATASETS``, or ``datasets``."""
+    return os.path.expanduser(os.environ.get("DETECTRON2_DATASETS", "datasets"))
+
+
+def register_builtin(root: str) -> None:
+    """Register ADE20K panoptic and the generated scenes, with files under ``root``."""
+    ade20k = os.path.join(root, "ADEChallengeData2016")
+    for split, folder in (("train", "training"), ("val", "validation")):
+        _register_if_free(
+            f"ade20k_panoptic_{split}",
+            f"{ade20k}/images/{folder}",
+            f"{ade20k}/ade20k_panoptic_{split}.json",
+            f"{ade20k}/ade20k_panoptic_{split}",
+            benchmark_metadata(ADE20K_CATEGORIES),
+        )
+    scenes = os.path.join(root, "scenes")
+    for split in ("train", "val"):
+        _register_if_free(
+            f"scenes_{split}",
+            f"{scenes}/{split}",
+            f"{scenes}/panoptic_{split}.json",
+            f"{scenes}/panoptic_{split}",
+            things_first_metadata(SCENES_CATEGORIES),
+        )
+
+
+def _register_if_free(name: str, *args) -> None:
+    if name not in DatasetCatalog.list():
+        register_with_metadata(name, *args)

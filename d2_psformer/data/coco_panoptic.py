@@ -1,0 +1,135 @@
+"""Records of a data set in COCO-panoptic layout: one JSON, a folder of images, one of PNGs."""
+
+import logging
+import os
+from typing import Any
+
+from .files import IMAGE_EXTENSIONS, FolderIndex, read_json
+from .panoptic_png import MAX_SEGMENT_ID
+
+logger = logging.getLogger(__name__)
+
+
+def load_coco_panoptic(
+    panoptic_json: str,
+    images: str,
+    panoptic_folder: str,
+    metadata: dict[str, Any],
+) -> list[dict[str, Any]]:
+    """Read the records that Detectron2's panoptic models and evaluators expect.
+
+    Args:
+        panoptic_json: path of a JSON with ``annotations`` and, unless the image files are named
+            like the PNGs, ``images``.
+        images: folder of the images; sub-folders are searched too.
+        panoptic_folder: folder of the PNGs with segment ids.
+        metadata: has ``thing_dataset_id_to_contiguous_id`` and
+            ``stuff_dataset_id_to_contiguous_id``.
+
+    Returns:
+        one dict per annotated image: ``file_name``, ``image_id`` (as in the JSON),
+        ``pan_seg_file_name``, ``segments_info`` (those of the JSON with contiguous ``category_id``
+        and with ``isthing``, ``iscrowd``), and ``height``, ``width`` if the JSON tells them.
+
+    Raises:
+        FileNotFoundError: the JSON, a folder, an image or a PNG is missing.
+        ValueError: a category outside the metadata, a doubled or impossible segment id, a doubled
+            image, or a JSON of another format.
+    """
+    content = read_json(panoptic_json)
+    if not isinstance(content, dict) or not content.get("annotations"):
+        raise ValueError(
+            f"'{panoptic_json}' has no 'annotations': is it a COCO-panoptic JSON with ground truth?"
+        )
+    try:
+        return _Loader(panoptic_json, images, panoptic_folder, metadata).load(content)
+    except KeyError as error:
+        raise ValueError(
+            f"An entry of '{panoptic_json}' lacks the key {error}: see the COCO panoptic format."
+        ) from error
+
+
+class _Loader:
+    """What all records of one data set share."""
+
+    def __init__(self, panoptic_json, images, panoptic_folder, metadata):
+        self.source = panoptic_json
+        self.images = FolderIndex(images)
+        self.maps = FolderIndex(panoptic_folder)
+        self.things = metadata["thing_dataset_id_to_contiguous_id"]
+        self.contiguous = {**metadata["stuff_dataset_id_to_contiguous_id"], **self.things}
+
+    def load(self, content: dict) -> list[dict]:
+        entries = {entry["id"]: entry for entry in content.get("images", [])}
+        annotations = content["annotations"]
+        records = [self._record(a, entries.get(a["image_id"], {})) for a in annotations]
+        seen = set()
+        for record in records:
+            if record["image_id"] in seen:
+                raise ValueError(
+                    f"Image {record['image_id']!r} is annotated twice in '{self.source}': keep one."
+                )
+            seen.add(record["image_id"])
+        logger.info("Loaded %d images with annotation from %s", len(records), self.source)
+        if len(entries) > len(records):
+            logger.info("%d images without annotation left out", len(entries) - len(records))
+        return records
+
+    def _record(self, annotation: dict, entry: dict) -> dict:
+        record = {
+            "file_name": self._image_file(annotation, entry),
+            "image_id": annotation["image_id"],
+            "pan_seg_file_name": self._map_file(annotation),
+            "segments_info": self._segments(annotation),
+        }
+        record.update({k: entry[k] for k in ("height", "width") if k in entry})
+        return record
+
+    def _image_file(self, annotation: dict, entry: dict) -> str:
+        name = entry.get("file_name", annotation["file_name"])
+        path = self.images.find(name, IMAGE_EXTENSIONS)
+        if path is not None:
+            return path
+        raise FileNotFoundError(
+            f"Image '{name}' of '{self.source}' is not in '{self.images.folder}', under no "
+            "known extension: check the image folder."
+        )
+
+    def _map_file(self, annotation: dict) -> str:
+        path = self.maps.find(annotation["file_name"], (".png",))
+        if path is None:
+            raise FileNotFoundError(
+                f"Panoptic PNG '{annotation['file_name']}' of '{self.source}' is not in "
+                f"'{self.maps.folder}': check the panoptic folder."
+            )
+        return path
+
+    def _segments(self, annotation: dict) -> list[dict]:
+        where = f"of '{annotation['file_name']}' in '{os.fspath(self.source)}'"
+        segments, seen = [], set()
+        for segment in annotation["segments_info"]:
+            number, category = segment["id"], segment["category_id"]
+            if category not in self.contiguous:
+                raise ValueError(
+                    f"Segment {number} {where} has category {category!r}, which the data set's "
+                    "metadata does not have: add it to 'categories' or correct the segment."
+                )
+            if not isinstance(number, int) or not 1 <= number <= MAX_SEGMENT_ID:
+                raise ValueError(
+                    f"Segment id {number!r} {where} is no integer of 1...{MAX_SEGMENT_ID}: "
+                    "0 is void, and a PNG holds no more."
+                )
+            if number in seen:
+                raise ValueError(
+                    f"Segment id {number} {where} is listed twice: give each segment its own id."
+                )
+            seen.add(number)
+            segments.append(
+                {
+                    **segment,
+                    "category_id": self.contiguous[category],
+                    "isthing": category in self.things,
+                    "iscrowd": int(segment.get("iscrowd", 0)),
+                }
+            )
+        return segments

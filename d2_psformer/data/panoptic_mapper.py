@@ -1,0 +1,98 @@
+"""From a data set's record to what the model takes."""
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..d2.config import configurable
+from ..d2.data import transforms as T
+from ..d2.structures import BitMasks, Boxes, Instances
+from .augmentation import build_augmentation
+from .reading import Record, read_image, read_segment_ids
+from .segments import label_segments, present_ids, segment_boxes, segment_masks
+
+logger = logging.getLogger(__name__)
+
+
+class PanopticMapper:
+    """Callable that reads and augments one image with its panoptic annotation.
+
+    It keeps the record's entries and adds
+
+    * ``image``: uint8 tensor (3, H, W) in the format of ``INPUT.FORMAT``, after augmentation;
+    * ``height``, ``width``: size of the upright image before augmentation;
+    * in training, ``instances``: every segment left after augmentation, things and stuff alike,
+      with ``gt_classes`` (int64, contiguous ids), ``gt_masks`` (BitMasks) and ``gt_boxes`` (Boxes
+      of the augmented masks, XYXY pixels). Crowds and void are in no mask.
+
+    Randomness comes from NumPy's global generator alone.
+
+    Raises (when called):
+        FileNotFoundError, ValueError: one sentence naming the file, see :mod:`.reading`.
+    """
+
+    @configurable
+    def __init__(
+        self,
+        is_train: bool = True,
+        *,
+        augmentations: Sequence[T.Augmentation],
+        image_format: str,
+    ):
+        self.is_train = is_train
+        self.augmentations = T.AugmentationList(augmentations)
+        self.image_format = image_format
+        logger.info(
+            "Augmentations in %s: %s", "training" if is_train else "inference", self.augmentations
+        )
+
+    @classmethod
+    def from_config(cls, cfg, is_train: bool = True) -> dict[str, Any]:
+        return {
+            "is_train": is_train,
+            "augmentations": build_augmentation(cfg, is_train),
+            "image_format": cfg.INPUT.FORMAT,
+        }
+
+    def __call__(self, record: Record) -> dict[str, Any]:
+        sample = dict(record)
+        image = read_image(record, self.image_format)
+        size = sample["height"], sample["width"] = image.shape[:2]
+        ids = read_segment_ids(record, size) if self.is_train else None
+
+        augmented = T.AugInput(image)
+        transforms = self.augmentations(augmented)
+        sample["image"] = torch.as_tensor(np.ascontiguousarray(augmented.image.transpose(2, 0, 1)))
+        if ids is not None:
+            ids = _transform_ids(ids, transforms)
+            sample["instances"] = _segments_to_instances(ids, record["segments_info"])
+        return sample
+
+
+def _transform_ids(ids: np.ndarray, transforms: T.TransformList) -> np.ndarray:
+    """Apply transforms to int32 ids (H, W) through the four bytes of each pixel.
+
+    Transforms take uint8 images of any channels and move their pixels unchanged, so ids of any
+    size stay exact; what a padding transform fills in is no known id and so becomes void.
+    """
+    as_bytes = np.ascontiguousarray(ids).view(np.uint8).reshape(*ids.shape, 4)
+    moved = transforms.apply_segmentation(as_bytes)
+    return np.ascontiguousarray(moved).view(np.int32)[..., 0]
+
+
+def _segments_to_instances(ids: np.ndarray, segments_info: list[dict]) -> Instances:
+    """Non-crowd segments that own at least one pixel of the int32 id map (H, W)."""
+    present = present_ids(ids)
+    segments = [s for s in segments_info if s["id"] in present and not s.get("iscrowd", 0)]
+    labels = label_segments(ids, [s["id"] for s in segments])
+
+    instances = Instances(ids.shape)
+    instances.gt_classes = torch.tensor([s["category_id"] for s in segments], dtype=torch.int64)
+    instances.gt_masks = BitMasks(torch.from_numpy(segment_masks(labels, len(segments))))
+    instances.gt_boxes = Boxes(
+        torch.from_numpy(segment_boxes(labels, len(segments)).astype(np.float32))
+    )
+    return instances

@@ -1,0 +1,105 @@
+"""Panoptic PNGs of the COCO format: segment id = R + 256 G + 65536 B, and 0 is void."""
+
+import os
+import struct
+
+import numpy as np
+from PIL import Image
+
+from .files import atomic_write
+
+MAX_SEGMENT_ID = 2**24 - 1
+
+# What Pillow raises for a file that is no image, is cut short, or is damaged inside.
+DECODE_ERRORS = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    struct.error,
+    Image.DecompressionBombError,
+)
+
+_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_COLOUR_TYPES = {0: "grey", 2: "RGB", 3: "palette", 4: "grey with alpha", 6: "RGBA"}
+
+
+def read_panoptic_png(path: str | os.PathLike) -> np.ndarray:
+    """Read segment ids as an int32 array (H, W).
+
+    8-bit RGB is the format; RGBA counts without its alpha and a palette by its colours (tools that
+    shrink PNGs make palettes of RGB). In a grey PNG of 8 or 16 bits the grey value is the id.
+    EXIF tags are not applied.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is no PNG, is damaged, or is of a kind that cannot hold ids.
+    """
+    try:
+        _check_header(path)
+        with Image.open(path) as image:
+            if image.mode in ("L", "I;16", "I"):
+                return np.asarray(image).astype(np.int32)
+            return rgb_to_ids(np.asarray(image.convert("RGB")))
+    except FileNotFoundError as error:
+        raise FileNotFoundError(
+            f"Panoptic PNG '{path}' does not exist: check the panoptic folder of the data set."
+        ) from error
+    except _NotAnIdMapError as error:
+        raise ValueError(f"Panoptic PNG '{path}' {error}.") from error
+    except DECODE_ERRORS as error:
+        raise ValueError(
+            f"Panoptic PNG '{path}' cannot be decoded ({error}): download or write it again."
+        ) from error
+
+
+def write_panoptic_png(path: str | os.PathLike, ids: np.ndarray) -> None:
+    """Write an integer array (H, W) of segment ids as an 8-bit RGB PNG, atomically.
+
+    Raises:
+        ValueError: the array is not two-dimensional and integer, or an id is outside 0...2^24-1.
+    """
+    ids = np.asarray(ids)
+    if ids.ndim != 2 or not np.issubdtype(ids.dtype, np.integer):
+        raise ValueError(
+            f"Segment ids for '{path}' have shape {ids.shape} and type {ids.dtype}: "
+            "pass integers of shape (H, W)."
+        )
+    if ids.size and not 0 <= int(ids.min()) <= int(ids.max()) <= MAX_SEGMENT_ID:
+        raise ValueError(
+            f"Segment ids for '{path}' span {ids.min()}...{ids.max()}: "
+            f"a panoptic PNG holds 0...{MAX_SEGMENT_ID}."
+        )
+    with atomic_write(path) as file:
+        Image.fromarray(ids_to_rgb(ids)).save(file, format="PNG")
+
+
+def rgb_to_ids(rgb: np.ndarray) -> np.ndarray:
+    """uint8 (..., 3) -> int32 (...)."""
+    red, green, blue = np.moveaxis(rgb.astype(np.int32), -1, 0)
+    return red + 256 * green + 65536 * blue
+
+
+def ids_to_rgb(ids: np.ndarray) -> np.ndarray:
+    """Integers (...) of 0...2^24-1 -> uint8 (..., 3)."""
+    return np.stack([ids % 256, ids // 256 % 256, ids // 65536], axis=-1).astype(np.uint8)
+
+
+class _NotAnIdMapError(Exception):
+    """The rest of a sentence that begins with the name of the file."""
+
+
+def _check_header(path: str | os.PathLike) -> None:
+    """Look at bit depth and colour type, which Pillow does not tell (it cuts 16-bit RGB to 8)."""
+    with open(path, "rb") as file:
+        header = file.read(26)
+    if not header.startswith(_PNG_SIGNATURE) or len(header) < 26:
+        raise _NotAnIdMapError("is no PNG: save segment ids as 8-bit RGB PNG")
+    depth, colour = header[24], header[25]
+    holds_ids = {0: depth >= 8, 2: depth == 8, 3: True, 6: depth == 8}
+    if not holds_ids.get(colour, False):
+        kind = _COLOUR_TYPES.get(colour, "unknown")
+        raise _NotAnIdMapError(
+            f"is {kind} with {depth} bits a channel, which cannot hold segment ids: "
+            "save them as 8-bit RGB (id = R + 256 G + 65536 B)"
+        )

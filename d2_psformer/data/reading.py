@@ -1,0 +1,94 @@
+"""Reading the image and the segment ids of one record, and refusing what does not fit together."""
+
+from typing import Any
+
+import numpy as np
+
+from ..d2.data import detection_utils
+from .panoptic_png import DECODE_ERRORS, read_panoptic_png
+from .segments import present_ids
+
+Record = dict[str, Any]
+
+
+def read_image(record: Record, image_format: str) -> np.ndarray:
+    """Read the image of a record as uint8 (H, W, 3), upright: an EXIF rotation is applied.
+
+    Args:
+        record: has ``file_name``, and ``height`` and ``width`` if known.
+        image_format: "RGB" or "BGR".
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it cannot be decoded, or has another size than the record says.
+    """
+    path = record["file_name"]
+    try:
+        image = detection_utils.read_image(path, format=image_format)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(
+            f"Image '{path}' does not exist: check the image folder of the data set."
+        ) from error
+    except DECODE_ERRORS as error:
+        raise ValueError(
+            f"Image '{path}' cannot be decoded ({error}): download it again, or take it out of the "
+            "data set's JSON."
+        ) from error
+    height, width = image.shape[:2]
+    stated = record.get("height", height), record.get("width", width)
+    if stated != (height, width):
+        raise ValueError(
+            f"Image '{path}' is {width} x {height} pixels upright, but the data set says "
+            f"{stated[1]} x {stated[0]}: correct the JSON, or the image (its EXIF rotation, too)."
+        )
+    return image
+
+
+def read_segment_ids(record: Record, image_size: tuple[int, int]) -> np.ndarray:
+    """Read the segment ids of a record as int32 (H, W), in the frame of the upright image.
+
+    The PNG must have been drawn on the image as viewers show it, with its EXIF rotation applied.
+    One drawn on the pixels as stored has height and width exchanged and is refused; a turn by 180
+    degrees or a mirrored image cannot be told from the sizes.
+
+    Args:
+        record: has ``file_name``, ``pan_seg_file_name`` and ``segments_info``.
+        image_size: height and width of the upright image.
+
+    Raises:
+        FileNotFoundError: there is no such PNG.
+        ValueError: it cannot be read, has another size than the image, or its ids are not those of
+            ``segments_info`` (void, 0, apart).
+    """
+    if "pan_seg_file_name" not in record:
+        raise ValueError(
+            f"The record of '{record['file_name']}' has no 'pan_seg_file_name': training and "
+            "checking need panoptic ground truth, see d2_psformer.data.register_panoptic."
+        )
+    path = record["pan_seg_file_name"]
+    ids = read_panoptic_png(path)
+    if ids.shape != image_size:
+        (height, width), (image_height, image_width) = ids.shape, image_size
+        turned = ids.shape == image_size[::-1]
+        raise ValueError(
+            f"Panoptic PNG '{path}' is {width} x {height} pixels, but image "
+            f"'{record['file_name']}' is {image_width} x {image_height}"
+            f"{' with its EXIF rotation applied' if turned else ''}: "
+            f"{'turn the PNG likewise' if turned else 'one of them is another file'}."
+        )
+    _check_ids(ids, [segment["id"] for segment in record["segments_info"]], path)
+    return ids
+
+
+def _check_ids(ids: np.ndarray, listed: list[int], path: str) -> None:
+    present = present_ids(ids) - {0}
+    if unlisted := sorted(present.difference(listed)):
+        raise ValueError(
+            f"Panoptic PNG '{path}' has pixels of segment {unlisted[0]}, which its segments_info "
+            "does not list: list it there, or set the pixels to 0 (void)."
+        )
+    if absent := sorted(set(listed) - present):
+        raise ValueError(
+            f"Panoptic PNG '{path}' has no pixel of segment {absent[0]}, which its segments_info "
+            "lists: remove it there, or use the PNG that belongs to it."
+        )
