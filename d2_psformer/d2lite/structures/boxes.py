@@ -1,11 +1,11 @@
 """Axis-aligned boxes in absolute coordinates."""
 
-from collections.abc import Iterator
 from enum import IntEnum, unique
 from typing import Any
 
 import numpy as np
 import torch
+from torch import device  # TorchScript knows the type under this name only
 
 
 @unique
@@ -47,7 +47,10 @@ class BoxMode(IntEnum):
 
 
 class Boxes:
-    """N boxes as rows (x0, y0, x1, y1) of a float32 tensor; indexed and moved like a tensor."""
+    """N boxes as rows (x0, y0, x1, y1) of a float32 tensor; indexed and moved like a tensor.
+
+    TorchScript compiles this class, hence the annotations that are left out.
+    """
 
     def __init__(self, tensor: torch.Tensor):
         """``tensor`` is Nx4, or anything that ``torch.as_tensor`` makes such a matrix of."""
@@ -68,7 +71,7 @@ class Boxes:
         return Boxes(self.tensor.to(device=device))
 
     @property
-    def device(self) -> torch.device:
+    def device(self) -> device:
         return self.tensor.device
 
     def area(self) -> torch.Tensor:
@@ -116,7 +119,7 @@ class Boxes:
             return cls(torch.empty(0))
         return cls(torch.cat([boxes.tensor for boxes in boxes_list], dim=0))
 
-    def __getitem__(self, item: Any) -> "Boxes":
+    def __getitem__(self, item) -> "Boxes":
         """Boxes at an int, a slice, or a tensor of indices or bools; may share memory."""
         if isinstance(item, int):
             return Boxes(self.tensor[item].view(1, -1))
@@ -127,7 +130,8 @@ class Boxes:
     def __len__(self) -> int:
         return self.tensor.shape[0]
 
-    def __iter__(self) -> Iterator[torch.Tensor]:
+    @torch.jit.unused
+    def __iter__(self):
         yield from self.tensor
 
     def __repr__(self) -> str:
