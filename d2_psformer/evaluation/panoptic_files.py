@@ -4,7 +4,7 @@ import os
 
 import numpy as np
 
-from ..data.files import read_json
+from ..data.files import FolderIndex, read_json
 from ..data.panoptic_png import read_panoptic_png
 
 
@@ -16,33 +16,28 @@ class PanopticFiles:
         png_folder: folder of the PNGs; by default the JSON's path without ``.json``.
 
     Attributes:
-        categories: the JSON's list of category dicts; None if it has none.
+        categories: the JSON's list of category dicts; predictions may have none.
         annotations: image id as a string -> annotation dict, in the JSON's order.
 
     Raises:
-        FileNotFoundError, NotADirectoryError: the JSON or the folder is missing.
+        FileNotFoundError: the JSON or the folder is missing.
         ValueError: the file is no JSON or has no ``annotations``.
     """
 
     def __init__(self, json_file: str, png_folder: str | None = None):
         self.json_file = json_file
-        self.png_folder = png_folder or os.path.splitext(json_file)[0]
         content = read_json(json_file)
         if not isinstance(content, dict) or "annotations" not in content:
             raise ValueError(
                 f"'{json_file}' has no 'annotations': give a JSON in the COCO-panoptic format."
             )
-        if not os.path.isdir(self.png_folder):
-            raise NotADirectoryError(
-                f"The folder '{self.png_folder}' with the PNGs of '{json_file}' does not exist: "
-                "unpack them there or name the right folder."
-            )
-        self.categories = content.get("categories")
+        self.categories = content.get("categories", [])
         # Loaders differ in keeping image ids as numbers or strings.
         self.annotations = {str(a["image_id"]): a for a in content["annotations"]}
+        self._maps = FolderIndex(png_folder or os.path.splitext(json_file)[0])
 
     def read(self, image_id: int | str) -> tuple[np.ndarray, list[dict]]:
-        """The map of segment ids, int (H, W), and the ``segments_info`` of one image.
+        """The map of segment ids, int32 (H, W), and the ``segments_info`` of one image.
 
         Raises:
             KeyError: the image has no annotation.
@@ -54,5 +49,10 @@ class PanopticFiles:
                 f"Image {image_id} has no annotation in '{self.json_file}': evaluate on the data "
                 "set that this file describes."
             )
-        path = os.path.join(self.png_folder, annotation["file_name"])
+        path = self._maps.find(annotation["file_name"], (".png",))
+        if path is None:
+            raise FileNotFoundError(
+                f"The PNG '{annotation['file_name']}' of image {image_id} in '{self.json_file}' "
+                f"is not in '{self._maps.folder}': name the folder that holds it."
+            )
         return read_panoptic_png(path), annotation["segments_info"]

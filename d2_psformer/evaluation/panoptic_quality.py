@@ -31,7 +31,7 @@ def evaluate_files(
     truth lacks are left alone.
 
     Raises:
-        FileNotFoundError, NotADirectoryError, KeyError, ValueError: one sentence that names the
+        FileNotFoundError, KeyError, ValueError: one sentence that names the
         file, image or segment at fault.
     """
     gt = PanopticFiles(gt_json_file, gt_folder)

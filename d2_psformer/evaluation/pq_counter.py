@@ -36,7 +36,7 @@ class PanopticQuality:
         categories: Iterable[Mapping],
         size_bounds: tuple[int, int] = COCO_SIZE_BOUNDS,
     ):
-        self.categories = {int(c["id"]): dict(c) for c in categories}
+        self.categories = {c["id"]: dict(c) for c in categories}
         self.size_bounds = tuple(size_bounds)
         self.num_images = 0
         self._row = {category_id: row for row, category_id in enumerate(self.categories)}
@@ -152,7 +152,7 @@ class PanopticQuality:
             averages[split]["n"] = n
         return averages
 
-    def _per_class(self, iou, tp, fp, fn) -> dict[int, dict]:
+    def _per_class(self, iou, tp, fp, fn) -> dict[int | str, dict]:
         quality = _quality(iou, tp, fp, fn)
         return {
             category_id: {
@@ -206,7 +206,7 @@ class PanopticQuality:
 
 @dataclass(frozen=True)
 class _Segment:
-    category_id: int
+    category_id: int | str
     area: int  # pixels
     iscrowd: bool
 

@@ -1,0 +1,116 @@
+"""The evaluators that a config asks for."""
+
+import importlib.util
+import logging
+import os
+from collections import OrderedDict
+
+from ..class_layout import ClassLayout
+from ..d2.config import CfgNode
+from ..d2.data import MetadataCatalog
+from ..d2.evaluation import DatasetEvaluator, DatasetEvaluators
+from ..d2.panoptic_evaluation import COCOPanopticEvaluator
+from ..d2.utils import comm
+from ..data.files import read_json
+from .instance_evaluator import InstancesFromPanopticEvaluator
+from .panoptic_evaluator import PanopticQualityEvaluator
+from .result_files import write_results
+from .semantic_evaluator import SemanticFromPanopticEvaluator
+from .submission import SubmissionWriter
+
+logger = logging.getLogger(__name__)
+
+
+def build_evaluator(
+    cfg: CfgNode, dataset_name: str, output_dir: str | None = None
+) -> DatasetEvaluators:
+    """Evaluators for the results that ``cfg.MODEL.PSFORMER.TEST.*_ON`` switches on.
+
+    A data set without ground truth gets the writer of COCO's submission files instead.
+
+    Args:
+        output_dir: folder for ``metrics.json`` and what else the evaluators write; by default
+            ``inference`` in ``cfg.OUTPUT_DIR``, below it one folder a data set if there are more.
+
+    Raises:
+        ValueError: nothing is switched on that this data set can be evaluated by.
+        ImportError: ``TEST.PANOPTIC_EVALUATOR`` is "detectron2" and that or panopticapi is missing.
+    """
+    output_dir = output_dir or _default_folder(cfg, dataset_name)
+    metadata = MetadataCatalog.get(dataset_name)
+    test = cfg.MODEL.PSFORMER.TEST
+    evaluators: list[DatasetEvaluator] = []
+    if not has_ground_truth(metadata):
+        if test.PANOPTIC_ON:
+            logger.info("'%s' has no ground truth: writing submission files", dataset_name)
+            evaluators.append(SubmissionWriter(dataset_name, output_dir))
+    else:
+        if test.PANOPTIC_ON:
+            evaluators.append(_panoptic(cfg.TEST.PANOPTIC_EVALUATOR, dataset_name))
+        if test.SEMANTIC_ON:
+            evaluators.append(SemanticFromPanopticEvaluator(dataset_name))
+        if test.INSTANCE_ON and ClassLayout.from_metadata(metadata).num_things:
+            evaluators.append(InstancesFromPanopticEvaluator(dataset_name, output_dir))
+    if not evaluators:
+        raise ValueError(
+            f"Nothing to evaluate on '{dataset_name}': switch on MODEL.PSFORMER.TEST.PANOPTIC_ON, "
+            "or with ground truth SEMANTIC_ON or, for things, INSTANCE_ON."
+        )
+    return SavedEvaluators(evaluators, dataset_name, output_dir)
+
+
+def has_ground_truth(metadata) -> bool:
+    """Whether a data set's ``panoptic_json`` and ``panoptic_root`` are given and hold annotations.
+
+    COCO's test sets have a JSON with images and categories only.
+    """
+    if not metadata.get("panoptic_json", None) or not metadata.get("panoptic_root", None):
+        return False
+    return bool(read_json(metadata.panoptic_json).get("annotations"))
+
+
+class SavedEvaluators(DatasetEvaluators):
+    """Several evaluators whose figures also go to ``metrics.json`` in ``output_dir``."""
+
+    def __init__(self, evaluators: list[DatasetEvaluator], dataset_name: str, output_dir: str):
+        super().__init__(evaluators)
+        self._dataset_name = dataset_name
+        self._path = os.path.join(output_dir, "metrics.json")
+
+    def evaluate(self) -> OrderedDict:
+        results = super().evaluate()
+        if comm.is_main_process() and results:
+            write_results(self._path, {"dataset": self._dataset_name, **results})
+            logger.info("Results are in %s", self._path)
+        return results
+
+
+class _OnCopies(DatasetEvaluator):
+    """An evaluator that rewrites ``segments_info``, kept from doing so to the model's output."""
+
+    def __init__(self, evaluator: DatasetEvaluator):
+        self._evaluator = evaluator
+        self.reset, self.evaluate = evaluator.reset, evaluator.evaluate
+
+    def process(self, inputs: list[dict], outputs: list[dict]) -> None:
+        panoptic = (output["panoptic_seg"] for output in outputs)
+        copies = [{"panoptic_seg": (ids, [dict(s) for s in info])} for ids, info in panoptic]
+        self._evaluator.process(inputs, copies)
+
+
+def _panoptic(whose: str, dataset_name: str) -> DatasetEvaluator:
+    if whose == "ours":
+        return PanopticQualityEvaluator(dataset_name)
+    if whose != "detectron2":
+        raise ValueError(f"TEST.PANOPTIC_EVALUATOR is '{whose}': set it to ours or detectron2.")
+    if COCOPanopticEvaluator is None or importlib.util.find_spec("panopticapi") is None:
+        raise ImportError(
+            "TEST.PANOPTIC_EVALUATOR is 'detectron2', which needs Detectron2 and panopticapi: "
+            "install both or set it to ours, which gives the same figures."
+        )
+    return _OnCopies(COCOPanopticEvaluator(dataset_name))
+
+
+def _default_folder(cfg: CfgNode, dataset_name: str) -> str:
+    folder = os.path.join(cfg.OUTPUT_DIR, "inference")
+    return os.path.join(folder, dataset_name) if len(cfg.DATASETS.TEST) > 1 else folder

@@ -1,0 +1,108 @@
+"""Box and mask AP of ``instances`` against instances derived from the panoptic annotation."""
+
+import hashlib
+import logging
+import os
+
+from tqdm import tqdm
+
+from ..class_layout import ClassLayout
+from ..d2.data import DatasetCatalog, MetadataCatalog
+from ..d2.evaluation import COCOEvaluator
+from ..d2.structures import Instances
+from ..d2.utils import comm
+from ..data.files import write_json
+from ..data.panoptic_labels import instances_from_panoptic
+from ..data.panoptic_png import read_panoptic_png
+from .category_ids import dataset_category_ids
+from .derived_dataset import class_names, register_derived
+
+logger = logging.getLogger(__name__)
+
+
+class InstancesFromPanopticEvaluator(COCOEvaluator):
+    """Detectron2's ``COCOEvaluator`` for things anywhere among the contiguous class ids.
+
+    The ground truth is the data set's own instance annotation (``json_file``) where it has one,
+    else it is derived from the panoptic PNGs once and kept in ``output_dir``. Derived masks do not
+    overlap, so their AP differs from one measured with overlapping annotation.
+
+    Args:
+        dataset_name: a registered data set in Detectron2's panoptic format.
+        output_dir: where the derived annotation is kept.
+    """
+
+    def __init__(self, dataset_name: str, output_dir: str):
+        metadata = MetadataCatalog.get(dataset_name)
+        layout = ClassLayout.from_metadata(metadata)
+        names, ids = class_names(metadata, layout), dataset_category_ids(metadata)
+        # The parent wants things to be 0...T-1, and names in the order of the category ids.
+        things = sorted(layout.thing_ids, key=ids.__getitem__)
+        thing_ids = {i: ids[i] for i in things}
+        self._thing_index = {contiguous: index for index, contiguous in enumerate(things)}
+        json_file = metadata.get("json_file", None)
+        if not json_file or not os.path.isfile(json_file):
+            categories = [{"id": ids[i], "name": names[i]} for i in things]
+            json_file = _derived_json(dataset_name, categories, thing_ids, output_dir)
+        name = register_derived(
+            f"{dataset_name}_instances_from_panoptic",
+            [],
+            thing_classes=[names[i] for i in things],
+            thing_dataset_id_to_contiguous_id={ids[i]: k for i, k in self._thing_index.items()},
+            json_file=json_file,
+        )
+        super().__init__(name, tasks=("bbox", "segm"), use_fast_impl=False)
+
+    def process(self, inputs: list[dict], outputs: list[dict]) -> None:
+        """Keep the things of ``outputs[i]["instances"]``, their classes renumbered, as RLE."""
+        super().process(inputs, [{"instances": self._things(o["instances"])} for o in outputs])
+
+    def _things(self, instances: Instances) -> Instances:
+        instances = instances.to("cpu")
+        index = [self._thing_index.get(c, -1) for c in instances.pred_classes.tolist()]
+        instances.pred_classes = instances.pred_classes.new_tensor(index)
+        return instances[instances.pred_classes >= 0]
+
+
+def derive_instances(records: list[dict], thing_ids: dict[int, int]) -> dict:
+    """COCO instance annotation of panoptic records, masks as RLE, without its categories.
+
+    Args:
+        records: dataset dicts with ``image_id``, ``pan_seg_file_name`` and ``segments_info``.
+        thing_ids: contiguous id -> the data set's id, of the things alone.
+    """
+    images, annotations = [], []
+    for record in tqdm(records, desc="Instances from panoptic", unit="image", disable=None):
+        ids = read_panoptic_png(record["pan_seg_file_name"])
+        image_id, (height, width) = record["image_id"], ids.shape
+        images.append({"id": image_id, "height": height, "width": width})
+        segments = [
+            {**segment, "isthing": segment["category_id"] in thing_ids}  # not all records tell
+            for segment in record["segments_info"]
+        ]
+        for instance in instances_from_panoptic(ids, segments):
+            category_id = thing_ids[instance["category_id"]]
+            number = len(annotations) + 1  # pycocotools takes 0 for "no match"
+            annotations.append(
+                {**instance, "id": number, "image_id": image_id, "category_id": category_id}
+            )
+    return {"info": {}, "images": images, "annotations": annotations}
+
+
+def _derived_json(dataset_name, categories, thing_ids, output_dir: str) -> str:
+    """Path of the derived annotation; its name tells the panoptic JSON that it was made from."""
+    with open(MetadataCatalog.get(dataset_name).panoptic_json, "rb") as file:
+        digest = hashlib.sha256(file.read()).hexdigest()[:12]
+    path = os.path.join(output_dir, f"{dataset_name}_instances_{digest}.json")
+
+    def derive_once() -> None:
+        if not os.path.isfile(path):
+            logger.info("Deriving the instances of '%s' from its panoptic PNGs", dataset_name)
+            content = derive_instances(DatasetCatalog.get(dataset_name), thing_ids)
+            write_json(path, {**content, "categories": categories})
+
+    if comm.is_main_process():
+        derive_once()
+    comm.synchronize()
+    derive_once()  # does something only on a machine with a disk of its own
+    return path

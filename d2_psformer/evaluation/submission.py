@@ -1,0 +1,80 @@
+"""COCO's submission files for panoptic segmentation: one zip of a JSON and a folder of PNGs."""
+
+import itertools
+import logging
+import os
+import zipfile
+
+from tqdm import tqdm
+
+from ..d2.data import MetadataCatalog
+from ..d2.evaluation import DatasetEvaluator
+from ..d2.utils import comm
+from ..data.files import atomic_write, write_json
+from ..data.panoptic_png import write_panoptic_png
+from .category_ids import dataset_category_ids, with_dataset_ids
+
+logger = logging.getLogger(__name__)
+
+
+class SubmissionWriter(DatasetEvaluator):
+    """Writes predictions instead of judging them, for data whose ground truth is kept elsewhere.
+
+    In ``output_dir`` it leaves ``panoptic_<data set>_results.json``, the folder of the same name
+    with one PNG per image, and both in ``panoptic_<data set>_results.zip``. All processes must
+    see ``output_dir``.
+
+    Args:
+        dataset_name: a registered data set; its metadata gives the original category ids.
+        output_dir: made if it is missing.
+    """
+
+    def __init__(self, dataset_name: str, output_dir: str):
+        self._category_ids = dataset_category_ids(MetadataCatalog.get(dataset_name))
+        self._stem = os.path.join(output_dir, f"panoptic_{dataset_name}_results")
+        self.reset()
+
+    def reset(self) -> None:
+        self._annotations: list[dict] = []
+
+    def process(self, inputs: list[dict], outputs: list[dict]) -> None:
+        """Write the PNG of each image and keep its JSON entry."""
+        for sample, output in zip(inputs, outputs, strict=True):
+            image_id = sample["image_id"]
+            ids, segments_info = output["panoptic_seg"]
+            name = os.path.splitext(os.path.basename(sample["file_name"]))[0] + ".png"
+            segments = with_dataset_ids(segments_info, self._category_ids, image_id)
+            write_panoptic_png(os.path.join(self._stem, name), ids.cpu().numpy())
+            self._annotations.append(
+                {"image_id": image_id, "file_name": name, "segments_info": segments}
+            )
+
+    def evaluate(self) -> dict:
+        """Write the JSON and the zip in the main process; there are no figures.
+
+        Raises:
+            ValueError: two images would share one PNG.
+        """
+        comm.synchronize()
+        parts = comm.gather(self._annotations)
+        if not comm.is_main_process():
+            return {}
+        annotations = sorted(itertools.chain(*parts), key=lambda a: a["file_name"])
+        for one, other in itertools.pairwise(annotations):
+            if one["file_name"] == other["file_name"]:
+                raise ValueError(
+                    f"Images {one['image_id']} and {other['image_id']} would both be written to "
+                    f"'{one['file_name']}': give their image files different names."
+                )
+        write_json(f"{self._stem}.json", {"annotations": annotations})
+        self._write_zip([a["file_name"] for a in annotations])
+        logger.info("The predictions of %d images are in %s.zip", len(annotations), self._stem)
+        return {}
+
+    def _write_zip(self, names: list[str]) -> None:
+        inside = os.path.basename(self._stem)
+        with atomic_write(f"{self._stem}.zip") as file, zipfile.ZipFile(file, "w") as archive:
+            archive.write(f"{self._stem}.json", f"{inside}.json", zipfile.ZIP_DEFLATED)
+            for name in tqdm(names, desc="Zip", unit="image", disable=None):
+                # PNGs are compressed already.
+                archive.write(os.path.join(self._stem, name), f"{inside}/{name}")
