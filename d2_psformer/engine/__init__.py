@@ -1,0 +1,27 @@
+"""The training path of both backends."""
+
+from .checkpointer import AtomicCheckpointer
+from .class_metadata import class_metadata, restore_class_metadata
+from .data_loader import build_test_loader, build_train_loader
+from .evaluate import evaluate, test
+from .optimizer import build_gradient_clipper, build_optimizer
+from .setup import load_config, run, setup
+from .train_step import TrainStep
+from .trainer import Trainer
+
+__all__ = [
+    "AtomicCheckpointer",
+    "TrainStep",
+    "Trainer",
+    "build_gradient_clipper",
+    "build_optimizer",
+    "build_test_loader",
+    "build_train_loader",
+    "class_metadata",
+    "evaluate",
+    "load_config",
+    "restore_class_metadata",
+    "run",
+    "setup",
+    "test",
+]

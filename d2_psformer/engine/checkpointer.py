@@ -1,0 +1,119 @@
+"""Checkpoints that are whole or not there, and that are refused when they do not fit."""
+
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..d2.checkpoint import DetectionCheckpointer
+from ..data.files import atomic_write
+from .class_metadata import check_same_classes
+
+
+class AtomicCheckpointer(DetectionCheckpointer):
+    """Detectron2's checkpointer and layout, with atomic writes and strict reading.
+
+    A file holds ``{"model", "trainer", "iteration", "metadata"}``: weights, the state of the given
+    ``checkpointables``, the iteration just done, and the classes of the training data. It loads
+    with ``torch.load(weights_only=True)``. A process killed at any moment leaves the last file and
+    ``last_checkpoint`` as they were.
+
+    Args:
+        metadata: see :func:`class_metadata`; saved, and compared with that of files that are read.
+        finetune: accept weights of other classes: what does not fit starts afresh, with a warning.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        save_dir: str = "",
+        *,
+        metadata: dict,
+        finetune: bool = False,
+        **checkpointables: Any,
+    ):
+        super().__init__(model, save_dir, **checkpointables)
+        self.metadata = metadata
+        self.finetune = finetune
+        self._path = ""
+
+    def save(self, name: str, **kwargs: Any) -> None:
+        """Write ``<save_dir>/<name>.pth`` and name it in ``last_checkpoint``."""
+        if not self.save_dir or not self.save_to_disk:
+            return
+        data = {"model": self.model.state_dict(), "metadata": self.metadata}
+        data.update((key, obj.state_dict()) for key, obj in self.checkpointables.items())
+        data.update(kwargs)
+        path = Path(self.save_dir, f"{name}.pth")
+        # What processes killed while saving have left behind.
+        for stale in path.parent.glob(".*.pth.*.tmp"):
+            stale.unlink(missing_ok=True)
+        self.logger.info("Saving checkpoint to %s", path)
+        with atomic_write(path) as file:
+            torch.save(data, file)
+        self.tag_last_checkpoint(path.name)
+
+    def tag_last_checkpoint(self, last_filename_basename: str) -> None:
+        with atomic_write(os.path.join(self.save_dir, "last_checkpoint"), "w") as file:
+            file.write(last_filename_basename)
+
+    def load(self, path: str, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """Load weights, and the states that are asked for, from a file.
+
+        Raises:
+            FileNotFoundError, ValueError: one sentence naming the file, and the key if one does
+                not fit.
+        """
+        self._path = path
+        if path and "://" not in path and not os.path.isfile(path.partition("?")[0]):
+            raise FileNotFoundError(
+                f"Checkpoint '{path}' does not exist: check MODEL.WEIGHTS, or, when resuming, the "
+                f"name written in '{os.path.join(self.save_dir, 'last_checkpoint')}'."
+            )
+        return super().load(path, *args, **kwargs)
+
+    def _load_file(self, filename: str) -> dict[str, Any]:
+        if filename.endswith(".pkl"):
+            return super()._load_file(filename)
+        try:
+            loaded = torch.load(filename, map_location="cpu", weights_only=True)
+        except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+            reason = str(error).partition("\n")[0]
+            raise ValueError(
+                f"'{filename}' is no checkpoint that can be read safely ({reason}): if it comes "
+                "from other code, convert it with tools/convert_checkpoint.py."
+            ) from error
+        return loaded if "model" in loaded else {"model": loaded}
+
+    def _load_model(self, checkpoint: dict[str, Any]):
+        # Model-zoo backbones are matched by name and hold but a part of the model.
+        is_partial = checkpoint.get("matching_heuristics", False) or self.finetune
+        if not is_partial and "metadata" in checkpoint:
+            check_same_classes(self.metadata, checkpoint["metadata"], f"checkpoint '{self._path}'")
+        shapes = {key: tuple(value.shape) for key, value in checkpoint["model"].items()}
+        incompatible = super()._load_model(checkpoint)
+        if not is_partial:
+            self._refuse(incompatible, shapes)
+        return incompatible
+
+    def _refuse(self, incompatible, shapes: dict[str, tuple[int, ...]]) -> None:
+        """Raise ValueError if anything does not fit, naming the first such key."""
+        own = self.model.state_dict()
+        if incompatible.incorrect_shapes:
+            key, theirs, ours = incompatible.incorrect_shapes[0]
+            what = f"key '{key}' is {tuple(theirs)} there and {tuple(ours)} in this model"
+        elif incompatible.missing_keys:
+            key = incompatible.missing_keys[0]
+            what = f"key '{key}' is missing there and {tuple(own[key].shape)} in this model"
+        elif incompatible.unexpected_keys:
+            key = incompatible.unexpected_keys[0]
+            what = f"key '{key}' is {shapes.get(key)} there and missing in this model"
+        else:
+            return
+        raise ValueError(
+            f"Checkpoint '{self._path}' is of another architecture or class count ({what}): use "
+            "the config it was trained with, or set SOLVER.FINETUNE True to load what fits."
+        )

@@ -1,0 +1,69 @@
+"""Loaders for training and evaluation."""
+
+from collections.abc import Callable
+
+from torch.utils.data import BatchSampler, DataLoader
+
+from ..d2.config import CfgNode
+from ..d2.data import DatasetFromList, build_detection_test_loader, get_detection_dataset_dicts
+from ..d2.utils import comm
+from ..data import PanopticMapper
+from .sampler import ResumableSampler, SeededDataset
+
+Mapper = Callable[[dict], dict]
+
+
+def build_train_loader(
+    cfg: CfgNode, *, seed: int, start_iter: int = 0, mapper: Mapper | None = None
+) -> DataLoader:
+    """Endless batches (lists of mapped dicts) for this process, from iteration ``start_iter`` on.
+
+    An iteration takes SOLVER.ACCUMULATION_STEPS of them. Batches of different aspect ratio are not
+    kept apart (DATALOADER.ASPECT_RATIO_GROUPING): which images meet in a batch follows from the
+    seed alone.
+
+    Args:
+        mapper: default the project's own for training.
+    """
+    items = DatasetFromList(get_detection_dataset_dicts(list(cfg.DATASETS.TRAIN)))
+    sampler = ResumableSampler(
+        len(items),
+        seed,
+        start=start_iter * cfg.SOLVER.IMS_PER_BATCH,
+        rank=comm.get_rank(),
+        world_size=comm.get_world_size(),
+    )
+    return DataLoader(
+        SeededDataset(items, mapper or PanopticMapper(cfg, True), seed),
+        batch_sampler=BatchSampler(sampler, images_per_batch(cfg), drop_last=True),
+        num_workers=cfg.DATALOADER.NUM_WORKERS,
+        collate_fn=_as_list,
+    )
+
+
+def images_per_batch(cfg: CfgNode) -> int:
+    """Images in one forward pass of one process.
+
+    Raises:
+        ValueError: SOLVER.IMS_PER_BATCH does not split evenly over processes and accumulation.
+    """
+    steps, processes = cfg.SOLVER.ACCUMULATION_STEPS, comm.get_world_size()
+    total = cfg.SOLVER.IMS_PER_BATCH
+    if steps < 1 or total < 1 or total % (steps * processes):
+        raise ValueError(
+            f"SOLVER.IMS_PER_BATCH is {total}, which cannot be split evenly over {processes} "
+            f"process(es) x SOLVER.ACCUMULATION_STEPS {steps}: make it a multiple of "
+            f"{max(steps, 1) * processes}."
+        )
+    return total // (steps * processes)
+
+
+def build_test_loader(cfg: CfgNode, dataset_name: str, mapper: Mapper | None = None) -> DataLoader:
+    """One image a batch, every image once over all processes; ``mapper`` as above, for testing."""
+    return build_detection_test_loader(
+        cfg, dataset_name, mapper=mapper or PanopticMapper(cfg, False)
+    )
+
+
+def _as_list(samples: list[dict]) -> list[dict]:
+    return samples

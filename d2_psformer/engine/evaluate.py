@@ -1,0 +1,59 @@
+"""Evaluation on the data sets of DATASETS.TEST."""
+
+import logging
+import os
+
+from torch import nn
+
+from ..d2.config import CfgNode
+from ..d2.evaluation import inference_on_dataset, print_csv_format, verify_results
+from ..d2.modeling import build_model
+from ..d2.utils import comm
+from ..evaluation import build_evaluator
+from .checkpointer import AtomicCheckpointer
+from .class_metadata import check_data_sets
+from .data_loader import Mapper, build_test_loader
+
+logger = logging.getLogger(__name__)
+
+
+def test(cfg: CfgNode, model: nn.Module, mapper: Mapper | None = None) -> dict:
+    """Run the model over every data set of DATASETS.TEST and log the figures.
+
+    Returns:
+        {task: {metric: value}} of the one data set, or {data set: that} of several; empty in
+        processes other than the first.
+    """
+    results = {}
+    for name in cfg.DATASETS.TEST:
+        output_dir = os.path.join(cfg.OUTPUT_DIR, "inference", name)
+        evaluator = build_evaluator(cfg, name, output_dir)
+        found = inference_on_dataset(model, build_test_loader(cfg, name, mapper), evaluator)
+        if comm.is_main_process():
+            results[name] = found
+            logger.info("Results on %s:", name)
+            print_csv_format(found)
+    return next(iter(results.values())) if len(results) == 1 else results
+
+
+def evaluate(cfg: CfgNode, resume: bool = False) -> dict:
+    """Build the model, load MODEL.WEIGHTS (or, with ``resume``, the last checkpoint) and test it.
+
+    Raises:
+        ValueError: there are no weights, or no data set to evaluate on.
+    """
+    if not cfg.DATASETS.TEST:
+        raise ValueError("DATASETS.TEST is empty: name the data sets to evaluate on.")
+    metadata = check_data_sets(cfg)
+    model = build_model(cfg)
+    checkpointer = AtomicCheckpointer(model, cfg.OUTPUT_DIR, metadata=metadata)
+    if not cfg.MODEL.WEIGHTS and not (resume and checkpointer.has_checkpoint()):
+        raise ValueError(
+            "There are no weights to evaluate: set MODEL.WEIGHTS to a checkpoint, or give --resume "
+            f"for the last one in '{cfg.OUTPUT_DIR}'."
+        )
+    checkpointer.resume_or_load(cfg.MODEL.WEIGHTS, resume=resume)
+    results = test(cfg, model)
+    if comm.is_main_process():
+        verify_results(cfg, results)
+    return results

@@ -1,0 +1,88 @@
+"""From the command line to a frozen config and processes that know each other."""
+
+import argparse
+import logging
+import os
+from collections.abc import Callable
+
+import torch
+import torch.distributed as dist
+
+from ..config import add_psformer_config
+from ..d2.config import CfgNode, get_cfg
+from ..d2.engine import default_setup, launch
+from ..d2.utils import comm, setup_logger
+from ..data import register_from_config
+
+logger = logging.getLogger(__name__)
+
+
+def setup(args: argparse.Namespace) -> CfgNode:
+    """Read the config, register its data sets, set up logs, OUTPUT_DIR and seeds.
+
+    Args:
+        args: of Detectron2's ``default_argument_parser``; ``config_file`` and ``opts`` are read.
+
+    Returns:
+        the frozen config; MODEL.DEVICE is "cpu" where no GPU is.
+    """
+    cfg = load_config(args.config_file, args.opts)
+    register_from_config(cfg)
+    falls_back = cfg.MODEL.DEVICE.startswith("cuda") and not torch.cuda.is_available()
+    if falls_back:
+        cfg.MODEL.DEVICE = "cpu"
+    cfg.freeze()
+    default_setup(cfg, args)
+    setup_logger(cfg.OUTPUT_DIR or None, distributed_rank=comm.get_rank(), name="d2_psformer")
+    if falls_back:
+        logger.warning("No CUDA device found: running on the CPU.")
+    return cfg
+
+
+def load_config(config_file: str, opts: list[str] | None = None) -> CfgNode:
+    """Defaults, then a YAML file, then "KEY VALUE" pairs; not frozen.
+
+    Raises:
+        FileNotFoundError, ValueError: one sentence naming the file or key.
+    """
+    cfg = get_cfg()
+    add_psformer_config(cfg)
+    if not os.path.isfile(config_file):
+        raise FileNotFoundError(f"Config file '{config_file}' does not exist: see configs/.")
+    try:
+        cfg.merge_from_file(config_file)
+    except (KeyError, ValueError, AssertionError) as error:
+        raise ValueError(f"Config file '{config_file}': {_told(error)}.") from error
+    try:
+        cfg.merge_from_list(list(opts or []))
+    except (KeyError, ValueError, AssertionError) as error:
+        raise ValueError(f"Settings on the command line: {_told(error)}.") from error
+    return cfg
+
+
+def _told(error: Exception) -> str:
+    hint = "see d2_psformer/config.py and Detectron2's defaults for all keys"
+    return f"{error.args[0] if error.args else error} ({hint})"
+
+
+def run(main: Callable[[argparse.Namespace], object], args: argparse.Namespace) -> None:
+    """Call ``main(args)`` in every process: those of torchrun, or ``--num-gpus`` new ones."""
+    if "RANK" not in os.environ or "WORLD_SIZE" not in os.environ:
+        launch(
+            main,
+            args.num_gpus,
+            num_machines=args.num_machines,
+            machine_rank=args.machine_rank,
+            dist_url=args.dist_url,
+            args=(args,),
+        )
+        return
+    on_gpu = torch.cuda.is_available()
+    if on_gpu:
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    dist.init_process_group("nccl" if on_gpu else "gloo")
+    comm.create_local_process_group(int(os.environ["LOCAL_WORLD_SIZE"]))
+    try:
+        main(args)
+    finally:
+        dist.destroy_process_group()

@@ -1,0 +1,123 @@
+"""One step of the optimizer: forward, backward, clip, update, on any device."""
+
+import math
+from contextlib import nullcontext
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from ..d2.config import CfgNode
+from .optimizer import GradientClipper
+from .seeding import derive_seed, seed_generators
+
+_AMP_DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16}
+
+
+def amp_dtype(cfg: CfgNode) -> torch.dtype | None:
+    """The autocast type that SOLVER.AMP asks for, None for none."""
+    amp = cfg.SOLVER.AMP
+    if not amp.ENABLED:
+        return None
+    if amp.DTYPE not in _AMP_DTYPES:
+        raise ValueError(f"SOLVER.AMP.DTYPE is '{amp.DTYPE}': it must be 'float16' or 'bfloat16'.")
+    return _AMP_DTYPES[amp.DTYPE]
+
+
+class TrainStep:
+    """Trains the model on the batches of one iteration.
+
+    Gradients are averaged over the batches, as over the processes. Random numbers of the forward
+    pass (dropout) follow from seed, iteration, process and batch. Under float16 the loss is scaled
+    so that small gradients survive, and a step whose gradients overflow is left out.
+
+    Args:
+        model: returns a dict of weighted scalar losses for a batch; on one device.
+        clip: see :func:`build_gradient_clipper`.
+        amp_dtype: autocast type, None for full precision.
+        seed, rank: of the run and of this process.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        *,
+        clip: GradientClipper | None = None,
+        amp_dtype: torch.dtype | None = None,
+        seed: int = 0,
+        rank: int = 0,
+    ):
+        self.model = model
+        self.optimizer = optimizer
+        self.clip = clip
+        self.amp_dtype = amp_dtype
+        self.seed = seed
+        self.rank = rank
+        self.parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        self.device_type = self.parameters[0].device.type
+        self.scaler = torch.amp.GradScaler(self.device_type, enabled=amp_dtype is torch.float16)
+
+    def __call__(self, batches: list[list[dict]], iteration: int) -> dict[str, float]:
+        """Do one step.
+
+        Returns:
+            the mean of every loss over the batches, ``total_loss``, and ``grad_norm`` (before
+            clipping) where the whole model is clipped.
+
+        Raises:
+            FloatingPointError: a loss or, without a gradient scaler, the gradient is not finite.
+        """
+        self.optimizer.zero_grad(set_to_none=True)
+        losses: dict[str, Tensor] = {}
+        for index, batch in enumerate(batches):
+            seed_generators(derive_seed(self.seed, "forward", iteration, self.rank, index))
+            is_last = index + 1 == len(batches)
+            with self._synchronize_gradients(is_last):
+                batch_losses = self._forward(batch)
+                total = sum(batch_losses.values()) / len(batches)
+                self.scaler.scale(total).backward()
+            for name, value in batch_losses.items():
+                losses[name] = losses.get(name, 0) + value.detach().float() / len(batches)
+
+        self.scaler.unscale_(self.optimizer)
+        norm = self.clip(self.parameters) if self.clip else None
+        metrics = self._read(losses, norm)
+        self._check_finite(metrics, batches, iteration)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        return {name: value for name, value in metrics.items() if math.isfinite(value)}
+
+    def _forward(self, batch: list[dict]) -> dict[str, Tensor]:
+        enabled = self.amp_dtype is not None
+        with torch.autocast(self.device_type, self.amp_dtype, enabled=enabled):
+            return self.model(batch)
+
+    def _synchronize_gradients(self, is_last: bool):
+        """Processes exchange gradients once an iteration, with the last batch."""
+        if isinstance(self.model, DistributedDataParallel) and not is_last:
+            return self.model.no_sync()
+        return nullcontext()
+
+    def _read(self, losses: dict[str, Tensor], norm: Tensor | None) -> dict[str, float]:
+        # One transfer for all: every single one would wait for the device.
+        tensors = dict(losses) if norm is None else {**losses, "grad_norm": norm.float()}
+        values = dict(zip(tensors, torch.stack(list(tensors.values())).tolist(), strict=True))
+        return {"total_loss": sum(values[name] for name in losses), **values}
+
+    def _check_finite(self, metrics: dict[str, float], batches: list[list[dict]], iteration: int):
+        wrong = [name for name, value in metrics.items() if not math.isfinite(value)]
+        if self.scaler.is_enabled() and wrong == ["grad_norm"]:
+            return  # the scaler leaves this step out and lowers its scale
+        if not wrong:
+            return
+        name = next((name for name in wrong if name != "total_loss"), "total_loss")
+        files = [
+            sample["file_name"] for batch in batches for sample in batch if "file_name" in sample
+        ]
+        raise FloatingPointError(
+            f"'{name}' became {metrics[name]} at iteration {iteration} in process {self.rank}: "
+            "lower SOLVER.BASE_LR, lengthen SOLVER.WARMUP_ITERS, set SOLVER.AMP.DTYPE to "
+            "'bfloat16' or SOLVER.AMP.ENABLED to False, or check the images of this iteration: "
+            f"{', '.join(files)}."
+        )

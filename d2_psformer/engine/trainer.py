@@ -1,0 +1,166 @@
+"""The trainer of both backends."""
+
+import logging
+import os
+import time
+import weakref
+
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from ..checkpoint import load_pretrained_backbone
+from ..d2.config import CfgNode
+from ..d2.engine import HookBase, TrainerBase, hooks
+from ..d2.modeling import build_model
+from ..d2.solver import build_lr_scheduler
+from ..d2.utils import EventWriter, JSONWriter, TensorboardXWriter, comm, seed_all_rng
+from .checkpointer import AtomicCheckpointer
+from .class_metadata import check_data_sets
+from .data_loader import Mapper, build_train_loader, images_per_batch
+from .evaluate import test
+from .optimizer import build_gradient_clipper, build_optimizer
+from .train_step import TrainStep, amp_dtype
+from .writers import MetricPrinter
+
+logger = logging.getLogger(__name__)
+
+
+class Trainer(TrainerBase):
+    """Trains what the config describes; a resumed run equals an uninterrupted one bit by bit.
+
+    ::
+
+        trainer = Trainer(cfg)
+        trainer.resume_or_load(resume=False)
+        trainer.train()
+
+    Args:
+        mapper: turns data-set dicts into training samples; default the project's own.
+
+    Attributes:
+        results: of the last evaluation, empty before the first.
+    """
+
+    def __init__(self, cfg: CfgNode, mapper: Mapper | None = None):
+        super().__init__()
+        self.cfg = cfg
+        self.mapper = mapper
+        self.max_iter = cfg.SOLVER.MAX_ITER
+        self.results: dict = {}
+        metadata = check_data_sets(cfg)
+        images_per_batch(cfg)  # tells now, not after the model is built, if it does not come out
+        self.seed = cfg.SEED if cfg.SEED >= 0 else comm.shared_random_seed()
+
+        seed_all_rng(self.seed)  # every process starts from the same weights
+        model = build_model(cfg)
+        logger.info("Model:\n%s", model)
+        self.optimizer = build_optimizer(cfg, model)
+        self.scheduler = build_lr_scheduler(cfg, self.optimizer)
+        self.checkpointer = AtomicCheckpointer(
+            model,
+            cfg.OUTPUT_DIR,
+            metadata=metadata,
+            finetune=cfg.SOLVER.FINETUNE,
+            trainer=weakref.proxy(self),
+        )
+        self.model = model
+        self.train_step = TrainStep(
+            _distribute(model),
+            self.optimizer,
+            clip=build_gradient_clipper(cfg),
+            amp_dtype=amp_dtype(cfg),
+            seed=self.seed,
+            rank=comm.get_rank(),
+        )
+        self.register_hooks(self.build_hooks())
+
+    def build_hooks(self) -> list[HookBase]:
+        """Time, learning rate, checkpoints, evaluation, writers, in this order."""
+        solver, is_main = self.cfg.SOLVER, comm.is_main_process()
+        checkpoints = hooks.PeriodicCheckpointer(self.checkpointer, solver.CHECKPOINT_PERIOD)
+        every = [hooks.IterationTimer(), hooks.LRScheduler()]
+        # After the scheduler, whose state it saves; before what can go wrong in the evaluation.
+        every += [checkpoints] if is_main else []
+        every += [hooks.EvalHook(self.cfg.TEST.EVAL_PERIOD, self._evaluate)]
+        # Last, so that figures of the evaluation are written too.
+        every += [hooks.PeriodicWriter(self.build_writers())] if is_main else []
+        return every
+
+    def build_writers(self) -> list[EventWriter]:
+        """To the terminal, to ``metrics.json`` and to TensorBoard files in OUTPUT_DIR."""
+        folder = self.cfg.OUTPUT_DIR
+        os.makedirs(folder, exist_ok=True)
+        return [
+            MetricPrinter(self.max_iter),
+            JSONWriter(os.path.join(folder, "metrics.json")),
+            TensorboardXWriter(folder),
+        ]
+
+    def resume_or_load(self, resume: bool = True) -> None:
+        """Go on from the last checkpoint in OUTPUT_DIR, if asked to and there is one.
+
+        Else start with MODEL.WEIGHTS, or with pretrained weights for the backbone.
+        """
+        resume = resume and self.checkpointer.has_checkpoint()
+        if not resume and not self.cfg.MODEL.WEIGHTS:
+            load_pretrained_backbone(self.model, self.cfg)
+        self.checkpointer.finetune = self.cfg.SOLVER.FINETUNE and not resume
+        self.checkpointer.resume_or_load(self.cfg.MODEL.WEIGHTS, resume=resume)
+        if resume:
+            self.start_iter = self.iter + 1  # the checkpoint names the iteration just done
+
+    def train(self) -> dict:
+        """Train from ``start_iter`` to SOLVER.MAX_ITER.
+
+        Returns:
+            the results of the evaluation at the end.
+        """
+        self._batches = iter(
+            build_train_loader(
+                self.cfg, seed=self.seed, start_iter=self.start_iter, mapper=self.mapper
+            )
+        )
+        self.model.train()
+        super().train(self.start_iter, self.max_iter)
+        return self.results
+
+    def run_step(self) -> None:
+        start = time.perf_counter()
+        batches = [next(self._batches) for _ in range(self.cfg.SOLVER.ACCUMULATION_STEPS)]
+        data_time = time.perf_counter() - start
+        metrics = self.train_step(batches, self.iter)
+        every = comm.gather({**metrics, "data_time": data_time})
+        if every:  # in the main process
+            means = {name: sum(m[name] for m in every) / len(every) for name in metrics}
+            slowest = max(m["data_time"] for m in every)
+            self.storage.put_scalars(**means, data_time=slowest)
+
+    def _evaluate(self) -> dict:
+        self.results = test(self.cfg, self.model)
+        return self.results
+
+    def state_dict(self) -> dict:
+        """Detectron2's entries, and "optimizer", "grad_scaler" and "seed"."""
+        return {
+            **super().state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "grad_scaler": self.train_step.scaler.state_dict(),
+            "seed": self.seed,
+        }
+
+    def load_state_dict(self, state_dict: dict) -> None:
+        super().load_state_dict(state_dict)
+        self.optimizer.load_state_dict(state_dict["optimizer"])
+        if state_dict["grad_scaler"] and self.train_step.scaler.is_enabled():
+            self.train_step.scaler.load_state_dict(state_dict["grad_scaler"])
+        if self.cfg.SEED < 0:  # the seed was drawn by the first run
+            self.seed = self.train_step.seed = state_dict["seed"]
+
+
+def _distribute(model: nn.Module) -> nn.Module:
+    """Average gradients over the processes, if there are several."""
+    if comm.get_world_size() == 1:
+        return model
+    on_gpu = next(model.parameters()).is_cuda
+    device_ids = [comm.get_local_rank()] if on_gpu else None
+    return DistributedDataParallel(model, device_ids=device_ids, broadcast_buffers=False)
