@@ -12,18 +12,18 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # works before installation too
 
+from d2_psformer.data import datasets_root
 from d2_psformer.data.scenes import ScenesSpec, write_scenes
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
-    default_root = Path(os.environ.get("DETECTRON2_DATASETS", "datasets")) / "scenes"
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
         "--output",
         type=Path,
-        default=default_root,
+        default=Path(datasets_root()) / "scenes",
         metavar="DIR",
         help="folder to write (default: $DETECTRON2_DATASETS/scenes, else datasets/scenes)",
     )

@@ -8,7 +8,7 @@ from . import shapes
 from .categories import STUFF_NAMES, THING_NAMES
 
 MIN_VISIBLE_SHARE = 0.4  # of the whole outline, and of a band before things cover it
-MIN_VISIBLE_PIXELS = 40  # at 128x128; grows with the area of the picture
+MIN_VISIBLE_PIXELS = 60  # at 128x128; grows with the area of the picture
 REFERENCE_SIZE = 128  # lengths below are pixels at this size
 RADII = (7.0, 25.0)
 CROWD_SHARE = 0.06

@@ -7,7 +7,6 @@ Contours = list[np.ndarray]  # (K, 2) float arrays of x, y; holes run the other 
 
 # Area of every outline at radius 1: the same for all, so that size says nothing of the class.
 UNIT_AREA = 2.25
-_SUBPIXEL_BITS = 6
 
 
 def _circle(radius: float, points: int = 64) -> np.ndarray:
@@ -86,10 +85,16 @@ def blob(radius: float, rng: np.random.Generator) -> Contours:
     return [radius * (1 + waves)[:, None] * _circle(1.0)]
 
 
+def to_fixed_point(contours: Contours) -> tuple[list[np.ndarray], int]:
+    """Contours in pixels as OpenCV draws them: whole numbers, and how many bits are fraction."""
+    bits = 6
+    # OpenCV puts pixel centres at whole numbers, we put them at halves.
+    return [np.round((polygon - 0.5) * 2**bits).astype(np.int32) for polygon in contours], bits
+
+
 def coverage(contours: Contours, size: int) -> np.ndarray:
     """Anti-aliased share of every pixel inside the outline: uint8 (size, size), 255 = all."""
     canvas = np.zeros((size, size), np.uint8)
-    # OpenCV puts pixel centres at whole numbers, we put them at halves.
-    fixed = [np.round((p - 0.5) * 2**_SUBPIXEL_BITS).astype(np.int32) for p in contours]
-    cv2.fillPoly(canvas, fixed, 255, lineType=cv2.LINE_AA, shift=_SUBPIXEL_BITS)
+    polygons, bits = to_fixed_point(contours)
+    cv2.fillPoly(canvas, polygons, 255, lineType=cv2.LINE_AA, shift=bits)
     return canvas

@@ -10,7 +10,7 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
-_WINDOWS = 3  # side of a tile in pictures
+_TILE_SIDE = 3  # in pictures
 
 
 def fractal(side: int, cell: float, rng: np.random.Generator, octaves: int = 4) -> np.ndarray:
@@ -35,10 +35,9 @@ def _grid(side: int, unit: float) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _sky(side: int, unit: float, rng: np.random.Generator) -> np.ndarray:
-    noise = fractal(side, 45 * unit, rng)
-    wide = cv2.resize(noise[: side // 2], (side, side), interpolation=cv2.INTER_CUBIC)
-    flat = cv2.resize(wide, (side, side // 2), interpolation=cv2.INTER_AREA)
-    return _smoothstep(np.concatenate([flat, flat[::-1]])[:side], 0.42, 0.75)
+    """Clouds about twice as wide as high, with nothing fine in them."""
+    noise = fractal(side, 40 * unit, rng)[:, : side // 2]
+    return _smoothstep(cv2.resize(noise, (side, side)), 0.35, 0.8)
 
 
 def _water(side: int, unit: float, rng: np.random.Generator) -> np.ndarray:
@@ -129,7 +128,7 @@ THING_TEXTURES: dict[str, _Maker] = {
 def _tile(name: str, size: int) -> np.ndarray:
     makers = STUFF_TEXTURES | THING_TEXTURES
     rng = np.random.default_rng(list(makers).index(name))
-    return np.ascontiguousarray(makers[name](_WINDOWS * size, size / 128, rng), np.float32)
+    return np.ascontiguousarray(makers[name](_TILE_SIDE * size, size / 128, rng), np.float32)
 
 
 @lru_cache(maxsize=4)
@@ -144,25 +143,32 @@ def grain(size: int, rng: np.random.Generator) -> np.ndarray:
     return _grain_tile(size)[y : y + size, x : x + size]
 
 
-def window(name: str, size: int, turn: float, rng: np.random.Generator) -> np.ndarray:
+def window(
+    name: str,
+    size: int,
+    turn: float,
+    rng: np.random.Generator,
+    shape: tuple[int, int] | None = None,
+) -> np.ndarray:
     """A view of a tile at a random place, scale and mirror, turned by at most ``turn`` radians.
 
+    Args:
+        size: side of the scene in pixels, which sets the scale of the texture.
+        shape: height and width of the view; the whole scene if left out.
+
     Returns:
-        float32 (size, size) with values in 0..1.
+        float32 array of that shape with values in 0..1.
     """
+    height, width = shape or (size, size)
     angle, scale = rng.uniform(-turn, turn), rng.uniform(0.8, 1.25)
     cos, sin = scale * np.cos(angle), scale * np.sin(angle)
-    mirror = rng.choice([-1.0, 1.0])
-    place = rng.uniform(1.0, _WINDOWS - 1.0, 2) * size
-    middle = size / 2
-    matrix = np.array([
-        [cos * mirror, -sin, place[0] - (cos * mirror - sin) * middle],
-        [sin * mirror, cos, place[1] - (sin * mirror + cos) * middle],
-    ])  # fmt: skip
+    linear = np.array([[cos, -sin], [sin, cos]]) * (rng.choice([-1.0, 1.0]), 1.0)
+    middle_of_tile = rng.uniform(1.0, _TILE_SIDE - 1.0, 2) * size
+    offset = middle_of_tile - linear @ (width / 2, height / 2)
     return cv2.warpAffine(
         _tile(name, size),
-        matrix,
-        (size, size),
+        np.column_stack([linear, offset]),
+        (width, height),
         flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
         borderMode=cv2.BORDER_REFLECT,
     )

@@ -1,6 +1,5 @@
 """Writes train and val scenes to a folder in COCO-panoptic format."""
 
-import json
 import os
 import shutil
 import tempfile
@@ -13,6 +12,8 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
+from ..files import read_json, write_json
+from ..panoptic_png import ids_to_rgb
 from .categories import SCENES_CATEGORIES
 from .generate import generate_scene
 
@@ -20,7 +21,10 @@ GENERATOR_VERSION = 1  # raise it whenever any scene changes, so that old folder
 MANIFEST = "scenes.json"
 # Splits take their scenes from places of the series that never meet, whatever their lengths.
 FIRST_INDEX = {"train": 0, "val": 10_000_000}
-_JPEG = [cv2.IMWRITE_JPEG_QUALITY, 95, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, 0x111111]  # 4:4:4
+_JPEG = [
+    *(cv2.IMWRITE_JPEG_QUALITY, 95),
+    *(cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444),
+]
 
 
 @dataclass(frozen=True)
@@ -55,7 +59,7 @@ def write_scenes(root: str | Path, spec: ScenesSpec, workers: int = 1) -> bool:
         FileExistsError: ``root`` holds something else than generated scenes.
     """
     root = Path(root)
-    if _read_manifest(root) == asdict(spec):
+    if _holds(root, spec):
         return False
     if root.exists() and not (root / MANIFEST).is_file() and any(root.iterdir()):
         raise FileExistsError(
@@ -66,7 +70,7 @@ def write_scenes(root: str | Path, spec: ScenesSpec, workers: int = 1) -> bool:
     try:
         for split in FIRST_INDEX:
             _write_split(partial_root, split, spec, workers)
-        _write_json(partial_root / MANIFEST, asdict(spec))
+        write_json(partial_root / MANIFEST, asdict(spec))
         partial_root.chmod(0o755)  # mkdtemp makes folders for the owner's eyes only
         if root.exists():
             shutil.rmtree(root)
@@ -76,15 +80,11 @@ def write_scenes(root: str | Path, spec: ScenesSpec, workers: int = 1) -> bool:
     return True
 
 
-def _read_manifest(root: Path) -> dict | None:
+def _holds(root: Path, spec: ScenesSpec) -> bool:
     try:
-        return json.loads((root / MANIFEST).read_text())
-    except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError):
-        return None
-
-
-def _write_json(path: Path, content: dict) -> None:
-    path.write_text(json.dumps(content))
+        return read_json(root / MANIFEST) == asdict(spec)
+    except (OSError, ValueError):
+        return False
 
 
 def _write_split(root: Path, split: str, spec: ScenesSpec, workers: int) -> None:
@@ -99,7 +99,7 @@ def _write_split(root: Path, split: str, spec: ScenesSpec, workers: int) -> None
             records = list(bar(pool.map(write, indices, chunksize=32)))
     else:
         records = list(bar(map(write, indices)))
-    _write_json(
+    write_json(
         root / f"panoptic_{split}.json",
         {
             "info": {"description": "Generated scenes of d2_psformer", **asdict(spec)},
@@ -114,16 +114,14 @@ def _write_scene(root: Path, split: str, spec: ScenesSpec, index: int) -> tuple[
     """Write one picture and its id map; returns their ``images`` and ``annotations`` entries."""
     image, ids, segments_info = generate_scene(index, spec.size, spec.seed)
     picture, id_map = f"{index:08d}.jpg", f"{index:08d}.png"
-    # OpenCV writes BGR: blue, green and red hold the high, middle and low byte of the id.
-    id_bytes = np.stack([ids >> 16, ids >> 8 & 255, ids & 255], axis=2).astype(np.uint8)
-    _write_image(root / split / picture, image[..., ::-1], _JPEG)
-    _write_image(root / f"panoptic_{split}" / id_map, id_bytes, [])
+    _write_image(root / split / picture, image, _JPEG)
+    _write_image(root / f"panoptic_{split}" / id_map, ids_to_rgb(ids), [])
     return (
         {"id": index, "file_name": picture, "height": spec.size, "width": spec.size},
         {"image_id": index, "file_name": id_map, "segments_info": segments_info},
     )
 
 
-def _write_image(path: Path, image: np.ndarray, options: list[int]) -> None:
-    if not cv2.imwrite(str(path), image, options):
+def _write_image(path: Path, rgb: np.ndarray, options: list[int]) -> None:
+    if not cv2.imwrite(str(path), np.ascontiguousarray(rgb[..., ::-1]), options):
         raise OSError(f"Could not write {path}: is the disk full?")
