@@ -1,0 +1,66 @@
+"""Check a panoptic data set: ``python -m d2_psformer.data NAME``."""
+
+import argparse
+import os
+import sys
+
+from . import check_dataset, register_panoptic
+
+SHOWN_FAULTS = 20
+
+
+def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m d2_psformer.data",
+        description="Read every image and annotation of a panoptic data set; report what does not "
+        "fit together and count its classes. Ends with status 1 if there are faults.",
+    )
+    parser.add_argument("name", help="a registered name, or any name with the three options below")
+    parser.add_argument("--images", metavar="DIR", help="folder of the images")
+    parser.add_argument("--panoptic-json", metavar="FILE", help="COCO-panoptic JSON")
+    parser.add_argument("--panoptic-folder", metavar="DIR", help="folder of the panoptic PNGs")
+    parser.add_argument(
+        "--workers",
+        type=int,
+        default=os.cpu_count(),
+        metavar="N",
+        help="processes (default: all cores)",
+    )
+    options = parser.parse_args(arguments)
+    files = (options.images, options.panoptic_json, options.panoptic_folder)
+    if any(files) and not all(files):
+        parser.error("--images, --panoptic-json and --panoptic-folder go together")
+    return options
+
+
+def main(arguments: list[str] | None = None) -> int:
+    options = parse_arguments(arguments)
+    try:
+        if options.images:
+            register_panoptic(
+                options.name, options.images, options.panoptic_json, options.panoptic_folder
+            )
+        report = check_dataset(options.name, workers=options.workers)
+    except (OSError, ValueError, KeyError, AssertionError) as error:
+        sys.stderr.write(_sentence(error) + "\n")
+        return 1
+    sys.stdout.write(report.table() + "\n\n")
+    for fault in report.faults[:SHOWN_FAULTS]:
+        sys.stdout.write(f"- {fault}\n")
+    if len(report.faults) > SHOWN_FAULTS:
+        sys.stdout.write(f"- and {len(report.faults) - SHOWN_FAULTS} more\n")
+    sys.stdout.write(f"{report.images} images, {len(report.faults)} faults\n")
+    return 1 if report.faults else 0
+
+
+def _sentence(error: Exception) -> str:
+    """One sentence for any error; Detectron2 asserts that the files of its own data exist."""
+    if isinstance(error, KeyError):
+        return str(error.args[0])
+    if isinstance(error, FileNotFoundError) and error.filename:
+        return f"'{error.filename}' does not exist: see datasets/README.md."
+    return str(error)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

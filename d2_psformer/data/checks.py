@@ -1,0 +1,151 @@
+"""A full look at a registered data set: do its files fit together, and what is in it?"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ..class_layout import ClassLayout
+from ..d2.data import DatasetCatalog, MetadataCatalog
+from .parallel import map_with_progress
+from .reading import Record, read_image, read_segment_ids
+from .segments import label_segments, segment_areas
+
+
+@dataclass
+class DatasetReport:
+    """What :func:`check_dataset` found.
+
+    Attributes:
+        name: of the data set.
+        classes: names by contiguous id.
+        things: contiguous ids of thing classes.
+        images: how many records there are.
+        counts: int64 (classes, 4): images with the class, segments, crowds, pixels.
+        void: pixels of no segment.
+        faults: one sentence per faulty image.
+    """
+
+    name: str
+    classes: list[str]
+    things: frozenset[int]
+    images: int
+    counts: np.ndarray
+    void: int = 0
+    faults: list[str] = field(default_factory=list)
+
+    def table(self) -> str:
+        """The counts for people, one row per class; pixels as a share of all."""
+        width = max(len(name) for name in [*self.classes, "all classes"])
+        everything = max(int(self.counts[:, 3].sum()) + self.void, 1)
+        header = f"{'class':{width}s} | {'kind':5s} {'images':>8s} {'segments':>9s} {'crowds':>7s}"
+        header += f" {'pixels':>7s}"
+
+        def row(name: str, kind: str, counts: np.ndarray) -> str:
+            images, segments, crowds, pixels = (int(c) for c in counts)
+            share = f"{100 * pixels / everything:6.2f}%"
+            return f"{name:{width}s} | {kind:5s} {images:8d} {segments:9d} {crowds:7d} {share}"
+
+        rows = [
+            row(name, "thing" if i in self.things else "stuff", self.counts[i])
+            for i, name in enumerate(self.classes)
+        ]
+        total = self.counts.sum(axis=0)
+        total[0] = self.images
+        rows += [row("void", "", [0, 0, 0, self.void]), row("all classes", "", total)]
+        return "\n".join([header, "-" * len(header), *rows])
+
+
+@dataclass(frozen=True)
+class _Checker:
+    """Looks at one record; passed to worker processes."""
+
+    class_ids: frozenset[int]
+    num_classes: int
+
+    def __call__(self, record: Record) -> tuple[np.ndarray, int, str]:
+        """Returns counts (classes, 4), void pixels, and the first fault or ''."""
+        counts, void = np.zeros((self.num_classes, 4), np.int64), 0
+        try:
+            segments = record.get("segments_info", [])
+            self._check_listing(record, segments)
+            image = read_image(record, "RGB")
+            ids = read_segment_ids(record, image.shape[:2])
+            areas = segment_areas(label_segments(ids, [s["id"] for s in segments]), len(segments))
+            void = ids.size - int(areas.sum())
+            for segment, area in zip(segments, areas, strict=True):
+                _check_area(record, segment, int(area))
+                counts[segment["category_id"], 1:] += 1, int(segment.get("iscrowd", 0)), area
+            counts[:, 0] = counts[:, 1] > 0
+        except (FileNotFoundError, ValueError) as error:
+            return counts, void, str(error)
+        return counts, void, ""
+
+    def _check_listing(self, record: Record, segments: list[dict[str, Any]]) -> None:
+        numbers = [segment["id"] for segment in segments]
+        if len(set(numbers)) < len(numbers):
+            raise ValueError(
+                f"The segments_info of '{record['file_name']}' has an id twice: {sorted(numbers)}."
+            )
+        for segment in segments:
+            if segment["category_id"] not in self.class_ids:
+                raise ValueError(
+                    f"Segment {segment['id']} of '{record['file_name']}' has contiguous class "
+                    f"{segment['category_id']}, which the metadata does not have."
+                )
+
+
+def check_dataset(name: str, *, workers: int = 0) -> DatasetReport:
+    """Read every image and annotation of a registered data set, with a progress bar.
+
+    Checked are: files exist and can be decoded, sizes agree, segment ids and areas of PNG and
+    ``segments_info`` agree, ids are unique, classes are in the metadata, image ids are unique.
+
+    Args:
+        workers: processes to share the work; 0 does it here.
+
+    Raises:
+        KeyError: no data set has this name.
+        FileNotFoundError, ValueError: its JSON cannot be read at all.
+    """
+    records = DatasetCatalog.get(name)
+    metadata = MetadataCatalog.get(name)
+    layout = ClassLayout.from_metadata(metadata)
+    things = frozenset(layout.thing_ids)
+    report = DatasetReport(
+        name=name,
+        classes=[
+            (metadata.thing_classes if i in things else metadata.stuff_classes)[i]
+            for i in range(layout.num_classes)
+        ],
+        things=things,
+        images=len(records),
+        counts=np.zeros((layout.num_classes, 4), np.int64),
+        faults=_doubled_images(records),
+    )
+    checker = _Checker(things.union(layout.stuff_ids), layout.num_classes)
+    for counts, void, fault in map_with_progress(
+        checker, records, workers=workers, description=f"checking {name}"
+    ):
+        report.counts += counts
+        report.void += void
+        if fault:
+            report.faults.append(fault)
+    return report
+
+
+def _doubled_images(records: list[Record]) -> list[str]:
+    seen, faults = set(), []
+    for record in records:
+        if record["image_id"] in seen:
+            faults.append(f"Image id {record['image_id']!r} is there twice: give each its own.")
+        seen.add(record["image_id"])
+    return faults
+
+
+def _check_area(record: Record, segment: dict[str, Any], area: int) -> None:
+    if segment.get("area", area) != area:
+        raise ValueError(
+            f"Segment {segment['id']} of '{record['pan_seg_file_name']}' has {area} pixels, but "
+            f"its segments_info says area {segment['area']}: correct one of them."
+        )
