@@ -52,7 +52,9 @@ def check_same_classes(ours: dict, theirs: dict, whose: str) -> None:
 
 
 def check_data_sets(cfg: CfgNode) -> dict:
-    """Compare all data sets of DATASETS.TRAIN and DATASETS.TEST with the first of TRAIN.
+    """Compare the data sets of DATASETS.TRAIN and DATASETS.TEST with the first of TRAIN.
+
+    Those of TEST without panoptic metadata (images alone, say) are left to the evaluator.
 
     Returns:
         that one's :func:`class_metadata`.
@@ -64,7 +66,8 @@ def check_data_sets(cfg: CfgNode) -> dict:
         raise ValueError("DATASETS.TRAIN is empty: it says which classes the model knows.")
     first, *others = cfg.DATASETS.TRAIN
     ours = class_metadata(first)
-    for name in (*others, *cfg.DATASETS.TEST):
+    tested = [x for x in cfg.DATASETS.TEST if "stuff_dataset_id_to_contiguous_id" in class_metadata(x)]
+    for name in (*others, *tested):
         check_same_classes(ours, class_metadata(name), f"data set '{name}'")
     return ours
 

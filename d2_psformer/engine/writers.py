@@ -38,7 +38,7 @@ class MetricPrinter(EventWriter):
         if "time" in values:
             seconds = values["time"][0] * (self.max_iter - storage.iter - 1)
             yield f"eta: {timedelta(seconds=int(seconds))}"
-        yield f"iter: {storage.iter + 1}/{self.max_iter}"
+        yield f"iter: {storage.iter}"
         for name, (value, _) in values.items():
             if name in _SHOWN or ("loss" in name and not _AUXILIARY.search(name)):
                 yield f"{name}: {value:.4g}"

@@ -5,8 +5,9 @@ import math
 import operator
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
+from typing import Any
 
 from fvcore.common.checkpoint import Checkpointer
 from fvcore.common.checkpoint import PeriodicCheckpointer as _PeriodicCheckpointer
@@ -15,7 +16,6 @@ from fvcore.common.timer import Timer
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler as _TorchLRScheduler
 
-from ..evaluation.testing import flatten_results_dict
 from ..solver import LRMultiplier
 from ..utils import comm
 from ..utils.events import EventWriter
@@ -148,6 +148,15 @@ def _has_finished(trainer) -> bool:
     return trainer.iter + 1 >= trainer.max_iter
 
 
+def _flatten(results: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """``{"a": {"b": 1}}`` as ``("a/b", 1)``."""
+    for name, value in results.items():
+        if isinstance(value, Mapping):
+            yield from _flatten(value, f"{prefix}{name}/")
+        else:
+            yield prefix + name, value
+
+
 class EvalHook(HookBase):
     """Evaluates every ``eval_period`` iterations (0: never) and, if wanted, after the last.
 
@@ -167,7 +176,7 @@ class EvalHook(HookBase):
 
     def _do_eval(self):
         scalars = {}
-        for name, value in flatten_results_dict(self._func() or {}).items():
+        for name, value in _flatten(self._func() or {}):
             try:
                 scalars[name] = float(value)
             except (TypeError, ValueError) as error:

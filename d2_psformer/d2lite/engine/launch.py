@@ -14,7 +14,7 @@ from ..utils import comm
 DEFAULT_TIMEOUT = timedelta(minutes=30)
 
 
-def launch(  # noqa: PLR0917 - the arguments of Detectron2
+def launch(
     main_func: Callable,
     num_gpus_per_machine: int,
     num_machines: int = 1,
@@ -53,7 +53,7 @@ def _find_free_port() -> int:
         return probe.getsockname()[1]
 
 
-def _distributed_worker(  # noqa: PLR0917 - called by torch.multiprocessing
+def _distributed_worker(
     local_rank: int,
     main_func: Callable,
     world_size: int,
