@@ -13,6 +13,7 @@ if BACKEND == "detectron2":
         JSONWriter,
         TensorboardXWriter,
         get_event_storage,
+        has_event_storage,
     )
     from detectron2.utils.file_io import PathManager
     from detectron2.utils.logger import log_first_n, setup_logger
@@ -30,6 +31,7 @@ else:
         JSONWriter,
         TensorboardXWriter,
         get_event_storage,
+        has_event_storage,
     )
     from ..d2lite.utils.file_io import PathManager
     from ..d2lite.utils.logger import log_first_n, setup_logger
@@ -51,6 +53,7 @@ __all__ = [
     "collect_env_info",
     "comm",
     "get_event_storage",
+    "has_event_storage",
     "log_first_n",
     "seed_all_rng",
     "setup_logger",

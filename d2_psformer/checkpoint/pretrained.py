@@ -1,0 +1,99 @@
+"""Backbone weights that training starts from."""
+
+import logging
+import os
+
+import timm
+import torch
+from torch import Tensor, nn
+
+from .backbone_names import body_name
+
+logger = logging.getLogger(__name__)
+
+
+def load_pretrained_backbone(model: nn.Module, cfg) -> None:
+    """Fill ``model.backbone`` from ``MODEL.BACKBONE.WEIGHTS`` (a file) or ``.PRETRAINED`` (timm).
+
+    Backbones other than :class:`TimmBackbone` are left to Detectron2's own MODEL.WEIGHTS.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the weights do not fit, or layers are frozen and there are no weights.
+        RuntimeError: timm cannot get the weights.
+    """
+    node = cfg.MODEL.BACKBONE
+    backbone = model.backbone
+    if node.NAME != "TimmBackbone":
+        return
+    if node.WEIGHTS:
+        source, weights = node.WEIGHTS, _from_file(node.WEIGHTS)
+    elif node.PRETRAINED:
+        source = f"{node.TIMM_NAME}.{node.PRETRAINED}"
+        weights = _from_timm(source, backbone)
+    elif backbone.has_frozen_weights():
+        raise ValueError(
+            "Layers of the backbone are frozen, but there are no weights for them: name them in "
+            "MODEL.BACKBONE.PRETRAINED or .WEIGHTS, or freeze nothing (MODEL.BACKBONE.FREEZE_AT 0 "
+            "MODEL.BACKBONE.FREEZE_BN False)."
+        )
+    else:
+        logger.warning("The backbone starts from random weights: no pretrained ones are named.")
+        return
+    _fill(backbone, weights, source)
+    logger.info("The backbone starts from %s.", source)
+
+
+def _from_file(path: str) -> dict[str, Tensor]:
+    if not os.path.isfile(path):
+        raise FileNotFoundError(f"MODEL.BACKBONE.WEIGHTS: no file '{path}'.")
+    content = torch.load(path, map_location="cpu", weights_only=True)
+    for wrapper in ("state_dict", "model"):
+        content = content.get(wrapper, content)
+    renamed = {body_name(key, content): value for key, value in content.items()}
+    renamed.pop(None, None)
+    return renamed
+
+
+def _from_timm(name: str, backbone: nn.Module) -> dict[str, Tensor]:
+    """Download (or take from timm's cache) because the config asks for it."""
+    logger.info("Getting the weights '%s' through timm.", name)
+    try:
+        options = {"strict_img_size": False} if backbone.is_swin else {}
+        source = timm.create_model(
+            name,
+            pretrained=True,
+            features_only=True,
+            out_indices=backbone.body.feature_info.out_indices,
+            **options,
+        )
+    except Exception as error:
+        raise RuntimeError(
+            f"timm could not get '{name}' ({type(error).__name__}: {error}): check the tag "
+            "(MODEL.BACKBONE.PRETRAINED) and the network, or give a file as MODEL.BACKBONE.WEIGHTS."
+        ) from error
+    return {f"body.{key}": value for key, value in source.state_dict().items()}
+
+
+def _fill(backbone: nn.Module, weights: dict[str, Tensor], source: str) -> None:
+    """Load all that the body has; output norms are new in a detector and may be missing."""
+    wanted = backbone.state_dict()
+    for name, value in wanted.items():
+        if name in weights and weights[name].shape != value.shape:
+            raise ValueError(
+                f"'{source}' has '{name}' of shape {tuple(weights[name].shape)}, "
+                f"{backbone.name} needs {tuple(value.shape)}: is it another size of this model?"
+            )
+    missing = [
+        name
+        for name in wanted
+        if name not in weights
+        and not name.startswith("output_norms.")
+        and not name.endswith("num_batches_tracked")
+    ]
+    if missing:
+        raise ValueError(
+            f"'{source}' lacks {len(missing)} of {len(wanted)} tensors of {backbone.name}, the "
+            f"first '{missing[0]}': is it another model's file?"
+        )
+    backbone.load_state_dict({k: v for k, v in weights.items() if k in wanted}, strict=False)

@@ -1,0 +1,19 @@
+"""Layers shared by all architectures: plain torch, no config."""
+
+from .boxes import box_cxcywh_to_xyxy, box_xyxy_to_cxcywh, generalized_box_iou
+from .deformable_attention import MultiScaleDeformableAttention
+from .feed_forward import MLP, FeedForward
+from .numerics import inverse_sigmoid, prior_bias
+from .position_encoding import SinePositionEncoding
+
+__all__ = [
+    "MLP",
+    "FeedForward",
+    "MultiScaleDeformableAttention",
+    "SinePositionEncoding",
+    "box_cxcywh_to_xyxy",
+    "box_xyxy_to_cxcywh",
+    "generalized_box_iou",
+    "inverse_sigmoid",
+    "prior_bias",
+]

@@ -1,0 +1,5 @@
+"""Backbones; importing registers them."""
+
+from .timm_backbone import TimmBackbone
+
+__all__ = ["TimmBackbone"]

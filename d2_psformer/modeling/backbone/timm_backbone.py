@@ -1,0 +1,155 @@
+"""Any timm feature extractor as a Detectron2 backbone."""
+
+import math
+
+import timm
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ...d2.config import configurable
+from ...d2.layers import ShapeSpec
+from ...d2.modeling import BACKBONE_REGISTRY, Backbone
+
+_STRIDES = {"res2": 4, "res3": 8, "res4": 16, "res5": 32}
+
+
+@BACKBONE_REGISTRY.register()
+class TimmBackbone(Backbone):
+    """Features named by stride: res2 (4), res3 (8), res4 (16), res5 (32).
+
+    Building never loads weights: see :mod:`d2_psformer.checkpoint`. Swin gets, as in the reference,
+    the input padded to its patch size and a LayerNorm on every output level.
+    """
+
+    @configurable
+    def __init__(
+        self,
+        *,
+        name: str,
+        out_features: list[str],
+        freeze_at: int = 0,
+        freeze_bn: bool = False,
+        drop_path: float = 0.0,
+    ):
+        """
+        Args:
+            name: timm model name.
+            out_features: any of res2 … res5; stages beyond the last are not built.
+            freeze_at: Detectron2's meaning: 1 freezes the stem, 2 also the first stage, and so on.
+            freeze_bn: keep batch norms at their statistics and without gradient.
+            drop_path: stochastic depth rate.
+
+        Raises:
+            ValueError: timm has no such model, it has no feature of a wanted stride, or it is
+                built in a way whose stages cannot be frozen.
+        """
+        super().__init__()
+        self.name, self.freeze_bn = name, freeze_bn
+        self.out_features = list(out_features)
+        self.is_swin = name.startswith("swin")
+        options = {"drop_path_rate": drop_path} if drop_path else {}
+        if self.is_swin:
+            options["strict_img_size"] = False
+        plan = _feature_plan(name, options)
+        missing = [f for f in out_features if _STRIDES.get(f) not in plan.feature_info.reduction()]
+        if missing:
+            raise ValueError(
+                f"timm model '{name}' has strides {plan.feature_info.reduction()}, none for "
+                f"{', '.join(missing)}; res2 … res5 stand for 4, 8, 16, 32."
+            )
+        indices = [plan.feature_info.reduction().index(_STRIDES[f]) for f in out_features]
+        self.body = timm.create_model(
+            name, pretrained=False, features_only=True, out_indices=indices, **options
+        )
+        self.channels = self.body.feature_info.channels()
+        self.output_norms = nn.ModuleList(
+            nn.LayerNorm(c) if self.is_swin else nn.Identity() for c in self.channels
+        )
+        # Swin's own padding makes every stride round up.
+        self.divisibility = 0 if self.is_swin or _rounds_up(plan) else max(_STRIDES.values())
+        if freeze_at:
+            self._freeze_stages(freeze_at, plan)
+        if freeze_bn:
+            for norm in self._batch_norms():
+                norm.requires_grad_(False)
+
+    @classmethod
+    def from_config(cls, cfg, input_shape):
+        node = cfg.MODEL.BACKBONE
+        return {
+            "name": node.TIMM_NAME,
+            "out_features": cfg.MODEL.PSFORMER.IN_FEATURES,
+            "freeze_at": node.FREEZE_AT,
+            "freeze_bn": node.FREEZE_BN,
+            "drop_path": node.DROP_PATH,
+        }
+
+    @property
+    def size_divisibility(self) -> int:
+        """0 where every stride rounds up, so that any canvas will do; else 32."""
+        return self.divisibility
+
+    def output_shape(self) -> dict[str, ShapeSpec]:
+        return {
+            f: ShapeSpec(channels=c, stride=_STRIDES[f])
+            for f, c in zip(self.out_features, self.channels, strict=True)
+        }
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        """(B, 3, H, W) normalised -> one (B, C, ceil(H / stride), ceil(W / stride)) a feature."""
+        if self.is_swin:
+            x = F.pad(x, (0, -x.shape[-1] % 4, 0, -x.shape[-2] % 4))
+        maps = [norm(y) for norm, y in zip(self.output_norms, self.body(x), strict=True)]
+        if self.is_swin:
+            maps = [y.permute(0, 3, 1, 2) for y in maps]
+        return dict(zip(self.out_features, maps, strict=True))
+
+    def train(self, mode: bool = True) -> "TimmBackbone":
+        super().train(mode)
+        if self.freeze_bn:
+            for norm in self._batch_norms():
+                norm.eval()
+        return self
+
+    def has_frozen_weights(self) -> bool:
+        """Whether some layers never learn, so that they need pretrained weights."""
+        return any(not p.requires_grad for p in self.parameters())
+
+    def _batch_norms(self) -> list[nn.Module]:
+        return [m for m in self.body.modules() if isinstance(m, nn.BatchNorm2d)]
+
+    def _freeze_stages(self, freeze_at: int, plan: nn.Module) -> None:
+        stages = [
+            info["module"].replace(".", "_")
+            for info in plan.feature_info
+            if info["reduction"] in _STRIDES.values()
+        ]
+        children = dict(self.body.named_children())
+        if stages[0] not in children:
+            raise ValueError(
+                f"The stages of timm model '{self.name}' cannot be told apart: set "
+                "MODEL.BACKBONE.FREEZE_AT to 0."
+            )
+        names = list(children)
+        end = names.index(stages[freeze_at - 2]) + 1 if freeze_at > 1 else names.index(stages[0])
+        for name in names[:end]:
+            children[name].requires_grad_(False)
+
+
+def _feature_plan(name: str, options: dict) -> nn.Module:
+    """The whole feature extractor without memory for weights."""
+    if not timm.is_model(name):
+        near = timm.list_models(f"*{name.split('_', maxsplit=1)[0]}*")[:5]
+        hint = f"; near it: {', '.join(near)}" if near else ""
+        raise ValueError(f"timm has no model '{name}' (MODEL.BACKBONE.TIMM_NAME){hint}.")
+    with torch.device("meta"):
+        return timm.create_model(name, pretrained=False, features_only=True, **options)
+
+
+def _rounds_up(plan: nn.Module) -> bool:
+    """Whether odd sizes give ceil(size / stride) cells; not so for ConvNeXt and its like."""
+    side = 2 * max(plan.feature_info.reduction()) + 1
+    maps = plan.eval()(torch.zeros(1, 3, side, side, device="meta"))
+    strides = plan.feature_info.reduction()
+    return all(y.shape[-1] == math.ceil(side / s) for y, s in zip(maps, strides, strict=True))

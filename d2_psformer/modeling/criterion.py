@@ -1,0 +1,203 @@
+"""What is matched with what, and how the losses are weighed (paper, section 3.5)."""
+
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..class_layout import ClassLayout
+from ..layers import box_cxcywh_to_xyxy, generalized_box_iou
+from .losses import dice_loss, pairwise_dice_cost, sigmoid_focal_loss
+from .matching import LocationCost, Match, hungarian
+from .targets import Targets
+from .transformer_decoder import Locations
+
+
+@dataclass(frozen=True)
+class LossWeights:
+    """Weights of the losses; class, L1 and GIoU serve as matching costs too."""
+
+    class_: float = 2.0
+    stuff_class: float = 4.0
+    l1: float = 5.0
+    giou: float = 2.0
+    dice: float = 2.0
+    mask_match_class: float = 4.0
+    focal_alpha: float = 0.25
+    focal_gamma: float = 2.0
+
+    def location_cost(self, class_weight: float) -> LocationCost:
+        return LocationCost(class_weight, self.l1, self.giou, self.focal_alpha, self.focal_gamma)
+
+
+class PanopticCriterion:
+    """Bipartite matching for things, fixed matching for stuff, and the losses on both.
+
+    Every loss of things is divided by the things per image, every loss of stuff by the stuff
+    classes per image (means over all images of all processes, at least 1), and weighed by the
+    share of its kind, so that things and stuff add up to one.
+    """
+
+    def __init__(self, weights: LossWeights, has_things: bool = True, has_stuff: bool = True):
+        self.weights = weights
+        self.has_things, self.has_stuff = has_things, has_stuff
+
+    @classmethod
+    def from_config(cls, cfg, layout: ClassLayout) -> "PanopticCriterion":
+        node = cfg.MODEL.PSFORMER.LOSS
+        weights = LossWeights(
+            class_=node.CLASS_WEIGHT,
+            stuff_class=node.STUFF_CLASS_WEIGHT,
+            l1=node.L1_WEIGHT,
+            giou=node.GIOU_WEIGHT,
+            dice=node.DICE_WEIGHT,
+            mask_match_class=node.MASK_MATCH_CLASS_COST,
+            focal_alpha=node.FOCAL_ALPHA,
+            focal_gamma=node.FOCAL_GAMMA,
+        )
+        return cls(weights, layout.num_things > 0, layout.num_stuff > 0)
+
+    def match(self, locations: Locations, targets: list[Targets]) -> list[list[Match]]:
+        """Match things at every layer of the location decoder.
+
+        Returns:
+            matches[layer][image].
+        """
+        cost = self.weights.location_cost(self.weights.class_)
+        matches: list[list[Match]] = [[] for _ in locations.logits]
+        for image, target in enumerate(targets):
+            costs = cost(
+                locations.logits[:, image],
+                locations.boxes[:, image],
+                target.thing_classes,
+                target.thing_boxes,
+                target.image_size,
+            ).cpu()
+            for layer, layer_cost in enumerate(costs):
+                pair = hungarian(layer_cost)
+                matches[layer].append(tuple(x.to(target.thing_classes.device) for x in pair))
+        return matches
+
+    def rematch_with_masks(
+        self, locations: Locations, masks: Tensor, matches: list[Match], targets: list[Targets]
+    ) -> list[Match]:
+        """Pair the matched queries once more, now with their masks.
+
+        Args:
+            masks: (B, N, h, w) of the matched queries of each image, in the order of ``matches``.
+            matches: the last layer's match of each image.
+
+        Returns:
+            for each image (rows of ``masks[image]``, target indices).
+        """
+        cost = self.weights.location_cost(self.weights.mask_match_class)
+        pairs = []
+        for image, (target, (queries, _)) in enumerate(zip(targets, matches, strict=True)):
+            with torch.no_grad():
+                located = cost(
+                    locations.logits[-1, image, queries],
+                    locations.boxes[-1, image, queries],
+                    target.thing_classes,
+                    target.thing_boxes,
+                    target.image_size,
+                )
+                truth = resize_masks(target.thing_masks, masks.shape[-2:])
+                dice = pairwise_dice_cost(masks[image, : len(queries)].float(), truth)
+                pairs.append(hungarian(located + self.weights.dice * dice))
+        return pairs
+
+    def location_losses(
+        self, locations: Locations, matches: list[list[Match]], targets: list[Targets]
+    ) -> dict[str, Tensor]:
+        """Class, L1 and GIoU losses of every layer; unweighted sums."""
+        losses = {}
+        for layer, layer_matches in enumerate(matches):
+            logits, boxes = locations.logits[layer].float(), locations.boxes[layer].float()
+            positive = torch.zeros_like(logits, dtype=torch.bool)
+            l1 = giou = boxes.sum() * 0
+            for image, ((queries, things), target) in enumerate(
+                zip(layer_matches, targets, strict=True)
+            ):
+                positive[image, queries, target.thing_classes[things]] = True
+                predicted, truth = boxes[image, queries], target.thing_boxes[things]
+                l1 = l1 + (predicted - truth).abs().sum()
+                size = boxes.new_tensor(target.image_size[::-1]).repeat(2)
+                overlap = generalized_box_iou(
+                    box_cxcywh_to_xyxy(predicted) * size, box_cxcywh_to_xyxy(truth) * size
+                )
+                giou = giou + (1 - overlap).sum()
+            suffix = layer_suffix(layer, len(matches))
+            losses[f"loss_class{suffix}"] = self.weights.class_ * self._focal(logits, positive)
+            losses[f"loss_box{suffix}"] = self.weights.l1 * l1
+            losses[f"loss_giou{suffix}"] = self.weights.giou * giou
+        return losses
+
+    def mask_losses(self, name: str, masks: list[Tensor], truth: list[Tensor]) -> dict[str, Tensor]:
+        """Dice of every block's masks and the tail's; unweighted sums over the segments.
+
+        Args:
+            masks: of each block and the tail, (N, h, w) of the matched queries of all images.
+            truth: (N_i, H, W) bool of each image, in the same order.
+        """
+        size = [2 * side for side in masks[-1].shape[-2:]]
+        resized = torch.cat([resize_masks(x, size) for x in truth])
+        losses = {}
+        for block, predicted in enumerate(masks):
+            # not F.interpolate on an empty tensor: it refuses
+            terms = predicted.sum() * 0
+            if len(predicted):
+                fine = F.interpolate(predicted.float()[None], size, mode="bilinear")[0]
+                terms = dice_loss(fine, resized).sum()
+            losses[f"{name}{layer_suffix(block, len(masks))}"] = self.weights.dice * terms
+        return losses
+
+    def stuff_class_losses(self, logits: Tensor, targets: list[Targets]) -> dict[str, Tensor]:
+        """Presence of every stuff class after every block; logits (blocks, B, classes)."""
+        present = torch.zeros_like(logits[0], dtype=torch.bool)
+        for image, target in enumerate(targets):
+            present[image, target.stuff_classes] = True
+        return {
+            f"loss_stuff_class{layer_suffix(block, len(logits))}": self.weights.stuff_class
+            * self._focal(block_logits.float(), present)
+            for block, block_logits in enumerate(logits)
+        }
+
+    def balance(self, targets: list[Targets], device: torch.device) -> tuple[Tensor, Tensor]:
+        """Factors that turn a sum over this process's images into a weighed loss.
+
+        Returns:
+            for things and for stuff: share of the kind / (segments per image * images here).
+        """
+        images = len(targets)
+        counts = torch.tensor(
+            [
+                sum(len(t.thing_classes) for t in targets) / images,
+                sum(len(t.stuff_classes) for t in targets) / images,
+            ],
+            device=device,
+        )
+        if dist.is_available() and dist.is_initialized():
+            dist.all_reduce(counts)
+            counts /= dist.get_world_size()
+        counts = counts.clamp(min=1)
+        kinds = counts * counts.new_tensor([self.has_things, self.has_stuff])
+        things, stuff = kinds / kinds.sum() / counts / images
+        return things, stuff
+
+    def _focal(self, logits: Tensor, positive: Tensor) -> Tensor:
+        w = self.weights
+        return sigmoid_focal_loss(logits, positive, w.focal_alpha, w.focal_gamma)
+
+
+def layer_suffix(layer: int, num_layers: int) -> str:
+    """Detectron2's and DETR's way: the last layer has the plain name, others their number."""
+    return "" if layer == num_layers - 1 else f"_{layer}"
+
+
+def resize_masks(masks: Tensor, size) -> Tensor:
+    """(N, H, W) bool -> (N, *size) float32 with soft edges (bilinear)."""
+    if not len(masks):
+        return masks.new_zeros((0, *size), dtype=torch.float32)
+    return F.interpolate(masks.float()[None], tuple(size), mode="bilinear")[0]

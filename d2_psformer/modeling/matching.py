@@ -1,0 +1,73 @@
+"""Costs of pairing queries with ground truth, and the best pairing."""
+
+from dataclasses import dataclass
+
+import torch
+from scipy.optimize import linear_sum_assignment
+from torch import Tensor
+
+from ..layers import box_cxcywh_to_xyxy, generalized_box_iou
+from .losses import focal_terms
+
+# (query indices ascending, target indices), both long and of one length
+Match = tuple[Tensor, Tensor]
+
+
+@dataclass(frozen=True)
+class LocationCost:
+    """Weights of class (focal), box L1 and GIoU in the cost of a (query, thing) pair."""
+
+    class_weight: float = 2.0
+    l1_weight: float = 5.0
+    giou_weight: float = 2.0
+    focal_alpha: float = 0.25
+    focal_gamma: float = 2.0
+
+    @torch.no_grad()
+    def __call__(
+        self,
+        logits: Tensor,
+        boxes: Tensor,
+        target_classes: Tensor,
+        target_boxes: Tensor,
+        image_size: tuple[int, int],
+    ) -> Tensor:
+        """
+        Args:
+            logits: (..., Q, classes).
+            boxes: (..., Q, 4) cx, cy, w, h, normalised.
+            target_classes: (N,) long.
+            target_boxes: (N, 4) cx, cy, w, h, normalised.
+            image_size: (height, width): GIoU is taken in pixels.
+
+        Returns:
+            (..., Q, N) float32.
+        """
+        positive, negative = focal_terms(logits.float(), self.focal_alpha, self.focal_gamma)
+        class_cost = (positive - negative)[..., target_classes]
+        boxes = boxes.float()
+        l1_cost = (boxes[..., None, :] - target_boxes).abs().sum(-1)
+        height, width = image_size
+        size = boxes.new_tensor([width, height, width, height])
+        giou = generalized_box_iou(
+            box_cxcywh_to_xyxy(boxes)[..., None, :] * size, box_cxcywh_to_xyxy(target_boxes) * size
+        )
+        return self.class_weight * class_cost + self.l1_weight * l1_cost - self.giou_weight * giou
+
+
+def hungarian(cost: Tensor) -> Match:
+    """Pairs of least total cost for a cost matrix (Q, N); min(Q, N) pairs.
+
+    Raises:
+        FloatingPointError: the cost is not finite.
+    """
+    if not torch.isfinite(cost).all():
+        raise FloatingPointError(
+            "The matching cost is not finite: the model's outputs have diverged. Lower "
+            "SOLVER.BASE_LR, clip gradients (SOLVER.CLIP_GRADIENTS), or use bfloat16 or no AMP."
+        )
+    rows, columns = linear_sum_assignment(cost.cpu().numpy())
+    return (
+        torch.as_tensor(rows, dtype=torch.long, device=cost.device),
+        torch.as_tensor(columns, dtype=torch.long, device=cost.device),
+    )

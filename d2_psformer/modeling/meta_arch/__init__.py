@@ -1,0 +1,5 @@
+"""Architectures; importing registers them."""
+
+from .panoptic_segformer import PanopticSegFormer
+
+__all__ = ["PanopticSegFormer"]

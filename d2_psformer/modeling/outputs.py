@@ -1,0 +1,103 @@
+"""Masks and scores of one image -> panoptic_seg, sem_seg, instances."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..class_layout import ClassLayout
+from ..d2.structures import BitMasks, Instances
+from .merging import MaskWiseMerging
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Candidates of one image.
+
+    Attributes:
+        masks: (N, H, W) float >= 0, unbounded, at the size of the result.
+        scores: (N,) class probability.
+        classes: (N,) long, contiguous ids of the data set.
+        is_thing: (N,) bool.
+    """
+
+    masks: Tensor
+    scores: Tensor
+    classes: Tensor
+    is_thing: Tensor
+
+
+@dataclass(frozen=True)
+class ResultBuilder:
+    """Makes the kinds of result that are switched on, in Detectron2's formats."""
+
+    merging: MaskWiseMerging
+    class_layout: ClassLayout
+    panoptic: bool = True
+    semantic: bool = False
+    instances: bool = False
+
+    @classmethod
+    def from_config(cls, cfg, class_layout: ClassLayout) -> "ResultBuilder":
+        node = cfg.MODEL.PSFORMER.TEST
+        merging = MaskWiseMerging(
+            class_power=node.CLASS_POWER,
+            mask_power=node.MASK_POWER,
+            score_threshold=node.SCORE_THRESHOLD,
+            mask_threshold=node.MASK_THRESHOLD,
+            thing_overlap_threshold=node.THING_OVERLAP_THRESHOLD,
+            stuff_overlap_threshold=node.STUFF_OVERLAP_THRESHOLD,
+        )
+        return cls(merging, class_layout, node.PANOPTIC_ON, node.SEMANTIC_ON, node.INSTANCE_ON)
+
+    def __call__(self, predictions: Predictions) -> dict:
+        """Any of ``panoptic_seg``, ``sem_seg``, ``instances``, all from the same scores."""
+        scores = self.merging.score(predictions.masks, predictions.scores)
+        results = {}
+        if self.panoptic:
+            results["panoptic_seg"] = self.panoptic_seg(predictions, scores)
+        if self.semantic:
+            results["sem_seg"] = self.sem_seg(predictions, scores)
+        if self.instances:
+            results["instances"] = self.instance_seg(predictions, scores)
+        return results
+
+    def panoptic_seg(self, predictions: Predictions, scores: Tensor) -> tuple[Tensor, list[dict]]:
+        """Id map (H, W) int32, 0 = void, and its segments_info."""
+        id_map, segments = self.merging(predictions.masks, scores, predictions.is_thing)
+        return id_map, [
+            {
+                "id": segment.id,
+                "category_id": int(predictions.classes[segment.index]),
+                "isthing": bool(predictions.is_thing[segment.index]),
+                "score": segment.score,
+                "area": segment.area,
+            }
+            for segment in segments
+        ]
+
+    def sem_seg(self, predictions: Predictions, scores: Tensor) -> Tensor:
+        """Class scores (K, H, W): the maximum over a class's masks m of score * min(m, 1).
+
+        Masks are not probabilities, so this is a choice: the score of a segment says how sure it
+        is, its mask where it is.
+        """
+        shape = (self.class_layout.num_classes, *predictions.masks.shape[1:])
+        semantic = predictions.masks.new_zeros(shape)
+        for mask, score, label in zip(
+            predictions.masks, scores, predictions.classes.tolist(), strict=True
+        ):
+            torch.maximum(semantic[label], score * mask.clamp(max=1), out=semantic[label])
+        return semantic
+
+    def instance_seg(self, predictions: Predictions, scores: Tensor) -> Instances:
+        """Things as ``Instances``: pred_masks, pred_boxes (from masks), scores, pred_classes."""
+        masks = predictions.masks > self.merging.mask_threshold
+        keep = predictions.is_thing & masks.flatten(1).any(-1)
+        masks = masks[keep]
+        instances = Instances(tuple(masks.shape[-2:]))
+        instances.pred_masks = masks
+        instances.pred_boxes = BitMasks(masks).get_bounding_boxes().to(masks.device)
+        instances.scores = scores[keep].clamp(max=1)
+        instances.pred_classes = predictions.classes[keep]
+        return instances

@@ -1,0 +1,144 @@
+"""Deformable-attention encoder over all levels (Deformable DETR; paper, section 3.2)."""
+
+import torch
+from torch import Tensor, nn
+
+from ...d2.config import configurable
+from ...d2.layers import ShapeSpec
+from ...layers import FeedForward, MultiScaleDeformableAttention, SinePositionEncoding
+from .input_projection import InputProjection
+from .memory import Memory, level_padding_masks, valid_ratio
+
+
+class DeformablePixelDecoder(nn.Module):
+    """Backbone features -> memory: every cell of every level reads a few points of all levels.
+
+    The position, a sine code of the cell plus a learned code of the level, enters the queries of
+    the attention and never its values.
+    """
+
+    @configurable
+    def __init__(
+        self,
+        *,
+        in_channels: dict[str, int],
+        dim: int = 256,
+        num_layers: int = 6,
+        num_heads: int = 8,
+        num_levels: int = 4,
+        num_points: int = 4,
+        dim_feedforward: int = 1024,
+        dropout: float = 0.1,
+    ):
+        """
+        Args:
+            in_channels: channels of the backbone features to read, fine to coarse.
+            num_levels: levels of the memory; those beyond the features are made from the last.
+        """
+        super().__init__()
+        self.in_features = list(in_channels)
+        self.input_projection = InputProjection(list(in_channels.values()), dim, num_levels)
+        self.position = SinePositionEncoding(dim)
+        self.level_embed = nn.Parameter(torch.randn(num_levels, dim))
+        self.layers = nn.ModuleList(
+            EncoderLayer(dim, num_heads, num_levels, num_points, dim_feedforward, dropout)
+            for _ in range(num_layers)
+        )
+
+    @classmethod
+    def from_config(cls, cfg, input_shape: dict[str, ShapeSpec]) -> dict:
+        node = cfg.MODEL.PSFORMER
+        missing = [f for f in node.IN_FEATURES if f not in input_shape]
+        if missing:
+            raise ValueError(
+                f"MODEL.PSFORMER.IN_FEATURES names {', '.join(missing)}, but the backbone gives "
+                f"{', '.join(input_shape)}."
+            )
+        return {
+            "in_channels": {f: input_shape[f].channels for f in node.IN_FEATURES},
+            "dim": node.HIDDEN_DIM,
+            "num_layers": node.ENCODER_LAYERS,
+            "num_heads": node.NUM_HEADS,
+            "num_levels": node.NUM_FEATURE_LEVELS,
+            "num_points": node.NUM_POINTS,
+            "dim_feedforward": node.DIM_FEEDFORWARD,
+            "dropout": node.DROPOUT,
+        }
+
+    def forward(self, features: dict[str, Tensor], padding_mask: Tensor) -> Memory:
+        """
+        Args:
+            features: maps (B, C_l, H_l, W_l) by name.
+            padding_mask: (B, H, W) bool on the canvas, True = padding.
+        """
+        levels = self.input_projection([features[f] for f in self.in_features])
+        shapes = [tuple(x.shape[-2:]) for x in levels]
+        masks = level_padding_masks(padding_mask, shapes)
+        tokens = torch.cat([x.flatten(2).transpose(1, 2) for x in levels], dim=1)
+        position = torch.cat(
+            [
+                self.position(mask).flatten(2).transpose(1, 2) + code
+                for mask, code in zip(masks, self.level_embed, strict=True)
+            ],
+            dim=1,
+        )
+        flat_mask = torch.cat([mask.flatten(1) for mask in masks], dim=1)
+        ratios = torch.stack([valid_ratio(mask) for mask in masks], dim=1)
+        reference = cell_centres(shapes, ratios)
+        for layer in self.layers:
+            tokens = layer(tokens, position, reference, shapes, flat_mask)
+        return Memory(tokens, tuple(shapes), flat_mask, ratios)
+
+
+class EncoderLayer(nn.Module):
+    """Deformable self-attention, then the feed-forward layer, both post-norm."""
+
+    def __init__(
+        self,
+        dim: int,
+        num_heads: int,
+        num_levels: int,
+        num_points: int,
+        dim_feedforward: int,
+        dropout: float,
+    ):
+        super().__init__()
+        self.self_attn = MultiScaleDeformableAttention(dim, num_heads, num_levels, num_points)
+        self.dropout = nn.Dropout(dropout)
+        self.norm = nn.LayerNorm(dim)
+        self.ffn = FeedForward(dim, dim_feedforward, dropout)
+        for linear in (self.ffn.linear1, self.ffn.linear2):
+            nn.init.xavier_uniform_(linear.weight)
+
+    def forward(
+        self,
+        tokens: Tensor,
+        position: Tensor,
+        reference: Tensor,
+        spatial_shapes: list[tuple[int, int]],
+        padding_mask: Tensor,
+    ) -> Tensor:
+        update = self.self_attn(tokens + position, reference, tokens, spatial_shapes, padding_mask)
+        return self.ffn(self.norm(tokens + self.dropout(update)))
+
+
+def cell_centres(spatial_shapes: list[tuple[int, int]], valid_ratios: Tensor) -> Tensor:
+    """Reference point of every cell on every level.
+
+    A cell's place in the valid image is mapped to the padded canvas of each level.
+
+    Args:
+        spatial_shapes: (H, W) of every level.
+        valid_ratios: (B, levels, 2), x before y.
+
+    Returns:
+        (B, S, levels, 2) in [0, 1], x before y.
+    """
+    device = valid_ratios.device
+    centres = []
+    for level, (height, width) in enumerate(spatial_shapes):
+        y = (torch.arange(height, device=device) + 0.5) / height
+        x = (torch.arange(width, device=device) + 0.5) / width
+        grid = torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1).flatten(0, 1)
+        centres.append(grid / valid_ratios[:, None, level])
+    return torch.cat(centres, dim=1)[:, :, None] * valid_ratios[:, None]

@@ -1,0 +1,44 @@
+"""Backbone features to one width (Deformable DETR, section 4.1)."""
+
+from torch import Tensor, nn
+
+
+class InputProjection(nn.Module):
+    """1x1 convolution and group norm a backbone level; stride-2 3x3 ones make coarser levels.
+
+    The first extra level reads the raw last backbone feature, further ones read the one before.
+
+    Args:
+        in_channels: channels of the backbone features, fine to coarse.
+        dim: output channels, a multiple of 32 or of 8.
+        num_levels: output levels, at least ``len(in_channels)``.
+    """
+
+    def __init__(self, in_channels: list[int], dim: int, num_levels: int):
+        super().__init__()
+        extra = num_levels - len(in_channels)
+        if extra < 0:
+            raise ValueError(
+                f"NUM_FEATURE_LEVELS {num_levels} is below the {len(in_channels)} IN_FEATURES."
+            )
+        self.projections = nn.ModuleList(_conv_norm(c, dim, kernel_size=1) for c in in_channels)
+        extra_in = [in_channels[-1]] + [dim] * (extra - 1)
+        self.extra = nn.ModuleList(
+            _conv_norm(c, dim, kernel_size=3, stride=2, padding=1) for c in extra_in[:extra]
+        )
+
+    def forward(self, features: list[Tensor]) -> list[Tensor]:
+        """list of (B, C_l, H_l, W_l) -> ``num_levels`` maps (B, dim, H_l, W_l)."""
+        levels = [proj(x) for proj, x in zip(self.projections, features, strict=True)]
+        coarser = features[-1]
+        for conv in self.extra:
+            coarser = conv(coarser)
+            levels.append(coarser)
+        return levels
+
+
+def _conv_norm(in_channels: int, out_channels: int, **conv) -> nn.Sequential:
+    layer = nn.Conv2d(in_channels, out_channels, bias=False, **conv)
+    nn.init.xavier_uniform_(layer.weight)
+    groups = 32 if out_channels % 32 == 0 else 8
+    return nn.Sequential(layer, nn.GroupNorm(groups, out_channels))

@@ -1,0 +1,151 @@
+"""Mask decoder: attention maps are the masks (paper, section 3.4)."""
+
+from collections.abc import Sequence
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ...layers import FeedForward
+from ..pixel_decoder import Memory
+
+
+class MaskDecoder(nn.Module):
+    """Blocks of cross-attention whose scores, fused over levels, are masks; a tail ends them.
+
+    Keys carry no position and padding is not masked out, as in the reference. A query position,
+    where there is one, is added into the residual stream before every block and the tail.
+
+    Args:
+        num_layers: blocks before the tail.
+        num_levels: how many levels, the finest of the memory, the masks are made of.
+        self_attention: queries see each other (stuff); otherwise each is on its own (things).
+    """
+
+    def __init__(
+        self,
+        *,
+        dim: int = 256,
+        num_heads: int = 8,
+        num_layers: int = 4,
+        num_levels: int = 3,
+        self_attention: bool = False,
+    ):
+        super().__init__()
+        self.num_levels = num_levels
+        self.blocks = nn.ModuleList(
+            MaskBlock(dim, num_heads, num_levels, self_attention) for _ in range(num_layers)
+        )
+        self.tail = MaskAttention(dim, num_heads, num_levels, values=False)
+
+    def forward(
+        self,
+        query: Tensor,
+        memory: Memory,
+        query_position: Tensor | None = None,
+        every_mask: bool = True,
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        """
+        Args:
+            query: (B, N, dim), N >= 1.
+            query_position: (B, N, dim) or None.
+            every_mask: make the masks of the blocks too (deep supervision), not only the tail's.
+
+        Returns:
+            masks: (B, N, H_1, W_1) >= 0 of every block (if asked for) and the tail, last the best.
+            queries: (B, N, dim) after every block.
+        """
+        tokens = memory.finest(self.num_levels)
+        shapes = memory.spatial_shapes[: self.num_levels]
+        masks, queries = [], []
+        for block in self.blocks:
+            query, mask = block(_add(query, query_position), tokens, shapes, every_mask)
+            queries.append(query)
+            if every_mask:
+                masks.append(mask)
+        scores = self.tail.scores(_add(query, query_position), tokens)
+        masks.append(self.tail.fuse(scores, shapes))
+        return masks, queries
+
+
+class MaskBlock(nn.Module):
+    """[self-attention,] cross-attention and feed-forward, all post-norm."""
+
+    def __init__(self, dim: int, num_heads: int, num_levels: int, self_attention: bool):
+        super().__init__()
+        self.self_attn = None
+        if self_attention:
+            self.self_attn = nn.MultiheadAttention(dim, num_heads, batch_first=True)
+            self.self_norm = nn.LayerNorm(dim, eps=1e-6)
+            nn.init.xavier_uniform_(self.self_attn.out_proj.weight)
+        self.cross_attn = MaskAttention(dim, num_heads, num_levels, values=True)
+        self.cross_norm = nn.LayerNorm(dim, eps=1e-6)
+        self.ffn = FeedForward(dim, 4 * dim, activation=nn.GELU, norm_eps=1e-6)
+        for linear in (self.ffn.linear1, self.ffn.linear2):
+            nn.init.xavier_uniform_(linear.weight)
+
+    def forward(
+        self, query: Tensor, tokens: Tensor, spatial_shapes: Sequence, make_mask: bool
+    ) -> tuple[Tensor, Tensor | None]:
+        if self.self_attn is not None:
+            update, _ = self.self_attn(query, query, query, need_weights=False)
+            query = self.self_norm(query + update)
+        scores = self.cross_attn.scores(query, tokens)
+        mask = self.cross_attn.fuse(scores, spatial_shapes) if make_mask else None
+        query = self.cross_norm(query + self.cross_attn.read(scores, tokens))
+        return self.ffn(query), mask
+
+
+class MaskAttention(nn.Module):
+    """Multi-head attention that hands out its scores and fuses them into a mask."""
+
+    def __init__(self, dim: int, num_heads: int, num_levels: int, values: bool):
+        super().__init__()
+        self.num_heads = num_heads
+        self.q_proj = nn.Linear(dim, dim)
+        self.k_proj = nn.Linear(dim, dim)
+        if values:
+            self.v_proj = nn.Linear(dim, dim)
+            self.out_proj = nn.Linear(dim, dim)
+        self.level_fc = nn.ModuleList(nn.Linear(num_heads, num_heads) for _ in range(num_levels))
+        self.mask_fc = nn.Linear(num_heads * num_levels, 1)
+        for layer in self.children():
+            for linear in layer if isinstance(layer, nn.ModuleList) else [layer]:
+                nn.init.xavier_uniform_(linear.weight)
+        # A mask that starts all zero behind its ReLU would never get a gradient.
+        nn.init.ones_(self.mask_fc.bias)
+
+    def scores(self, query: Tensor, tokens: Tensor) -> Tensor:
+        """Scaled scores before the softmax: (B, heads, N, S)."""
+        q, k = self._split(self.q_proj(query)), self._split(self.k_proj(tokens))
+        return (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)
+
+    def read(self, scores: Tensor, tokens: Tensor) -> Tensor:
+        """Softmax over all levels together, then the weighted values: (B, N, dim)."""
+        values = scores.softmax(-1) @ self._split(self.v_proj(tokens))
+        return self.out_proj(values.transpose(1, 2).flatten(2))
+
+    def fuse(self, scores: Tensor, spatial_shapes: Sequence[tuple[int, int]]) -> Tensor:
+        """Scores of all levels -> masks (B, N, H_1, W_1) on the finest one, >= 0.
+
+        The last linear layer mixes channels and the resize mixes places, so they commute: mixing
+        first leaves one channel to resize instead of ``num_heads``.
+        """
+        level_scores = scores.split([h * w for h, w in spatial_shapes], dim=-1)
+        mixing = self.mask_fc.weight.view(len(spatial_shapes), 1, self.num_heads, 1, 1)
+        mask = self.mask_fc.bias
+        for x, fc, mix, shape in zip(
+            level_scores, self.level_fc, mixing, spatial_shapes, strict=True
+        ):
+            hidden = F.relu(F.conv2d(x, fc.weight[..., None, None], fc.bias))
+            level = F.conv2d(hidden, mix)[:, 0].unflatten(-1, shape)
+            if shape != spatial_shapes[0]:
+                level = F.interpolate(level, spatial_shapes[0], mode="bilinear")
+            mask = mask + level
+        return F.relu(mask)
+
+    def _split(self, x: Tensor) -> Tensor:
+        return x.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
+
+
+def _add(query: Tensor, position: Tensor | None) -> Tensor:
+    return query if position is None else query + position

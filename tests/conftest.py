@@ -1,0 +1,39 @@
+"""Where the data that is no part of the repository lies, and what all tests share."""
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+ROOT = Path(__file__).parents[1]
+
+
+def _outside(variable: str, default: str) -> Path:
+    path = Path(os.environ.get(variable, ROOT.parent / "shared" / default))
+    if not path.is_dir():
+        pytest.skip(f"{variable}: no folder {path}, so this comparison is skipped")
+    return path
+
+
+@pytest.fixture(scope="session")
+def reference() -> Path:
+    """Golden numbers of the official implementation."""
+    return _outside("PSFORMER_REFERENCE", "reference")
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """Real COCO images with panoptic ground truth."""
+    return _outside("PSFORMER_REAL_DATA", "coco_real")
+
+
+@pytest.fixture(scope="session")
+def pq_cases() -> Path:
+    """Panoptic-quality cases of public tests."""
+    return _outside("PSFORMER_PQ_CASES", "pq_cases")
+
+
+@pytest.fixture(autouse=True)
+def _seed():
+    torch.manual_seed(0)
