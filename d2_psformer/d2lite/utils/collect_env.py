@@ -8,7 +8,6 @@ import torch
 from tabulate import tabulate
 
 _PACKAGES = (
-    "torch",
     "torchvision",
     "timm",
     "numpy",
@@ -32,6 +31,7 @@ def _version(package: str) -> str | None:
 def collect_env_info() -> str:
     """A table of platform, Python, packages and GPUs, then torch's own build settings."""
     rows = [("platform", platform.platform()), ("Python", sys.version.replace("\n", ""))]
+    rows.append(("torch", torch.__version__))
     rows += [(package, version) for package in _PACKAGES if (version := _version(package))]
     rows.append(("CPU threads", torch.get_num_threads()))
     if torch.cuda.is_available():

@@ -1,0 +1,194 @@
+"""Event storage and writers, the same on both backends."""
+
+import json
+import logging
+
+import pytest
+import torch
+
+from d2_psformer.d2.utils import (
+    CommonMetricPrinter,
+    EventStorage,
+    EventWriter,
+    JSONWriter,
+    TensorboardXWriter,
+    get_event_storage,
+)
+
+
+def read_lines(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+@pytest.fixture
+def printed():
+    """Messages of CommonMetricPrinter."""
+    logger = CommonMetricPrinter().logger
+    messages = []
+    handler = logging.Handler()
+    handler.emit = lambda record: messages.append(record.getMessage())
+    logger.addHandler(handler)
+    level, _ = logger.level, logger.setLevel(logging.INFO)
+    yield messages
+    logger.removeHandler(handler)
+    logger.setLevel(level)
+
+
+def test_the_innermost_storage_is_in_use():
+    with pytest.raises(AssertionError):
+        get_event_storage()
+    with EventStorage() as outer:
+        assert get_event_storage() is outer
+        with EventStorage(5) as inner:
+            assert get_event_storage() is inner
+            assert inner.iter == 5
+        assert get_event_storage() is outer
+    with pytest.raises(AssertionError):
+        get_event_storage()
+
+
+def test_scalars_have_iterations():
+    storage = EventStorage(start_iter=3)
+    storage.put_scalar("a", torch.tensor(2.0))
+    storage.step()
+    storage.put_scalars(a=4, b=1)
+    storage.put_scalar("c", 7, cur_iter=9)
+    assert storage.latest() == {"a": (4.0, 4), "b": (1.0, 4), "c": (7.0, 9)}
+    assert storage.history("a").values() == [(2.0, 3), (4.0, 4)]
+    assert set(storage.histories()) == {"a", "b", "c"}
+    storage.iter = 20
+    assert storage.iter == 20
+    with pytest.raises(KeyError, match="missing"):
+        storage.history("missing")
+
+
+def test_noisy_scalars_are_smoothed_over_iterations():
+    storage = EventStorage()
+    for value in range(10):
+        storage.put_scalar("noisy", value)
+        storage.put_scalar("exact", value, smoothing_hint=False)
+        if value % 2:
+            storage.put_scalar("rare", value)
+        storage.step()
+    assert storage.latest_with_smoothing_hint(4) == {
+        "noisy": (7.5, 9),
+        "exact": (9, 9),
+        "rare": (8, 9),
+    }
+    assert storage.count_samples("rare", 4) == 2
+    assert storage.count_samples("noisy", 100) == 10
+    assert storage.smoothing_hints() == {"noisy": True, "exact": False, "rare": True}
+    with pytest.raises(AssertionError, match="exact"):
+        storage.put_scalar("exact", 1)
+
+
+def test_name_scopes_prefix_scalars():
+    storage = EventStorage()
+    with storage.name_scope("scope"):
+        storage.put_scalar("a", 1)
+    storage.put_scalar("a", 2)
+    assert storage.latest() == {"scope/a": (1.0, 0), "a": (2.0, 0)}
+
+
+def test_json_has_one_line_an_iteration(tmp_path):
+    path = tmp_path / "metrics.json"
+    with EventStorage() as storage:
+        writer = JSONWriter(str(path), window_size=2)
+        for iteration in range(6):
+            storage.put_scalar("loss", iteration)
+            if iteration == 1:
+                storage.put_scalar("AP", 0.5, smoothing_hint=False)
+            if iteration % 3 == 2:
+                writer.write()
+            storage.step()
+        writer.write()
+        writer.close()
+    lines = sorted(read_lines(path), key=lambda line: line["iteration"])
+    assert lines == [
+        {"AP": 0.5, "iteration": 1},
+        {"iteration": 2, "loss": 1.5},
+        {"iteration": 5, "loss": 4.5},
+    ]
+
+
+def test_json_is_appended_to(tmp_path):
+    path = tmp_path / "metrics.json"
+    for start in (0, 10):
+        with EventStorage(start) as storage:
+            writer = JSONWriter(str(path))
+            storage.put_scalar("loss", 1)
+            writer.write()
+            writer.close()
+    assert [line["iteration"] for line in read_lines(path)] == [0, 10]
+
+
+def test_tensorboard_holds_scalars_and_images(tmp_path):
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    writer = TensorboardXWriter(str(tmp_path))
+    writer.close()
+    assert not list(tmp_path.iterdir())
+
+    with EventStorage(3) as storage:
+        storage.put_scalar("loss", 2)
+        storage.put_image("picture", torch.zeros(3, 4, 5, dtype=torch.uint8))
+        writer = TensorboardXWriter(str(tmp_path))
+        writer.write()
+        storage.step()
+        storage.put_scalar("loss", 6)
+        writer.write()
+        writer.close()
+    events = accumulator.EventAccumulator(str(tmp_path))
+    events.Reload()
+    assert [(event.step, event.value) for event in events.Scalars("loss")] == [(3, 2), (4, 4)]
+    (image,) = events.Images("picture")
+    assert (image.step, image.height, image.width) == (3, 4, 5)
+
+
+def test_printed_line(printed):
+    with EventStorage() as storage:
+        printer = CommonMetricPrinter(max_iter=100)
+        for _ in range(2):
+            storage.put_scalars(time=2.0, data_time=0.25, total_loss=3.0, other=5.0)
+            storage.put_scalar("[metric]pq", 0.5)
+            storage.put_scalar("lr", 0.0125, smoothing_hint=False)
+            storage.step()
+        printer.write()
+        assert storage.latest()["eta_seconds"][0] == 2.0 * 97
+    (line,) = printed
+    for part in (
+        "eta: 0:03:14",
+        "iter: 2",
+        "total_loss: 3",
+        "[metric]pq: 0.5",
+        "time: 2.0000",
+        "last_time: 2.0000",
+        "data_time: 0.2500",
+        "last_data_time: 0.2500",
+        "lr: 0.0125",
+    ):
+        assert part in line
+    assert "other" not in line
+
+
+def test_printed_line_without_anything_known(printed):
+    with EventStorage() as storage:
+        CommonMetricPrinter().write()
+        printer = CommonMetricPrinter(max_iter=10)
+        printer.write()
+        storage.iter = 5
+        printer.write()
+        storage.iter = 10
+        printer.write()  # the training is over
+    assert "eta" not in printed[0]
+    assert "lr: N/A" in printed[0]
+    assert "eta" not in printed[1]
+    assert "eta: 0:00:00" in printed[2]  # estimated from the clock
+    assert len(printed) == 3
+
+
+def test_writers_are_event_writers(tmp_path):
+    for kind in (JSONWriter, TensorboardXWriter, CommonMetricPrinter):
+        assert issubclass(kind, EventWriter)
+    with pytest.raises(NotImplementedError):
+        EventWriter().write()
+    EventWriter().close()
