@@ -63,13 +63,13 @@ class ColourBaseline:
         nearest = distance.argmin(axis=2)
         ids, segments_info = np.zeros(nearest.shape, np.int32), []
         for k, category_id in enumerate(categories):
-            regions = (nearest == k).astype(np.uint8)
+            regions = (nearest == k).astype(np.int32)
             isthing = category_id in self.thing_ids
             if isthing:
-                _, regions = cv2.connectedComponents(regions, connectivity=8)
+                _, regions = cv2.connectedComponents(regions.astype(np.uint8), connectivity=8)
             first = len(segments_info)
             areas = np.bincount(regions.ravel())[1:]
-            ids += np.where(regions > 0, regions + first, 0).astype(np.int32)
+            ids += np.where(regions > 0, regions + first, 0)
             segments_info += [
                 {"id": first + i, "category_id": category_id, "isthing": isthing, "area": int(area)}
                 for i, area in enumerate(areas, start=1)
