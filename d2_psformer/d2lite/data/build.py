@@ -20,34 +20,25 @@ from .samplers import InferenceSampler, TrainingSampler
 
 logger = logging.getLogger(__name__)
 
+Mapper = Callable[[dict], Any]
+
 
 def filter_images_with_only_crowd_annotations(dataset_dicts: list[dict]) -> list[dict]:
     """The images that have at least one annotation of a single object."""
-    usable = [
-        sample
-        for sample in dataset_dicts
-        if any(not annotation.get("iscrowd", 0) for annotation in sample["annotations"])
-    ]
-    logger.info(
-        "%d of %d images have usable annotations; the others are left out.",
-        len(usable),
-        len(dataset_dicts),
-    )
+    usable = [d for d in dataset_dicts if any(not a.get("iscrowd", 0) for a in d["annotations"])]
+    logger.info("%d of %d images have usable annotations.", len(usable), len(dataset_dicts))
     return usable
 
 
 def get_detection_dataset_dicts(
     names: str | list[str], filter_empty: bool = True, check_consistency: bool = True
-) -> list[dict] | data.Dataset:
+) -> list[dict]:
     """Load registered data sets as one list.
 
     Args:
         names: one or several registered names.
         filter_empty: leave out images without usable instance annotations.
         check_consistency: require the same ``thing_classes`` of all data sets with instances.
-
-    Returns:
-        The dicts of all data sets; or a torch data set where that is what was registered.
 
     Raises:
         KeyError: a name is not registered.
@@ -57,8 +48,6 @@ def get_detection_dataset_dicts(
     names = [names] if isinstance(names, str) else list(names)
     assert names, "No data set is named: set DATASETS.TRAIN or DATASETS.TEST."
     loaded = [DatasetCatalog.get(name) for name in names]
-    if isinstance(loaded[0], data.Dataset):
-        return data.ConcatDataset(loaded) if len(loaded) > 1 else loaded[0]
     for name, dicts in zip(names, loaded, strict=True):
         assert len(dicts), f"Data set '{name}' is empty."
 
@@ -66,7 +55,7 @@ def get_detection_dataset_dicts(
     if "annotations" in dataset_dicts[0]:
         if filter_empty:
             dataset_dicts = filter_images_with_only_crowd_annotations(dataset_dicts)
-        if check_consistency and "thing_classes" in MetadataCatalog.get(names[0]).as_dict():
+        if check_consistency and MetadataCatalog.get(names[0]).get("thing_classes"):
             check_metadata_consistency("thing_classes", names)
     assert dataset_dicts, f"No image of {', '.join(names)} has usable annotations."
     return dataset_dicts
@@ -74,52 +63,39 @@ def get_detection_dataset_dicts(
 
 def build_batch_data_loader(
     dataset: data.Dataset,
-    sampler: data.Sampler | None,
+    sampler: data.Sampler,
     total_batch_size: int,
     *,
     aspect_ratio_grouping: bool = False,
-    num_workers: int = 0,
-    collate_fn: Callable[[list], Any] | None = None,
     drop_last: bool = True,
-    prefetch_factor: int | None = 2,
-    seed: int | None = None,
+    collate_fn: Callable[[list], Any] | None = None,
     **kwargs: Any,
 ) -> Iterable[list]:
     """A loader whose batches are lists of samples.
 
     Args:
-        dataset: map-style, or iterable with ``sampler=None``.
+        dataset: map-style.
         total_batch_size: images over all processes together.
-        aspect_ratio_grouping: see :class:`AspectRatioGroupedDataset`.
+        aspect_ratio_grouping: see :class:`AspectRatioGroupedDataset`; takes no ``collate_fn``.
         drop_last: leave out the last batch if it is not full.
-        seed: of the generator that the workers' seeds are drawn from.
-        kwargs: further arguments of :class:`torch.utils.data.DataLoader`.
+        kwargs: further arguments of :class:`torch.utils.data.DataLoader`, e.g. ``num_workers``.
     """
     world_size = get_world_size()
     assert total_batch_size > 0 and total_batch_size % world_size == 0, (
         f"Batch size {total_batch_size} cannot be divided among {world_size} processes."
     )
     batch_size = total_batch_size // world_size
-    if isinstance(dataset, data.IterableDataset):
-        assert sampler is None, "An iterable data set takes no sampler."
-    else:
-        dataset = ToIterableDataset(dataset, sampler, shard_chunk_size=batch_size)
-
-    kwargs.update(
-        num_workers=num_workers,
-        worker_init_fn=worker_init_reset_seed,
-        prefetch_factor=prefetch_factor if num_workers > 0 else None,
-        generator=None if seed is None else torch.Generator().manual_seed(seed),
+    samples = ToIterableDataset(dataset, sampler, shard_chunk_size=batch_size)
+    kwargs["worker_init_fn"] = worker_init_reset_seed
+    if aspect_ratio_grouping:
+        assert drop_last, "Grouping by aspect ratio leaves incomplete batches out."
+        assert collate_fn is None, "Grouping by aspect ratio makes lists: drop the collate_fn."
+        single = data.DataLoader(samples, collate_fn=operator.itemgetter(0), **kwargs)
+        return AspectRatioGroupedDataset(single, batch_size)
+    collate_fn = collate_fn or trivial_batch_collator
+    return data.DataLoader(
+        samples, batch_size=batch_size, drop_last=drop_last, collate_fn=collate_fn, **kwargs
     )
-    if not aspect_ratio_grouping:
-        collate_fn = collate_fn or trivial_batch_collator
-        return data.DataLoader(
-            dataset, batch_size=batch_size, drop_last=drop_last, collate_fn=collate_fn, **kwargs
-        )
-    assert drop_last, "Grouping by aspect ratio leaves incomplete batches out."
-    single = data.DataLoader(dataset, collate_fn=operator.itemgetter(0), **kwargs)
-    grouped = AspectRatioGroupedDataset(single, batch_size)
-    return grouped if collate_fn is None else MapDataset(grouped, collate_fn)
 
 
 def _train_loader_from_config(cfg, mapper=None, *, dataset=None, sampler=None) -> dict[str, Any]:
@@ -127,7 +103,7 @@ def _train_loader_from_config(cfg, mapper=None, *, dataset=None, sampler=None) -
         dataset = get_detection_dataset_dicts(
             cfg.DATASETS.TRAIN, filter_empty=cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS
         )
-    if sampler is None and not isinstance(dataset, data.IterableDataset):
+    if sampler is None:
         if cfg.DATALOADER.SAMPLER_TRAIN != "TrainingSampler":
             raise ValueError(
                 f"DATALOADER.SAMPLER_TRAIN is '{cfg.DATALOADER.SAMPLER_TRAIN}': "
@@ -148,32 +124,23 @@ def _train_loader_from_config(cfg, mapper=None, *, dataset=None, sampler=None) -
 def build_detection_train_loader(
     dataset: list[dict] | data.Dataset,
     *,
-    mapper: Callable[[dict], Any] | None,
+    mapper: Mapper | None,
     sampler: data.Sampler | None = None,
     total_batch_size: int,
     aspect_ratio_grouping: bool = True,
-    num_workers: int = 0,
-    collate_fn: Callable[[list], Any] | None = None,
     **kwargs: Any,
 ) -> Iterable[list]:
     """An endless loader of batches of mapped samples; also ``build_detection_train_loader(cfg)``.
 
     Args:
         mapper: dataset dict -> model input; None passes the dicts on.
-        sampler: the default is a :class:`TrainingSampler`; must be None for an iterable data set.
+        sampler: the default is a :class:`TrainingSampler`.
         kwargs: as for :func:`build_batch_data_loader`.
     """
     dataset = _mapped(dataset, mapper)
-    if sampler is None and not isinstance(dataset, data.IterableDataset):
-        sampler = TrainingSampler(len(dataset))
+    sampler = TrainingSampler(len(dataset)) if sampler is None else sampler
     return build_batch_data_loader(
-        dataset,
-        sampler,
-        total_batch_size,
-        aspect_ratio_grouping=aspect_ratio_grouping,
-        num_workers=num_workers,
-        collate_fn=collate_fn,
-        **kwargs,
+        dataset, sampler, total_batch_size, aspect_ratio_grouping=aspect_ratio_grouping, **kwargs
     )
 
 
@@ -189,7 +156,7 @@ def _test_loader_from_config(cfg, dataset_name: str | list[str], mapper=None) ->
 def build_detection_test_loader(
     dataset: list[dict] | data.Dataset,
     *,
-    mapper: Callable[[dict], Any] | None,
+    mapper: Mapper | None,
     sampler: data.Sampler | None = None,
     batch_size: int = 1,
     num_workers: int = 0,
@@ -198,25 +165,20 @@ def build_detection_test_loader(
     """A loader of every sample once; also ``build_detection_test_loader(cfg, name)``.
 
     Args:
-        sampler: the default is an :class:`InferenceSampler`; must be None for an iterable one.
+        sampler: the default is an :class:`InferenceSampler`.
         batch_size: images a process sees at a time.
     """
     dataset = _mapped(dataset, mapper)
-    if isinstance(dataset, data.IterableDataset):
-        assert sampler is None, "An iterable data set takes no sampler."
-    elif sampler is None:
-        sampler = InferenceSampler(len(dataset))
     return data.DataLoader(
         dataset,
         batch_size=batch_size,
-        sampler=sampler,
-        drop_last=False,
+        sampler=InferenceSampler(len(dataset)) if sampler is None else sampler,
         num_workers=num_workers,
         collate_fn=collate_fn or trivial_batch_collator,
     )
 
 
-def _mapped(dataset: list[dict] | data.Dataset, mapper: Callable | None) -> data.Dataset:
+def _mapped(dataset: list[dict] | data.Dataset, mapper: Mapper | None) -> data.Dataset:
     if isinstance(dataset, list):
         dataset = DatasetFromList(dataset)
     return dataset if mapper is None else MapDataset(dataset, mapper)

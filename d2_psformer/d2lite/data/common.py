@@ -25,9 +25,8 @@ class _SerializedList:
         records = [pickle.dumps(item, protocol=-1) for item in items]
         self._ends = torch.from_numpy(np.cumsum([len(record) for record in records]))
         self._bytes = torch.from_numpy(np.frombuffer(bytearray(b"".join(records)), dtype=np.uint8))
-        logger.info(
-            "%d samples take %.2f MiB in memory.", len(items), self._bytes.numel() / 1024**2
-        )
+        size = self._bytes.numel() / 1024**2
+        logger.info("%d samples take %.2f MiB in memory.", len(items), size)
 
     def __len__(self) -> int:
         return len(self._ends)
@@ -57,32 +56,10 @@ class DatasetFromList(data.Dataset):
         return copy.deepcopy(self._lst[index]) if self._copy else self._lst[index]
 
 
-class _MappedIterable(data.IterableDataset):
-    def __init__(self, dataset: Iterable, map_func: Callable):
-        self._dataset = dataset
-        self._map_func = map_func
-
-    def __len__(self) -> int:
-        return len(self._dataset)
-
-    def __iter__(self) -> Iterator:
-        mapped = map(self._map_func, self._dataset)
-        yield from (sample for sample in mapped if sample is not None)
-
-
 class MapDataset(data.Dataset):
-    """``map_func`` applied to every sample. Of an iterable data set it makes an iterable one.
+    """``map_func`` applied to every sample; where it returns None, another sample is taken."""
 
-    ``map_func`` returns None for a sample that cannot be used: an iterable leaves it out, the
-    map style takes another sample in its place.
-    """
-
-    def __new__(cls, dataset=None, map_func=None):  # Unpickling gives no arguments.
-        if isinstance(dataset, data.IterableDataset):
-            return _MappedIterable(dataset, map_func)
-        return super().__new__(cls)
-
-    def __init__(self, dataset, map_func: Callable):
+    def __init__(self, dataset: data.Dataset, map_func: Callable[[Any], Any]):
         self._dataset = dataset
         self._map_func = map_func
         self._rng = random.Random(42)
@@ -109,27 +86,17 @@ class ToIterableDataset(data.IterableDataset):
     Args:
         dataset: map-style data set.
         sampler: produces indices; every worker runs through all of them and keeps its share.
-        shard_sampler: False if the sampler divides its indices among workers by itself.
         shard_chunk_size: consecutive indices that stay together in one worker; with the batch
             size here, batches are the same for any number of workers.
     """
 
-    def __init__(
-        self,
-        dataset: data.Dataset,
-        sampler: data.Sampler,
-        shard_sampler: bool = True,
-        shard_chunk_size: int = 1,
-    ):
-        assert not isinstance(dataset, data.IterableDataset), "The data set is already iterable."
-        assert isinstance(sampler, data.Sampler), f"{type(sampler).__name__} is not a Sampler."
+    def __init__(self, dataset: data.Dataset, sampler: data.Sampler, shard_chunk_size: int = 1):
         self.dataset = dataset
         self.sampler = sampler
-        self.shard_sampler = shard_sampler
         self.shard_chunk_size = shard_chunk_size
 
     def __iter__(self) -> Iterator:
-        worker = data.get_worker_info() if self.shard_sampler else None
+        worker = data.get_worker_info()
         for position, index in enumerate(self.sampler):
             chunk = position // self.shard_chunk_size
             if worker is None or chunk % worker.num_workers == worker.id:

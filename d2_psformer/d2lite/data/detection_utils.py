@@ -24,7 +24,6 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-_CHANNELS_OF_RGB = {"RGB": [0, 1, 2], "BGR": [2, 1, 0], "L": [0, 0, 0]}
 
 
 class SizeMismatchError(ValueError):
@@ -42,17 +41,10 @@ def read_image(file_name: str, format: str | None = None) -> np.ndarray:
 
     Raises:
         FileNotFoundError: there is no such file.
-        OSError: the file is no image, or a broken one.
+        OSError: the file is no image, or a broken one (Pillow's message).
     """
     with PathManager.open(file_name, "rb") as file:
-        try:
-            image = Image.open(file)
-            return convert_PIL_to_numpy(_upright(image), format)
-        except (OSError, SyntaxError) as error:  # Pillow's answers to broken files.
-            raise OSError(
-                f"Image '{file_name}' cannot be read ({error}): replace it, or take it out of "
-                "the data set."
-            ) from error
+        return convert_PIL_to_numpy(_upright(Image.open(file)), format)
 
 
 def _upright(image: Image.Image) -> Image.Image:
@@ -71,15 +63,6 @@ def convert_PIL_to_numpy(image: Image.Image, format: str | None) -> np.ndarray: 
     if format == "BGR":
         return pixels[:, :, ::-1]
     return pixels[:, :, None] if format == "L" else pixels
-
-
-def convert_image_to_rgb(image: np.ndarray | torch.Tensor, format: str) -> np.ndarray:
-    """(H,W,C) in "RGB", "BGR" or "L" -> (H,W,3) in RGB."""
-    if isinstance(image, torch.Tensor):
-        image = image.cpu().numpy()
-    if format not in _CHANNELS_OF_RGB:
-        raise ValueError(f"Image format '{format}' is unknown: use RGB, BGR or L.")
-    return image[:, :, _CHANNELS_OF_RGB[format]]
 
 
 def check_image_size(dataset_dict: dict[str, Any], image: np.ndarray) -> None:

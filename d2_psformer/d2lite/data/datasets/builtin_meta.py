@@ -1,10 +1,19 @@
-"""Metadata of the classes of COCO and Cityscapes."""
+"""Categories of COCO panoptic and of Cityscapes, and the metadata they make."""
 
+import json
+from pathlib import Path
 from typing import Any
 
-from .categories import CITYSCAPES_CATEGORIES, COCO_CATEGORIES
 
-__all__ = ["CITYSCAPES_CATEGORIES", "COCO_CATEGORIES", "instances_metadata", "panoptic_metadata"]
+def _read(name: str) -> list[dict[str, Any]]:
+    return json.loads((Path(__file__).parent / name).read_text())
+
+
+# Each has ``id``, ``name``, ``isthing`` (0 or 1), ``color`` (RGB), Cityscapes also ``trainId``.
+# https://github.com/cocodataset/panopticapi, panoptic_coco_categories.json
+COCO_CATEGORIES = _read("coco_categories.json")
+# https://github.com/mcordts/cityscapesScripts, helpers/labels.py
+CITYSCAPES_CATEGORIES = _read("cityscapes_categories.json")
 
 
 def instances_metadata(categories: list[dict[str, Any]]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""COCO's instance annotations, and folders of semantic label images."""
+"""Instance annotations in COCO's format."""
 
 import json
 import logging
@@ -43,18 +43,12 @@ def load_json(json_file: str, *keys: str) -> dict[str, Any]:
     return content
 
 
-def load_coco_json(
-    json_file: str,
-    image_root: str,
-    dataset_name: str | None = None,
-    extra_annotation_keys: list[str] | None = None,
-) -> list[dict]:
+def load_coco_json(json_file: str, image_root: str, dataset_name: str | None = None) -> list[dict]:
     """Read a file in COCO's instance format as dataset dicts.
 
     Args:
         dataset_name: if given, category ids become contiguous in the order of the ids, and the
             data set's metadata gets ``thing_classes`` and ``thing_dataset_id_to_contiguous_id``.
-        extra_annotation_keys: further keys of annotations to hand on.
 
     Returns:
         One dict an image, in the order of the image ids.
@@ -80,10 +74,9 @@ def load_coco_json(
     if len(set(ids)) != len(ids):
         raise ValueError(f"Annotation file '{json_file}' uses an annotation id more than once.")
 
-    keys = (*_ANNOTATION_KEYS, *(extra_annotation_keys or ()))
     dataset_dicts = []
     for image in sorted(content["images"], key=lambda image: image["id"]):
-        objects = (_to_object(a, keys, id_map, json_file) for a in annotations_of[image["id"]])
+        objects = (_to_object(a, id_map, json_file) for a in annotations_of[image["id"]])
         dataset_dicts.append(
             {
                 "file_name": os.path.join(image_root, image["file_name"]),
@@ -97,14 +90,12 @@ def load_coco_json(
     return dataset_dicts
 
 
-def _to_object(
-    annotation: dict, keys: tuple[str, ...], id_map: dict[int, int] | None, json_file: str
-) -> dict | None:
+def _to_object(annotation: dict, id_map: dict[int, int] | None, json_file: str) -> dict | None:
     """One annotation of a dataset dict; None if all its polygons have less than three corners."""
     where = f"Annotation {annotation['id']} in '{json_file}'"
     if "bbox" in annotation and len(annotation["bbox"]) != 4:
         raise ValueError(f"{where} has a 'bbox' that is not four numbers.")
-    obj = {key: annotation[key] for key in keys if key in annotation}
+    obj = {key: annotation[key] for key in _ANNOTATION_KEYS if key in annotation}
     obj["bbox_mode"] = BoxMode.XYWH_ABS
     if id_map is not None:
         if annotation["category_id"] not in id_map:
@@ -125,40 +116,6 @@ def _to_object(
     if segmentation:
         obj["segmentation"] = segmentation
     return obj
-
-
-def load_sem_seg(
-    gt_root: str, image_root: str, gt_ext: str = "png", image_ext: str = "jpg"
-) -> list[dict]:
-    """Pair images with label images of the same name in another folder.
-
-    Returns:
-        Dicts with ``file_name`` and ``sem_seg_file_name``, for names that are in both folders.
-
-    Raises:
-        ValueError: the folders have no name in common.
-    """
-    names, images = (
-        {file[: -len(ext)] for file in PathManager.ls(root) if file.endswith(ext)}
-        for root, ext in ((gt_root, gt_ext), (image_root, image_ext))
-    )
-    common = sorted(names & images)
-    if not common:
-        raise ValueError(
-            f"No '.{gt_ext}' file in '{gt_root}' has a '.{image_ext}' image in '{image_root}'."
-        )
-    if names != images:
-        logger.warning(
-            "%d label images in %s, %d images in %s: using the %d names in both.",
-            *(len(names), gt_root, len(images), image_root, len(common)),
-        )
-    return [
-        {
-            "file_name": os.path.join(image_root, name + image_ext),
-            "sem_seg_file_name": os.path.join(gt_root, name + gt_ext),
-        }
-        for name in common
-    ]
 
 
 def register_coco_instances(name: str, metadata: dict, json_file: str, image_root: str) -> None:

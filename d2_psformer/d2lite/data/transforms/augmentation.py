@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from fvcore.transforms.transform import Transform, TransformList
 
+__all__ = ["AugInput", "Augmentation", "AugmentationList", "apply_augmentations"]
+
 
 class AugInput:
     """What augmentations look at and transform: an image, and boxes and classes if there are any.
@@ -24,11 +26,10 @@ class AugInput:
         boxes: np.ndarray | None = None,
         sem_seg: np.ndarray | None = None,
     ):
-        assert isinstance(image, np.ndarray), f"An image is an array, not {type(image).__name__}."
+        assert image.ndim in (2, 3), f"An image has shape (H,W) or (H,W,C), not {image.shape}."
         assert image.dtype == np.uint8 or np.issubdtype(image.dtype, np.floating), (
             f"An image is of uint8 or floats, not {image.dtype}."
         )
-        assert image.ndim in (2, 3), f"An image has shape (H,W) or (H,W,C), not {image.shape}."
         self.image = image
         self.boxes = boxes
         self.sem_seg = sem_seg
@@ -70,17 +71,8 @@ class Augmentation:
 
     def _arguments(self, aug_input: AugInput) -> list[Any]:
         if self.input_args is None:
-            parameters = inspect.signature(self.get_transform).parameters
-            kinds = {parameter.kind for parameter in parameters.values()}
-            if len(parameters) != 1 and kinds & {
-                inspect.Parameter.VAR_POSITIONAL,
-                inspect.Parameter.VAR_KEYWORD,
-            }:
-                raise TypeError(
-                    f"{type(self).__name__}.get_transform takes *args or **kwargs: "
-                    "name its arguments, or override __call__."
-                )
-            self.input_args = ("image",) if len(parameters) == 1 else tuple(parameters)
+            names = tuple(inspect.signature(self.get_transform).parameters)
+            self.input_args = ("image",) if len(names) == 1 else names
         for name in self.input_args:
             if not hasattr(aug_input, name):
                 raise AttributeError(

@@ -20,6 +20,19 @@ from PIL import Image
 from .augmentation import AugInput, Augmentation, as_augmentation
 from .transform import ResizeTransform
 
+__all__ = [
+    "FixedSizeCrop",
+    "RandomApply",
+    "RandomBrightness",
+    "RandomContrast",
+    "RandomCrop",
+    "RandomFlip",
+    "RandomSaturation",
+    "Resize",
+    "ResizeScale",
+    "ResizeShortestEdge",
+]
+
 _BILINEAR = Image.Resampling.BILINEAR
 
 

@@ -1,11 +1,9 @@
-"""Transforms that fvcore does not have."""
-
-from collections.abc import Callable
+"""The transform that fvcore does not have."""
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from fvcore.transforms.transform import NoOpTransform, Transform
+from fvcore.transforms.transform import Transform
 from PIL import Image
 
 _TORCH_MODES = {
@@ -61,29 +59,3 @@ class ResizeTransform(Transform):
 
     def inverse(self) -> "ResizeTransform":
         return ResizeTransform(self.new_h, self.new_w, self.h, self.w, self.interp)
-
-
-class ColorTransform(Transform):
-    """Change the pixels of an image by a function; coordinates and segmentations stay.
-
-    Args:
-        op: image array -> image array of the same shape.
-    """
-
-    def __init__(self, op: Callable[[np.ndarray], np.ndarray]):
-        if not callable(op):
-            raise ValueError("ColorTransform needs a function.")
-        super().__init__()
-        self.op = op
-
-    def apply_image(self, img: np.ndarray) -> np.ndarray:
-        return self.op(img)
-
-    def apply_coords(self, coords: np.ndarray) -> np.ndarray:
-        return coords
-
-    def apply_segmentation(self, segmentation: np.ndarray) -> np.ndarray:
-        return segmentation
-
-    def inverse(self) -> Transform:
-        return NoOpTransform()
