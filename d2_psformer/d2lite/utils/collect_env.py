@@ -7,18 +7,7 @@ import sys
 import torch
 from tabulate import tabulate
 
-_PACKAGES = (
-    "torchvision",
-    "timm",
-    "numpy",
-    "scipy",
-    "fvcore",
-    "iopath",
-    "pycocotools",
-    "pillow",
-    "opencv-python-headless",
-    "opencv-python",
-)
+_PACKAGES = ("torchvision", "timm", "numpy", "scipy", "fvcore", "iopath", "pycocotools", "pillow")
 
 
 def _version(package: str) -> str | None:

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from itertools import takewhile
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -133,12 +132,7 @@ class EventStorage:
         _active_storages.append(self)
         return self
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc_val: BaseException | None,
-        exc_tb: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exc_info: object) -> None:
         assert _active_storages.pop() is self, "Event storages must be left innermost first."
 
 
@@ -266,9 +260,9 @@ class CommonMetricPrinter(EventWriter):
         if "time" in storage.latest():
             seconds = storage.history("time").median(1000) * left
             storage.put_scalar("eta_seconds", seconds, smoothing_hint=False)
-            return str(datetime.timedelta(seconds=int(seconds)))
-        previous, self._last_write = self._last_write, (storage.iter, time.perf_counter())
-        if previous is None or storage.iter <= previous[0]:
-            return None
-        seconds = (self._last_write[1] - previous[1]) / (storage.iter - previous[0]) * left
+        else:
+            previous, self._last_write = self._last_write, (storage.iter, time.perf_counter())
+            if previous is None or storage.iter <= previous[0]:
+                return None
+            seconds = (self._last_write[1] - previous[1]) / (storage.iter - previous[0]) * left
         return str(datetime.timedelta(seconds=int(seconds)))

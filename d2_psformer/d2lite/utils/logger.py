@@ -99,11 +99,7 @@ def log_first_n(
 ) -> None:
     """Log only the first ``n`` times; ``key`` counts by "caller", by "message" or by both."""
     module, place = _caller()
-    counted = ()
-    if "caller" in key:
-        counted += place
-    if "message" in key:
-        counted += (msg,)
+    counted = (place if "caller" in key else None, msg if "message" in key else None)
     _calls[counted] += 1
     if _calls[counted] <= n:
         logging.getLogger(name or module).log(lvl, msg)
