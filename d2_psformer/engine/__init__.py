@@ -1,16 +1,18 @@
 """The training path of both backends."""
 
-from .checkpointer import AtomicCheckpointer
+from .checkpointer import AtomicCheckpointer, read_checkpoint
 from .class_metadata import class_metadata, restore_class_metadata
 from .data_loader import build_test_loader, build_train_loader
 from .evaluate import evaluate, test
 from .optimizer import build_gradient_clipper, build_optimizer
+from .predictor import Predictor
 from .setup import load_config, run, setup
 from .train_step import TrainStep
 from .trainer import Trainer
 
 __all__ = [
     "AtomicCheckpointer",
+    "Predictor",
     "TrainStep",
     "Trainer",
     "build_gradient_clipper",
@@ -20,6 +22,7 @@ __all__ = [
     "class_metadata",
     "evaluate",
     "load_config",
+    "read_checkpoint",
     "restore_class_metadata",
     "run",
     "setup",

@@ -13,6 +13,22 @@ from ..data.files import atomic_write
 from .class_metadata import check_same_classes
 
 
+def read_checkpoint(path: str) -> dict[str, Any]:
+    """Read a checkpoint file to the CPU, without running code that it may hold.
+
+    Raises:
+        ValueError: it holds other things than tensors and plain values, or is no checkpoint.
+    """
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        reason = str(error).partition("\n")[0]
+        raise ValueError(
+            f"'{path}' is no checkpoint that can be read safely ({reason}): if it comes from other "
+            "code, convert it with tools/convert_checkpoint.py."
+        ) from error
+
+
 class AtomicCheckpointer(DetectionCheckpointer):
     """Detectron2's checkpointer and layout, with atomic writes and strict reading.
 
@@ -78,14 +94,7 @@ class AtomicCheckpointer(DetectionCheckpointer):
     def _load_file(self, filename: str) -> dict[str, Any]:
         if filename.endswith(".pkl"):
             return super()._load_file(filename)
-        try:
-            loaded = torch.load(filename, map_location="cpu", weights_only=True)
-        except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
-            reason = str(error).partition("\n")[0]
-            raise ValueError(
-                f"'{filename}' is no checkpoint that can be read safely ({reason}): if it comes "
-                "from other code, convert it with tools/convert_checkpoint.py."
-            ) from error
+        loaded = read_checkpoint(filename)
         return loaded if "model" in loaded else {"model": loaded}
 
     def _load_model(self, checkpoint: dict[str, Any]):

@@ -82,7 +82,6 @@ def run(main: Callable[[argparse.Namespace], object], args: argparse.Namespace) 
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     dist.init_process_group("nccl" if on_gpu else "gloo")
     comm.create_local_process_group(int(os.environ["LOCAL_WORLD_SIZE"]))
-    try:
-        main(args)
-    finally:
-        dist.destroy_process_group()
+    main(args)
+    comm.synchronize()
+    dist.destroy_process_group()

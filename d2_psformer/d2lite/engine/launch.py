@@ -86,3 +86,6 @@ def _distributed_worker(
     # A process that ran ahead could time out while slower ones are still setting up.
     comm.synchronize()
     main_func(*args)
+    # Nobody leaves while others still talk to it.
+    comm.synchronize()
+    dist.destroy_process_group()

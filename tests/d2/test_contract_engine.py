@@ -1,0 +1,338 @@
+"""What both backends promise of ``engine``; imports from the façade alone."""
+
+import json
+import logging
+import math
+
+import pytest
+import torch
+import yaml
+from fvcore.common.param_scheduler import MultiStepParamScheduler
+from torch import nn
+
+from d2_psformer.d2.checkpoint import Checkpointer
+from d2_psformer.d2.config import get_cfg
+from d2_psformer.d2.engine import (
+    DefaultPredictor,
+    HookBase,
+    TrainerBase,
+    default_argument_parser,
+    default_setup,
+    default_writers,
+    hooks,
+    launch,
+)
+from d2_psformer.d2.modeling import META_ARCH_REGISTRY
+from d2_psformer.d2.utils import EventWriter, comm, get_event_storage
+
+
+class CountingTrainer(TrainerBase):
+    """Gradient descent on one weight; can fail at an iteration."""
+
+    def __init__(self, fail_at: int = -1):
+        super().__init__()
+        self.model = nn.Linear(1, 1, bias=False)
+        self.optimizer = torch.optim.SGD(self.model.parameters(), lr=1.0)
+        self.fail_at = fail_at
+        self.calls: list[str] = []
+
+    def run_step(self):
+        self.calls.append(f"step{self.iter}")
+        if self.iter == self.fail_at:
+            raise RuntimeError("as asked")
+        self.optimizer.zero_grad()
+        (loss := self.model.weight.square().sum()).backward()
+        self.optimizer.step()
+        self.storage.put_scalar("loss", loss.item())
+
+
+class TracingHook(HookBase):
+    def before_train(self):
+        self.trainer.calls.append("before_train")
+
+    def before_step(self):
+        self.trainer.calls.append("before_step")
+
+    def after_step(self):
+        self.trainer.calls.append("after_step")
+
+    def after_train(self):
+        self.trainer.calls.append("after_train")
+
+
+class TracingWriter(EventWriter):
+    def __init__(self):
+        self.written, self.is_closed = [], False
+
+    def write(self):
+        self.written.append(get_event_storage().iter)
+
+    def close(self):
+        self.is_closed = True
+
+
+def train(trainer: TrainerBase, *registered, start: int = 0, stop: int = 5) -> TrainerBase:
+    trainer.register_hooks(registered)
+    trainer.train(start, stop)
+    return trainer
+
+
+def test_hooks_run_around_the_steps():
+    trainer = train(CountingTrainer(), TracingHook(), None, start=3, stop=5)
+    a_step = ["before_step", "step{}", "after_step"]
+    steps = [call.format(i) for i in (3, 4) for call in a_step]
+    assert trainer.calls == ["before_train", *steps, "after_train"]
+    assert (trainer.start_iter, trainer.max_iter, trainer.iter) == (3, 5, 5)
+    assert trainer.storage.iter == 5
+
+
+def test_hooks_hear_of_the_end_after_an_error():
+    trainer = CountingTrainer(fail_at=1)
+    evaluated = []
+    with pytest.raises(RuntimeError, match="as asked"):
+        train(trainer, hooks.EvalHook(0, lambda: evaluated.append(1)), TracingHook())
+    assert trainer.calls[-2:] == ["step1", "after_train"]
+    assert not evaluated
+
+
+def test_states_of_hooks_are_kept_by_class_name():
+    class CountingHook(HookBase):
+        count = 0
+
+        def after_step(self):
+            self.count += 1
+
+        def state_dict(self):
+            return {"count": self.count}
+
+        def load_state_dict(self, state):
+            self.count = state["count"]
+
+    first = train(CountingTrainer(), CountingHook(), TracingHook())
+    state = first.state_dict()
+    assert state["iteration"] == 5
+    assert [*state["hooks"].values()] == [{"count": 5}]
+
+    hook, second = CountingHook(), CountingTrainer()
+    second.register_hooks([hook])
+    second.load_state_dict(state)
+    assert hook.count == 5
+    assert second.iter == 5
+
+
+def test_a_state_without_its_hook_is_left_out():
+    trainer = CountingTrainer()
+    trainer.load_state_dict({"iteration": 4, "hooks": {"Unknown": {"a": 1}}})
+    assert trainer.iter == 4
+
+
+def test_callback_hook():
+    seen = []
+    hook = hooks.CallbackHook(
+        before_train=lambda t: seen.append(("start", t.iter)),
+        after_step=lambda t: seen.append(("step", t.iter)),
+        after_train=lambda t: seen.append(("end", t.iter)),
+    )
+    train(CountingTrainer(), hook, stop=2)
+    assert seen == [("start", 0), ("step", 0), ("step", 1), ("end", 2)]
+
+
+def test_iteration_timer_leaves_out_the_first_iterations():
+    trainer = train(CountingTrainer(), hooks.IterationTimer(warmup_iter=2), stop=5)
+    times = trainer.storage.history("time").values()
+    assert [iteration for _, iteration in times] == [1, 2, 3, 4]
+    assert all(seconds > 0 for seconds, _ in times)
+
+
+def test_periodic_writer():
+    writer = TracingWriter()
+    train(CountingTrainer(), hooks.PeriodicWriter([writer], period=3), stop=8)
+    assert writer.written == [2, 5, 7, 8]
+    assert writer.is_closed
+
+
+def test_periodic_checkpointer(tmp_path):
+    trainer = CountingTrainer()
+    checkpointer = Checkpointer(trainer.model, str(tmp_path), trainer=trainer)
+    train(trainer, hooks.PeriodicCheckpointer(checkpointer, 2), stop=5)
+    assert sorted(path.name for path in tmp_path.glob("*.pth")) == [
+        "model_0000001.pth",
+        "model_0000003.pth",
+        "model_final.pth",
+    ]
+    assert (tmp_path / "last_checkpoint").read_text() == "model_final.pth"
+    saved = torch.load(tmp_path / "model_0000003.pth", weights_only=True)
+    assert saved["iteration"] == saved["trainer"]["iteration"] == 3
+
+
+@pytest.mark.parametrize(("stop", "period", "count"), [(6, 3, 2), (7, 3, 3), (5, 0, 1)])
+def test_eval_hook(stop, period, count):
+    results = iter(range(100))
+    hook = hooks.EvalHook(period, lambda: {"task": {"PQ": next(results)}, "plain": 1})
+    trainer = train(CountingTrainer(), hook, stop=stop)
+    history = trainer.storage.history("task/PQ").values()
+    assert [value for value, _ in history] == list(range(count))
+    assert history[-1][1] == stop
+    assert trainer.storage.latest()["plain"] == (1.0, stop)
+
+
+def test_eval_hook_wants_numbers():
+    with pytest.raises(ValueError, match="PQ"):
+        train(CountingTrainer(), hooks.EvalHook(0, lambda: {"PQ": "high"}))
+
+
+def test_eval_hook_without_the_last():
+    train(CountingTrainer(), hooks.EvalHook(0, pytest.fail, eval_after_train=False))
+
+
+@pytest.mark.parametrize(
+    ("mode", "values", "best_iteration"),
+    [("max", [0.3, 0.5, 0.4], 3), ("min", [1.0, math.nan, 2.0], 1)],
+)
+def test_best_checkpointer(tmp_path, mode, values, best_iteration):
+    trainer, figures = CountingTrainer(), iter(values)
+    checkpointer = Checkpointer(trainer.model, str(tmp_path))
+    train(
+        trainer,
+        hooks.EvalHook(2, lambda: {"task": {"PQ": next(figures)}}),
+        hooks.BestCheckpointer(2, checkpointer, "task/PQ", mode, file_prefix="best"),
+        stop=6,
+    )
+    assert torch.load(tmp_path / "best.pth", weights_only=True)["iteration"] == best_iteration
+
+
+def test_best_checkpointer_without_the_metric(tmp_path):
+    trainer = CountingTrainer()
+    train(trainer, hooks.BestCheckpointer(2, Checkpointer(trainer.model, str(tmp_path)), "PQ"))
+    assert not list(tmp_path.iterdir())
+
+
+def test_lr_scheduler_hook_steps_and_is_resumable():
+    def build():
+        trainer = CountingTrainer()
+        scheduler = torch.optim.lr_scheduler.StepLR(trainer.optimizer, 2, gamma=0.1)
+        return trainer, scheduler, hooks.LRScheduler(trainer.optimizer, scheduler)
+
+    trainer, _, hook = build()
+    train(trainer, hook, stop=5)
+    rates = [value for value, _ in trainer.storage.history("lr").values()]
+    assert rates == pytest.approx([1, 1, 0.1, 0.1, 0.01])
+
+    other, scheduler, other_hook = build()
+    other.register_hooks([other_hook])
+    other.load_state_dict(trainer.state_dict())
+    assert scheduler.last_epoch == 5
+
+
+def test_lr_scheduler_hook_takes_multipliers_and_the_trainers_optimizer():
+    multiplier = MultiStepParamScheduler([1, 0.5], milestones=[2], num_updates=4)
+    trainer = train(CountingTrainer(), hooks.LRScheduler(scheduler=multiplier), stop=4)
+    rates = [value for value, _ in trainer.storage.history("lr").values()]
+    assert rates == pytest.approx([1, 1, 0.5, 0.5])
+
+
+def test_the_rate_shown_is_that_of_most_parameters():
+    weights = [nn.Parameter(torch.zeros(1)) for _ in range(5)]
+    best = hooks.LRScheduler.get_best_param_group_id
+    groups = [{"params": weights[:2], "lr": 1.0}, {"params": weights[2:], "lr": 2.0}]
+    assert best(torch.optim.SGD(groups, lr=1.0)) == 1
+    single = [{"params": [w], "lr": lr} for w, lr in zip(weights, [1, 2, 3, 3, 4], strict=True)]
+    assert best(torch.optim.SGD(single, lr=1.0)) == 2
+
+
+def test_argument_parser():
+    parser = default_argument_parser()
+    args = parser.parse_args([])
+    assert (args.config_file, args.resume, args.eval_only) == ("", False, False)
+    assert (args.num_gpus, args.num_machines, args.machine_rank) == (1, 1, 0)
+    assert args.dist_url.startswith("tcp://127.0.0.1:")
+    assert args.opts == []
+    args = parser.parse_args(["--num-gpus", "2", "--resume", "SOLVER.BASE_LR", "0.1"])
+    assert (args.num_gpus, args.resume) == (2, True)
+    assert args.opts == ["SOLVER.BASE_LR", "0.1"]
+    assert default_argument_parser("see the manual").epilog == "see the manual"
+
+
+@pytest.fixture
+def clean_loggers():
+    """Undo what setup_logger does to the loggers of this process."""
+    loggers = [logging.getLogger(x) for x in ("fvcore", "detectron2", "d2_psformer.d2lite")]
+    before = [(x, x.handlers[:], x.propagate, x.level) for x in loggers]
+    yield
+    for logger, handlers, propagate, level in before:
+        logger.handlers, logger.propagate, logger.level = handlers, propagate, level
+
+
+def test_setup_writes_the_config_and_seeds(tmp_path, clean_loggers):
+    cfg = get_cfg()
+    cfg.OUTPUT_DIR = str(tmp_path / "out")
+    cfg.SEED = 3
+    args = default_argument_parser().parse_args([])
+    draws = []
+    for _ in range(2):
+        default_setup(cfg, args)
+        draws.append(torch.rand(3))
+    assert torch.equal(*draws)
+    written = (tmp_path / "out" / "config.yaml").read_text()
+    assert yaml.safe_load(written) == yaml.safe_load(cfg.dump())
+    assert (tmp_path / "out" / "log.txt").exists()
+
+
+def test_default_writers(tmp_path):
+    writers = default_writers(str(tmp_path / "out"), 4)
+    assert [type(w).__name__ for w in writers] == [
+        "CommonMetricPrinter",
+        "JSONWriter",
+        "TensorboardXWriter",
+    ]
+    train(CountingTrainer(), hooks.PeriodicWriter(writers, period=2), stop=4)
+    lines = (tmp_path / "out" / "metrics.json").read_text().splitlines()
+    assert [json.loads(line)["iteration"] for line in lines] == [1, 3]
+    assert list((tmp_path / "out").glob("events.out.tfevents.*"))
+
+
+def _sum_of_ranks(folder):
+    ranks = comm.all_gather(comm.get_rank())
+    (folder / f"{comm.get_rank()}.json").write_text(json.dumps([*ranks, comm.get_local_rank()]))
+    comm.synchronize()
+
+
+def test_launch_joins_processes(tmp_path):
+    launch(_sum_of_ranks, 2, dist_url="auto", args=(tmp_path,))
+    assert json.loads((tmp_path / "0.json").read_text()) == [0, 1, 0]
+    assert json.loads((tmp_path / "1.json").read_text()) == [0, 1, 1]
+
+
+def test_launch_of_one_stays_in_this_process():
+    seen = []
+    launch(seen.append, 1, args=("here",))
+    assert seen == ["here"]
+
+
+@META_ARCH_REGISTRY.register()
+class ContractShowInput(nn.Module):
+    def __init__(self, cfg):
+        super().__init__()
+        self.scale = nn.Parameter(torch.zeros(1))
+
+    def forward(self, batch):
+        return [{**x, "scale": self.scale.item(), "grad": torch.is_grad_enabled()} for x in batch]
+
+
+@pytest.mark.parametrize(("order", "first_channel"), [("RGB", 9.0), ("BGR", 1.0)])
+def test_default_predictor(tmp_path, order, first_channel):
+    weights = tmp_path / "model.pth"
+    torch.save({"model": {"scale": torch.ones(1)}}, weights)
+    cfg = get_cfg()
+    cfg.MODEL.META_ARCHITECTURE = "ContractShowInput"
+    cfg.MODEL.DEVICE = "cpu"
+    cfg.MODEL.WEIGHTS = str(weights)
+    cfg.INPUT.FORMAT = order
+    cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST = 8, 100
+    bgr = torch.tensor([1, 5, 9], dtype=torch.uint8).expand(4, 6, 3).numpy()
+    found = DefaultPredictor(cfg)(bgr)
+    assert found["image"].shape == (3, 8, 12)
+    assert found["image"].dtype == torch.float32
+    assert found["image"][0, 0, 0] == first_channel
+    assert (found["height"], found["width"]) == (4, 6)
+    assert (found["scale"], found["grad"]) == (1.0, False)
