@@ -104,24 +104,20 @@ def predict():
 
 def predict_record(record, shift=0, num_classes=None):
     ids = np.roll(read_panoptic_png(record["pan_seg_file_name"]), shift, axis=1)
+    output = {}
+    if num_classes:  # crowds have their class, too
+        labels = semantic_from_panoptic(ids, record["segments_info"], ignore_label=num_classes)
+        labels = torch.from_numpy(labels.astype(np.int64))
+        output["sem_seg"] = (labels == torch.arange(num_classes)[:, None, None]).to(torch.uint8)
     segments = [s for s in record["segments_info"] if not s["iscrowd"]]
     ids[~np.isin(ids, [s["id"] for s in segments])] = 0
     things = [s for s in segments if s["isthing"]]
     masks = torch.stack([torch.from_numpy(ids == s["id"]) for s in things]) if things else None
-    output = {
-        "panoptic_seg": (
-            torch.from_numpy(ids),
-            [
-                {k: s[k] for k in ("id", "category_id", "isthing")} | {"score": 0.9, "area": 1}
-                for s in segments
-            ],
-        ),
-        "instances": _instances(ids.shape, things, masks),
-    }
-    if num_classes:
-        labels = semantic_from_panoptic(ids, segments, ignore_label=num_classes).astype(np.int64)
-        classes = torch.arange(num_classes)[:, None, None]
-        output["sem_seg"] = (torch.from_numpy(labels) == classes).to(torch.uint8)
+    output["panoptic_seg"] = (
+        torch.from_numpy(ids),
+        [{k: s[k] for k in ("id", "category_id", "isthing")} | {"score": 0.9} for s in segments],
+    )
+    output["instances"] = _instances(ids.shape, things, masks)
     return output
 
 

@@ -102,8 +102,8 @@ def test_equal_to_panopticapi(pairs, tmp_path_factory):
         for side, (ids, segments) in zip(("gt", "pred"), sides, strict=True):
             name = f"{side}{image_id}.png"
             write_panoptic_png(folder / name, ids)
-            segments = [dict(segment) for segment in segments]
-            entries.append({"image_id": image_id, "file_name": name, "segments_info": segments})
+            copies = [dict(segment) for segment in segments]  # it writes areas into them
+            entries.append({"image_id": image_id, "file_name": name, "segments_info": copies})
         annotations.append(tuple(entries))
     categories = {c["id"]: c for c in CATEGORIES}
     stat = api.pq_compute_single_core(0, annotations, folder, folder, categories)

@@ -1,0 +1,121 @@
+"""``python -m d2_psformer.evaluation.panoptic_quality`` from end to end."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from d2_psformer.evaluation.panoptic_quality import main
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def files(make_panoptic):
+    """A ground truth, and as predictions a copy of it without crowds and iscrowd keys."""
+    gt = Path(make_panoptic().json)
+    shutil.copytree(gt.parent / "panoptic", gt.parent / "predictions")
+    content = json.loads(gt.read_text())
+    (gt.parent / "predictions.json").write_text(json.dumps(content))
+    return gt, gt.parent / "predictions.json"
+
+
+def arguments(gt, pred, *more):
+    return ["--gt_json_file", str(gt), "--pred_json_file", str(pred), *more]
+
+
+def change_predictions(path, change):
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
+
+
+def test_as_a_program(files, tmp_path):
+    out = tmp_path / "figures.json"
+    done = subprocess.run(
+        [
+            *(sys.executable, "-W", "error::RuntimeWarning"),
+            *("-m", "d2_psformer.evaluation.panoptic_quality"),
+            *arguments(*files, "--per-class", "--json", str(out)),
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    rows = [line.split() for line in done.stdout.splitlines()]
+    assert ["All", "|", "100.0", "100.0", "100.0", "4"] in rows
+    assert ["Stuff", "|", "100.0", "100.0", "100.0", "2"] in rows
+    assert ["large", "|", "-", "-", "-", "0"] in rows
+    assert ["cube", "|", "thing", "100.0", "100.0", "100.0", "4", "0", "0"] in rows
+    figures = json.loads(out.read_text())
+    assert figures["num_images"] == 4
+    assert figures["Things"] == {"pq": 1.0, "sq": 1.0, "rq": 1.0, "n": 2}
+    assert figures["by_size"]["large"]["All"]["pq"] is None
+
+
+def test_the_folders_can_be_named(files, capsys):
+    gt, pred = files
+    shutil.move(gt.parent / "predictions", gt.parent / "elsewhere")
+    assert main(arguments(gt, pred)) == 1
+    assert "predictions' does not exist" in capsys.readouterr().err
+    folder = str(gt.parent / "elsewhere")
+    assert main(arguments(gt, pred, "--pred_folder", folder, "--gt_folder", folder)) == 0
+
+
+def test_size_bounds(files, tmp_path):
+    out = tmp_path / "figures.json"
+    assert main(arguments(*files, "--size-bounds", "100", "400", "--json", str(out))) == 0
+    sizes = json.loads(out.read_text())["by_size"]
+    assert {size: row["Things"]["n"] for size, row in sizes.items()} == {
+        "small": 0,
+        "medium": 2,
+        "large": 0,
+    }
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda c: c["annotations"].pop(), "has no prediction for image 103"),
+        (
+            lambda c: c["annotations"][0]["segments_info"].pop(),
+            "Image 100: prediction segment 999 is in the map but not listed",
+        ),
+        (
+            lambda c: c["annotations"][1]["segments_info"][0].update(category_id=7),
+            "Image 101: prediction segment 1000 has the unknown category_id 7",
+        ),
+        (lambda c: c["annotations"][2].update(file_name="no.png"), "'no.png' of image 102"),
+        (lambda c: c.pop("annotations"), "has no 'annotations'"),
+    ],
+)
+def test_bad_predictions_end_in_one_sentence(files, capsys, change, sentence):
+    change_predictions(files[1], change)
+    assert main(arguments(*files)) == 1
+    message = capsys.readouterr()
+    assert sentence in message.err
+    assert message.err.startswith("error: ") and message.err.count("\n") == 1
+    assert not message.out
+
+
+def test_a_ground_truth_needs_categories(files, capsys):
+    change_predictions(files[0], lambda c: c.pop("categories"))
+    assert main(arguments(*files)) == 1
+    assert "has no 'categories'" in capsys.readouterr().err
+
+
+def test_the_same_table_as_panopticapi(files, capsys):
+    api = pytest.importorskip("panopticapi.evaluation", reason="panopticapi is not installed")
+    gt, pred = files
+    theirs = api.pq_compute(str(gt), str(pred))
+    printed = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert main(arguments(gt, pred)) == 0
+    ours = [line.split() for line in capsys.readouterr().out.splitlines()]
+    for split in ("All", "Things", "Stuff"):
+        row = next(line for line in printed if line[:1] == [split])
+        assert row in ours
+    assert theirs["All"]["n"] == 4
