@@ -54,9 +54,8 @@ def instances_from_panoptic(
     labels = label_segments(ids, [segment["id"] for segment in things])
     areas = segment_areas(labels, len(things))
     boxes = segment_boxes(labels, len(things))
-    # pycocotools wants (H, W, N) in Fortran order: exactly the memory of (N, W, H) in C order.
-    masks = segment_masks(labels.T, len(things)).astype(np.uint8)
-    codes = mask_util.encode(masks.transpose(2, 1, 0)) if things else []
+    masks = segment_masks(labels, len(things)).astype(np.uint8).transpose(1, 2, 0)
+    codes = mask_util.encode(np.asfortranarray(masks)) if things else []
     return [
         {
             "segment_id": segment["id"],

@@ -56,9 +56,7 @@ def test_text_ids_for_images_and_categories(tiny):
 
 @pytest.mark.parametrize(("isthing", "counts"), [(1, (4, 0)), (0, (0, 4))])
 def test_only_things_and_only_stuff(tiny, isthing, counts):
-    tiny.content["categories"] = [
-        {**c, "isthing": isthing} for c in tiny.content["categories"]
-    ]
+    tiny.content["categories"] = [{**c, "isthing": isthing} for c in tiny.content["categories"]]
     tiny.add(IDS, SEGMENTS)
     record = tiny.records()[0]
     layout = ClassLayout.from_metadata(MetadataCatalog.get("tiny"))

@@ -1,0 +1,102 @@
+import numpy as np
+import pytest
+
+from d2_psformer.d2.data import transforms as T
+from d2_psformer.data import build_augmentation
+from d2_psformer.data.augmentation import ChannelShuffleTransform, RandomChannelShuffle
+
+
+def _augmented_sizes(cfg, image_size, count=200):
+    np.random.seed(0)
+    augmentation = T.AugmentationList(build_augmentation(cfg, True))
+    sizes = []
+    for _ in range(count):
+        augmented = T.AugInput(np.zeros((*image_size, 3), np.uint8))
+        augmentation(augmented)
+        sizes.append(augmented.image.shape[:2])
+    return sizes
+
+
+def test_size_0_leaves_images_alone(cfg):
+    assert build_augmentation(cfg, True) == []
+    assert build_augmentation(cfg, False) == []
+    cfg.INPUT.MIN_SIZE_TRAIN = [0, 0]
+    cfg.INPUT.MIN_SIZE_TRAIN_SAMPLING = "range"
+    assert build_augmentation(cfg, True) == []
+
+
+def test_inference_only_resizes(cfg):
+    cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST = 80, 100
+    cfg.INPUT.CHANNEL_SHUFFLE = cfg.INPUT.DETR_CROP.ENABLED = True
+    cfg.INPUT.RANDOM_FLIP = "horizontal"
+    (resize,) = build_augmentation(cfg, False)
+    assert resize.get_transform(np.zeros((40, 45, 3), np.uint8)).new_h == 80
+    assert resize.get_transform(np.zeros((40, 80, 3), np.uint8)).new_w == 100
+
+
+def test_detr_crop_in_half_of_the_samples(cfg):
+    cfg.INPUT.DETR_CROP.ENABLED = True
+    sizes = _augmented_sizes(cfg, (480, 640))
+    untouched = [size for size in sizes if size == (480, 640)]
+    cropped = [size for size in sizes if size != (480, 640)]
+    assert 70 < len(untouched) < 130
+    assert all(384 <= side <= 600 for size in cropped for side in size)
+    assert min(min(size) for size in cropped) < 420
+    assert max(max(size) for size in cropped) > 570
+
+
+def test_resize_follows_the_crop(cfg):
+    cfg.INPUT.DETR_CROP.ENABLED = True
+    cfg.INPUT.MIN_SIZE_TRAIN, cfg.INPUT.MAX_SIZE_TRAIN = (480, 512, 800), 1333
+    sizes = _augmented_sizes(cfg, (480, 640), 60)
+    shapes = {round(max(size) / min(size), 2) for size in sizes}
+    assert {min(size) for size in sizes} <= {480, 512, 800}
+    assert len(shapes) > 10  # crops of many shapes, not only 4:3
+
+
+def test_small_images_are_cropped_to_what_they_have(cfg):
+    cfg.INPUT.DETR_CROP.ENABLED = True
+    cfg.INPUT.DETR_CROP.RESIZE = [50]
+    sizes = _augmented_sizes(cfg, (40, 60), 40)
+    assert set(sizes) == {(40, 60), (50, 75)}
+
+
+def test_detectron2s_own_crop_works(cfg):
+    cfg.INPUT.CROP.ENABLED = True
+    cfg.INPUT.CROP.TYPE, cfg.INPUT.CROP.SIZE = "absolute", [20, 30]
+    assert set(_augmented_sizes(cfg, (40, 60), 5)) == {(20, 30)}
+
+
+@pytest.mark.parametrize(("flip", "axis"), [("horizontal", 1), ("vertical", 0)])
+def test_flip(cfg, flip, axis):
+    cfg.INPUT.RANDOM_FLIP = flip
+    image = np.random.default_rng(0).integers(0, 256, (3, 4, 3)).astype(np.uint8)
+    seen = set()
+    np.random.seed(0)
+    for _ in range(20):
+        augmented = T.AugInput(image)
+        T.AugmentationList(build_augmentation(cfg, True))(augmented)
+        flipped = np.array_equal(augmented.image, np.flip(image, axis))
+        assert flipped or np.array_equal(augmented.image, image)
+        seen.add(flipped)
+    assert seen == {True, False}
+
+
+def test_channel_shuffle_changes_colours_only(cfg):
+    cfg.INPUT.CHANNEL_SHUFFLE = True
+    (shuffle,) = build_augmentation(cfg, True)
+    assert isinstance(shuffle, RandomChannelShuffle)
+    image = np.arange(24, dtype=np.uint8).reshape(2, 4, 3)
+    np.random.seed(0)
+    orders = set()
+    for _ in range(60):
+        transform = shuffle.get_transform(image)
+        orders.add(tuple(transform.order))
+        np.testing.assert_array_equal(
+            transform.inverse().apply_image(transform.apply_image(image)), image
+        )
+    assert len(orders) == 6
+    transform = ChannelShuffleTransform(np.array([2, 0, 1]))
+    assert transform.apply_image(image)[0, 0].tolist() == [2, 0, 1]
+    np.testing.assert_array_equal(transform.apply_segmentation(image), image)
+    assert transform.apply_box(np.array([[1.0, 2, 3, 4]])).tolist() == [[1, 2, 3, 4]]
