@@ -1,0 +1,46 @@
+# Two commands do everything on a fresh machine: `make demo` and `make test`.
+PYTHON ?= python3
+VENV ?= .venv
+PY := $(VENV)/bin/python
+INSTALLED := $(VENV)/.installed
+DEMO := configs/scenes/demo.yaml
+# glibc gives freed memory back at once, and training on a CPU pays for it with page faults.
+KEEP_MEMORY := MALLOC_TRIM_THRESHOLD_=1000000000 MALLOC_MMAP_THRESHOLD_=1000000000 \
+	MALLOC_TOP_PAD_=100000000
+
+.PHONY: help demo test lint format clean
+
+help:
+	@echo "make demo    generate scenes, train on them, evaluate, write pictures to output/demo"
+	@echo "make test    run the test suite"
+	@echo "make lint    check style and format"
+	@echo "make format  repair style and format"
+	@echo "make clean   remove the virtual environment and the demo's output"
+
+$(INSTALLED): pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(PY) -m pip install --quiet --upgrade pip
+	$(PY) -m pip install --editable '.[dev]'
+	@touch $@
+
+# A finished training is not repeated: `make clean` first to start anew.
+demo: $(INSTALLED)
+	$(PY) datasets/generate_scenes.py --train 6000
+	$(KEEP_MEMORY) $(PY) train_net.py --resume --config-file $(DEMO)
+	$(PY) -m d2_psformer.visualization.report --config-file $(DEMO)
+	@echo "Look at output/demo: metrics.json, model_final.pth and pictures/."
+
+# Two processes of one thread each are faster than one of two.
+test: $(INSTALLED)
+	OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadfile
+
+lint: $(INSTALLED)
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+
+format: $(INSTALLED)
+	$(PY) -m ruff check --fix .
+	$(PY) -m ruff format .
+
+clean:
+	rm -rf $(VENV) output/demo
