@@ -1,0 +1,90 @@
+"""A trained model for one image at a time."""
+
+import os
+
+import numpy as np
+import torch
+
+from ..d2.config import CfgNode
+from ..d2.data import MetadataCatalog
+from ..d2.data import transforms as T
+from ..d2.modeling import build_model
+from ..data import build_augmentation, register_from_config
+from .checkpointer import AtomicCheckpointer, read_checkpoint
+from .class_metadata import class_metadata, restore_class_metadata
+
+
+class Predictor:
+    """The model of a config with the weights of MODEL.WEIGHTS; needs no file of a data set.
+
+    The classes are those of DATASETS.TRAIN[0]. Where that name is unknown here, they come from the
+    checkpoint, or else from DATASETS.REGISTER.
+
+    Attributes:
+        metadata: names, colours and ids of the classes.
+
+    Raises:
+        FileNotFoundError, ValueError: one sentence: no weights, weights that do not fit, or classes
+            that are nowhere told.
+    """
+
+    def __init__(self, cfg: CfgNode):
+        cfg = cfg.clone()
+        cfg.defrost()
+        if cfg.MODEL.DEVICE.startswith("cuda") and not torch.cuda.is_available():
+            cfg.MODEL.DEVICE = "cpu"
+        _check_weights(cfg)
+        if not cfg.DATASETS.TRAIN:
+            raise ValueError("DATASETS.TRAIN is empty: it says which classes the model knows.")
+        name = cfg.DATASETS.TRAIN[0]
+        if not _has_classes(name):
+            _find_classes(cfg, name)
+        self.metadata = MetadataCatalog.get(name)
+        self.image_format = cfg.INPUT.FORMAT
+        self.augmentations = T.AugmentationList(build_augmentation(cfg, is_train=False))
+        self.model = build_model(cfg).eval()
+        AtomicCheckpointer(self.model, metadata=class_metadata(name)).load(cfg.MODEL.WEIGHTS)
+
+    @torch.no_grad()
+    def __call__(self, image: np.ndarray) -> dict:
+        """
+        Args:
+            image: uint8 (H, W, 3), RGB whatever INPUT.FORMAT is.
+
+        Returns:
+            the model's results for this image, at its size.
+        """
+        height, width = image.shape[:2]
+        resized = T.AugInput(image if self.image_format == "RGB" else image[:, :, ::-1])
+        self.augmentations(resized)
+        pixels = torch.as_tensor(np.ascontiguousarray(resized.image.transpose(2, 0, 1)))
+        return self.model([{"image": pixels, "height": height, "width": width}])[0]
+
+
+def _check_weights(cfg: CfgNode) -> None:
+    path = cfg.MODEL.WEIGHTS
+    if not path:
+        raise ValueError("MODEL.WEIGHTS is empty: set it to the checkpoint of a trained model.")
+    if "://" not in path and not os.path.isfile(path):
+        raise FileNotFoundError(f"Checkpoint '{path}' does not exist: check MODEL.WEIGHTS.")
+
+
+def _has_classes(name: str) -> bool:
+    return "stuff_dataset_id_to_contiguous_id" in class_metadata(name)
+
+
+def _find_classes(cfg: CfgNode, name: str) -> None:
+    """Put the classes of the unknown data set ``name`` into the catalog."""
+    path = cfg.MODEL.WEIGHTS
+    # other file types and addresses hold weights of other code, which knows no such entry
+    if os.path.isfile(path) and not path.endswith(".pkl"):
+        content = read_checkpoint(path)
+        if "metadata" in content:
+            restore_class_metadata({**content["metadata"], "name": name})
+            return
+    register_from_config(cfg)
+    if not _has_classes(name):
+        raise ValueError(
+            f"Data set '{name}' of DATASETS.TRAIN is not known and '{path}' does not tell its "
+            "classes: name its files in DATASETS.REGISTER."
+        )

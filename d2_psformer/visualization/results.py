@@ -1,0 +1,112 @@
+"""Panoptic results of single images as files: a picture, segment ids, and what the segments are."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..class_layout import ClassLayout
+from ..data.files import write_json
+from ..data.panoptic_png import write_panoptic_png
+from ..data.segments import label_segments, segment_boxes
+from ..evaluation.category_ids import dataset_category_ids
+from .files import write_picture
+from .overlays import Segments, draw_overlay
+
+
+class ResultWriter:
+    """Writes ``NAME_overlay.jpg``, ``NAME_ids.png`` and ``NAME_segments.json`` for every image.
+
+    :meth:`write_summary` adds ``panoptic.json``: all of them in the COCO-panoptic format, with the
+    data set's category ids.
+
+    Args:
+        folder: made if it is not there.
+        metadata: of the model's classes.
+    """
+
+    def __init__(self, folder: Path, metadata):
+        self.folder = folder
+        self.metadata = metadata
+        self._category_ids = dataset_category_ids(metadata)
+        self._images: list[dict] = []
+        self._annotations: list[dict] = []
+
+    def write(
+        self, name: str, source: str, image: np.ndarray, ids: np.ndarray, segments_info: Segments
+    ) -> np.ndarray:
+        """Write the files of one image.
+
+        Args:
+            name: begins the names of the files.
+            source: where the image came from, for the JSON.
+            image: uint8 (H, W, 3), RGB.
+            ids: integers (H, W), 0 = void.
+            segments_info: as the model returns it.
+
+        Returns:
+            the overlay, uint8 (H', W', 3).
+        """
+        overlay = draw_overlay(image, ids, segments_info, self.metadata)
+        height, width = ids.shape
+        files = {"overlay": f"{name}_overlay.jpg", "ids": f"{name}_ids.png"}
+        segments = self.describe(ids, segments_info)
+        write_picture(self.folder / files["overlay"], overlay)
+        write_panoptic_png(self.folder / files["ids"], ids)
+        write_json(
+            self.folder / f"{name}_segments.json",
+            {
+                "image": source,
+                "height": height,
+                "width": width,
+                **files,
+                "segments_info": segments,
+            },
+        )
+        self._images.append({"id": name, "file_name": source, "height": height, "width": width})
+        self._annotations.append(
+            {"image_id": name, "file_name": files["ids"], "segments_info": segments}
+        )
+        return overlay
+
+    def describe(self, ids: np.ndarray, segments_info: Segments) -> list[dict[str, Any]]:
+        """What JSON tells of segments: id, category_id (the data set's), category, isthing, score,
+        area in pixels, bbox as x, y, width, height."""
+        labels = label_segments(ids, [segment["id"] for segment in segments_info])
+        boxes = segment_boxes(labels, len(segments_info)).tolist()
+        return [
+            {
+                "id": int(segment["id"]),
+                "category_id": self._category_ids[segment["category_id"]],
+                "category": self._name(segment["category_id"], segment["isthing"]),
+                "isthing": bool(segment["isthing"]),
+                "score": round(float(segment["score"]), 4),
+                "area": int(segment["area"]),
+                "bbox": [x0, y0, x1 - x0, y1 - y0],
+            }
+            for segment, (x0, y0, x1, y1) in zip(segments_info, boxes, strict=True)
+        ]
+
+    def write_summary(self) -> None:
+        """Write ``panoptic.json``."""
+        layout = ClassLayout.from_metadata(self.metadata)
+        categories = [
+            {
+                "id": self._category_ids[contiguous],
+                "name": self._name(contiguous, contiguous in layout.thing_ids),
+                "isthing": int(contiguous in layout.thing_ids),
+            }
+            for contiguous in sorted(layout.thing_ids + layout.stuff_ids)
+        ]
+        write_json(
+            self.folder / "panoptic.json",
+            {
+                "images": self._images,
+                "annotations": self._annotations,
+                "categories": categories,
+            },
+        )
+
+    def _name(self, contiguous: int, isthing: bool) -> str:
+        names = self.metadata.thing_classes if isthing else self.metadata.stuff_classes
+        return names[contiguous]
