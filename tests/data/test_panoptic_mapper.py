@@ -11,7 +11,7 @@ from PIL import Image
 from d2_psformer import add_psformer_config
 from d2_psformer.d2 import BACKEND
 from d2_psformer.d2.config import get_cfg
-from d2_psformer.d2.data import DatasetCatalog, transforms
+from d2_psformer.d2.data import DatasetCatalog, MetadataCatalog, register_coco_panoptic, transforms
 from d2_psformer.d2.structures import BitMasks, Boxes
 from d2_psformer.data import (
     PanopticMapper,
@@ -81,6 +81,23 @@ def test_real_images(real_data, cfg):
     for record in records[:6]:
         ids = read_panoptic_png(record["pan_seg_file_name"])
         _check_against_naive(mapper(record), ids, record["segments_info"])
+
+
+def test_records_of_detectron2_map_alike(tiny, cfg):
+    """Its own loader of COCO-panoptic data knows no sizes; everything else is the same."""
+    tiny.add(*_scene(), extension=".jpg")
+    (ours,) = tiny.records()
+    known = MetadataCatalog.get("tiny").as_dict()
+    keys = [key for key in known if key.startswith(("thing_", "stuff_"))]
+    register_coco_panoptic(
+        "theirs", {k: known[k] for k in keys}, str(tiny.images), str(tiny.panoptic), str(tiny.json)
+    )
+    (theirs,) = DatasetCatalog.get("theirs")
+    assert theirs == {k: v for k, v in ours.items() if k not in ("height", "width")}
+    mapper = PanopticMapper(cfg, True)
+    first, second = mapper(ours), mapper(theirs)
+    assert first.keys() == second.keys()
+    assert torch.equal(first["instances"].gt_classes, second["instances"].gt_classes)
 
 
 @pytest.mark.parametrize("seed", range(8))
