@@ -64,10 +64,11 @@ def check_data_sets(cfg: CfgNode) -> dict:
     """
     if not cfg.DATASETS.TRAIN:
         raise ValueError("DATASETS.TRAIN is empty: it says which classes the model knows.")
-    first, *others = cfg.DATASETS.TRAIN
-    ours = class_metadata(first)
-    tested = [x for x in cfg.DATASETS.TEST if "stuff_dataset_id_to_contiguous_id" in class_metadata(x)]
-    for name in (*others, *tested):
+    ours = class_metadata(cfg.DATASETS.TRAIN[0])
+    tested = [
+        x for x in cfg.DATASETS.TEST if "stuff_dataset_id_to_contiguous_id" in class_metadata(x)
+    ]
+    for name in (*cfg.DATASETS.TRAIN, *tested):
         check_same_classes(ours, class_metadata(name), f"data set '{name}'")
     return ours
 

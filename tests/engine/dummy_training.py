@@ -33,6 +33,7 @@ class DummyModel(nn.Module):
         super().__init__()
         self.backbone = nn.Linear(12, 8)
         self.dropout = nn.Dropout(dropout)
+        self.norm = nn.LayerNorm(8)
         self.classifier = nn.Linear(8, num_classes)
 
     @classmethod
@@ -42,7 +43,7 @@ class DummyModel(nn.Module):
 
     def forward(self, batch: list[dict]):
         images = torch.stack([x["image"] for x in batch]).to(self.backbone.weight.device)
-        scores = self.classifier(self.dropout(self.backbone(images).relu()))
+        scores = self.classifier(self.norm(self.dropout(self.backbone(images).relu())))
         if not self.training:
             return [{"scores": score} for score in scores]
         get_event_storage().put_scalar("class_score", scores.detach().float().sigmoid().mean())
@@ -63,8 +64,7 @@ def register_dummy(name: str, things: int = 2, stuff: int = 1) -> None:
     if name in DatasetCatalog.list():
         return
     records = [
-        {"file_name": f"{i}.jpg", "image_id": i, "height": 3, "width": 4}
-        for i in range(NUM_IMAGES)
+        {"file_name": f"{i}.jpg", "image_id": i, "height": 3, "width": 4} for i in range(NUM_IMAGES)
     ]
     DatasetCatalog.register(name, lambda: records)
     classes = [f"class{i}" for i in range(things + stuff)]

@@ -1,0 +1,74 @@
+"""Helpers to train the tiny model of ``dummy_training`` here or in processes of its own."""
+
+import importlib.util
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+HERE = Path(__file__).parent
+ROOT = HERE.parent.parent
+
+
+def script_environment(backend: str | None = None) -> dict[str, str]:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    environment["PYTHONPATH"] = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    if backend:
+        environment["D2_PSFORMER_BACKEND"] = backend
+    return environment
+
+
+def parse_losses(output: str) -> dict[int, float]:
+    lines = [json.loads(line) for line in output.splitlines() if line.startswith("{")]
+    return {line["iteration"]: line["loss"] for line in lines}
+
+
+def run_script(folder, *opts, flags=(), backend=None, launcher=()) -> dict[int, float]:
+    """Run ``dummy_training`` as a script to its end; returns the loss of every iteration."""
+    script = str(HERE / "dummy_training.py")
+    command = [sys.executable, *launcher, script, *flags, str(folder), *opts]
+    done = subprocess.run(
+        command, env=script_environment(backend), capture_output=True, text=True, timeout=120,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return parse_losses(done.stdout)
+
+
+def run_script_and_kill(folder, *opts, after: float) -> dict[int, float]:
+    """Run the script, slowly, and SIGKILL it ``after`` seconds of training.
+
+    Returns:
+        the losses so far.
+    """
+    process = subprocess.Popen(
+        [sys.executable, str(HERE / "dummy_training.py"), "--pause", "0.06", str(folder), *opts],
+        env=script_environment(), stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    first = process.stdout.readline()
+    time.sleep(after)
+    process.send_signal(signal.SIGKILL)
+    rest, _ = process.communicate()
+    lines = (first + rest).splitlines(keepends=True)
+    return parse_losses("".join(line for line in lines if line.endswith("\n")))
+
+
+def weights_of(folder, name: str = "model_final.pth") -> dict[str, torch.Tensor]:
+    return torch.load(Path(folder, name), weights_only=True)["model"]
+
+
+def assert_equal_weights(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> None:
+    assert first.keys() == second.keys()
+    for name, value in first.items():
+        assert torch.equal(value, second[name]), name
+
+
+needs_detectron2 = pytest.mark.skipif(
+    importlib.util.find_spec("detectron2") is None, reason="Detectron2 is not installed"
+)

@@ -1,0 +1,171 @@
+import os
+import pickle
+import signal
+
+import pytest
+import torch
+from dummy_training import dummy_cfg, register_dummy
+from torch import nn
+
+from d2_psformer.d2.data import DatasetCatalog, MetadataCatalog
+from d2_psformer.engine import (
+    AtomicCheckpointer,
+    Trainer,
+    class_metadata,
+    restore_class_metadata,
+)
+
+register_dummy("dummy_train")
+METADATA = class_metadata("dummy_train")
+
+
+def model_of(seed: int, width: int = 3) -> nn.Module:
+    torch.manual_seed(seed)
+    return nn.Sequential(nn.Linear(2, width), nn.Linear(width, 1))
+
+
+def checkpointer_of(model: nn.Module, folder="", **options) -> AtomicCheckpointer:
+    return AtomicCheckpointer(model, str(folder), metadata=METADATA, **options)
+
+
+def test_what_a_checkpoint_of_the_trainer_holds(tmp_path):
+    trainer = Trainer(dummy_cfg(tmp_path, "SOLVER.AMP.ENABLED", True))
+    trainer.checkpointer.save("model_0000000", iteration=0)
+    saved = torch.load(tmp_path / "model_0000000.pth", weights_only=True)
+    assert set(saved) == {"model", "trainer", "iteration", "metadata"}
+    assert {"iteration", "optimizer", "grad_scaler", "hooks", "seed"} == set(saved["trainer"])
+    assert "last_epoch" in saved["trainer"]["hooks"]["LRScheduler"]
+    assert saved["metadata"]["name"] == "dummy_train"
+    assert saved["metadata"]["stuff_classes"] == ["class0", "class1", "class2"]
+    assert saved["metadata"]["thing_dataset_id_to_contiguous_id"] == {1: 0, 2: 1}
+    assert not list(tmp_path.glob(".*"))
+
+
+def save_until_killed(checkpointer: AtomicCheckpointer, monkeypatch) -> None:
+    """Fork a process that is killed in the middle of ``torch.save``."""
+
+    def half_a_file(data, file):
+        file.write(b"half")
+        file.flush()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    monkeypatch.setattr(torch, "save", half_a_file)
+    if (child := os.fork()) == 0:
+        checkpointer.save("model_final", iteration=9)
+    assert os.waitpid(child, 0)[1] == signal.SIGKILL
+    monkeypatch.undo()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_killed_while_saving_leaves_the_old_files(tmp_path, monkeypatch):
+    checkpointer = checkpointer_of(model_of(0), tmp_path)
+    checkpointer.save("model_final", iteration=4)
+    before = (tmp_path / "model_final.pth").read_bytes()
+    save_until_killed(checkpointer, monkeypatch)
+    assert (tmp_path / "model_final.pth").read_bytes() == before
+    assert (tmp_path / "last_checkpoint").read_text() == "model_final.pth"
+    checkpointer.save("model_final", iteration=14)
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {"model_final.pth", "last_checkpoint"}, "what was half written is swept away"
+
+
+def test_an_error_while_saving_leaves_the_old_files(tmp_path, monkeypatch):
+    checkpointer = checkpointer_of(model_of(0), tmp_path)
+    checkpointer.save("a")
+    before = (tmp_path / "a.pth").read_bytes()
+
+    def full_disk(data, file):
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(torch, "save", full_disk)
+    with pytest.raises(OSError, match="No space"):
+        checkpointer.save("a")
+    assert (tmp_path / "a.pth").read_bytes() == before
+    assert {path.name for path in tmp_path.iterdir()} == {"a.pth", "last_checkpoint"}
+
+
+def expect_refusal(path, model: nn.Module, *words: str, error=ValueError) -> None:
+    with pytest.raises(error) as caught:
+        checkpointer_of(model).load(str(path))
+    for word in (os.path.basename(path), *words):
+        assert word in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_another_shape(tmp_path):
+    checkpointer_of(model_of(0, width=4), tmp_path).save("a")
+    expect_refusal(tmp_path / "a.pth", model_of(0), "'0.weight'", "(4, 2)", "(3, 2)", "FINETUNE")
+
+
+def test_missing_and_unknown_keys(tmp_path):
+    checkpointer_of(model_of(0)[:1], tmp_path).save("less")
+    expect_refusal(tmp_path / "less.pth", model_of(0), "'1.weight'", "missing there", "(1, 3)")
+    checkpointer_of(nn.Sequential(*model_of(0), nn.Linear(1, 7)), tmp_path).save("more")
+    expect_refusal(tmp_path / "more.pth", model_of(0), "'2.weight'", "(7, 1)")
+
+
+def test_other_classes_are_told_by_count_before_keys(tmp_path):
+    register_dummy("dummy_other", things=5, stuff=4)
+    other = AtomicCheckpointer(
+        model_of(0, width=4), str(tmp_path), metadata=class_metadata("dummy_other")
+    )
+    other.save("a")
+    expect_refusal(
+        tmp_path / "a.pth", model_of(0), "'dummy_train' has 2 thing and 1 stuff", "5 thing and 4"
+    )
+
+
+def test_finetuning_loads_what_fits(tmp_path):
+    source, model = model_of(0, width=4), model_of(1)
+    source[1].bias.data.fill_(5)
+    checkpointer_of(source, tmp_path).save("a")
+    checkpointer_of(model, finetune=True).load(str(tmp_path / "a.pth"))
+    assert model[1].bias.item() == 5
+    assert torch.equal(model[0].weight, model_of(1)[0].weight)
+
+
+def test_files_that_are_no_checkpoints(tmp_path):
+    expect_refusal(tmp_path / "nowhere.pth", model_of(0), error=FileNotFoundError)
+    for name, content in (("empty", b""), ("text", b"hello"), ("zip", b"PK\x03\x04" + bytes(50))):
+        path = tmp_path / f"{name}.pth"
+        path.write_bytes(content)
+        expect_refusal(path, model_of(0), "convert_checkpoint")
+
+
+class Evil:
+    def __reduce__(self):
+        return os.mkdir, ("evil",)
+
+
+def test_code_in_a_checkpoint_is_not_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    torch.save({"model": Evil()}, "evil.pth")
+    expect_refusal("evil.pth", model_of(0))
+    (tmp_path / "plain.pth").write_bytes(pickle.dumps(Evil()))
+    expect_refusal("plain.pth", model_of(0))
+    assert not (tmp_path / "evil").exists()
+
+
+def test_last_checkpoint_names_a_lost_file(tmp_path):
+    (tmp_path / "last_checkpoint").write_text("model_0000009.pth")
+    with pytest.raises(FileNotFoundError, match=r"model_0000009\.pth.*last_checkpoint"):
+        checkpointer_of(model_of(0), tmp_path).resume_or_load("", resume=True)
+
+
+def test_model_zoo_backbones_are_part_of_a_model(tmp_path):
+    with open(tmp_path / "zoo.pkl", "wb") as file:
+        weights = {"weight": torch.ones(3, 2).numpy()}
+        pickle.dump({"model": weights, "__author__": "someone", "matching_heuristics": True}, file)
+    model = nn.ModuleDict({"backbone": nn.Linear(2, 3), "head": nn.LayerNorm(5)})
+    model["head"].weight = None
+    checkpointer_of(model).load(str(tmp_path / "zoo.pkl"))
+    assert torch.equal(model["backbone"].weight, torch.ones(3, 2))
+
+
+def test_classes_come_back_without_the_data_set():
+    metadata = {**METADATA, "name": "dummy_gone"}
+    restore_class_metadata(metadata)
+    assert "dummy_gone" not in DatasetCatalog.list()
+    assert class_metadata("dummy_gone") == metadata
+    restore_class_metadata({"name": "dummy_gone", "stuff_classes": ["other"]})
+    assert MetadataCatalog.get("dummy_gone").stuff_classes == METADATA["stuff_classes"]

@@ -1,0 +1,112 @@
+import json
+import sys
+
+import pytest
+import torch
+from dummy_training import DummyModel, Trainer, dummy_cfg, dummy_mapper, register_dummy
+
+from d2_psformer import engine
+from d2_psformer.d2.evaluation import DatasetEvaluator
+
+MODULE = sys.modules["d2_psformer.engine.evaluate"]
+
+
+class CountingEvaluator(DatasetEvaluator):
+    """Counts images; its "PQ" is ten times that."""
+
+    def reset(self):
+        self.ids = []
+
+    def process(self, inputs, outputs):
+        self.ids += [x["image_id"] for x, _ in zip(inputs, outputs, strict=True)]
+
+    def evaluate(self):
+        assert self.ids == list(range(10))
+        return {"panoptic_seg": {"PQ": 10.0 * len(self.ids)}}
+
+
+@pytest.fixture(autouse=True)
+def built(monkeypatch):
+    """Arguments of every evaluator that is built."""
+    calls = []
+
+    def build_evaluator(cfg, name, output_dir):
+        calls.append((name, output_dir))
+        return CountingEvaluator()
+
+    monkeypatch.setattr(MODULE, "build_evaluator", build_evaluator)
+    monkeypatch.setattr(MODULE, "PanopticMapper", None, raising=False)
+    monkeypatch.setattr(
+        "d2_psformer.engine.data_loader.PanopticMapper", lambda cfg, is_train: dummy_mapper
+    )
+    return calls
+
+
+def cfg_of(folder, *opts):
+    return dummy_cfg(folder, "DATASETS.TEST", ("dummy_train",), *opts)
+
+
+def test_one_data_set(tmp_path, built):
+    cfg = cfg_of(tmp_path)
+    model = Trainer(cfg).model.train()
+    assert engine.test(cfg, model) == {"panoptic_seg": {"PQ": 100.0}}
+    assert built == [("dummy_train", str(tmp_path / "inference" / "dummy_train"))]
+    assert model.training
+
+
+def test_several_data_sets(tmp_path):
+    register_dummy("dummy_more")
+    cfg = dummy_cfg(tmp_path, "DATASETS.TEST", ("dummy_train", "dummy_more"))
+    figures = {"panoptic_seg": {"PQ": 100.0}}
+    expected = {"dummy_train": figures, "dummy_more": figures}
+    assert engine.test(cfg, Trainer(cfg).model) == expected
+
+
+def test_training_evaluates_between_and_at_the_end(tmp_path, built):
+    trainer = Trainer(cfg_of(tmp_path, "TEST.EVAL_PERIOD", 8), mapper=dummy_mapper)
+    assert trainer.train() == {"panoptic_seg": {"PQ": 100.0}}
+    assert len(built) == 3
+    lines = [json.loads(x) for x in (tmp_path / "metrics.json").read_text().splitlines()]
+    found = {line["iteration"]: line.get("panoptic_seg/PQ") for line in lines}
+    assert found[20] == 100.0
+
+
+def test_evaluation_in_between_changes_no_weight(tmp_path):
+    weights = []
+    for period in (0, 3):
+        trainer = Trainer(cfg_of(tmp_path, "TEST.EVAL_PERIOD", period), mapper=dummy_mapper)
+        trainer.train()
+        weights.append(trainer.model.classifier.weight)
+    assert torch.equal(*weights)
+
+
+def test_evaluation_alone(tmp_path, monkeypatch):
+    source = Trainer(cfg_of(tmp_path))
+    with torch.no_grad():
+        source.model.classifier.bias.fill_(3)
+    source.checkpointer.save("model_final", iteration=19)
+    seen = []
+    monkeypatch.setattr(MODULE, "test", lambda cfg, model: seen.append(model) or {})
+    cfg = cfg_of(tmp_path, "MODEL.WEIGHTS", str(tmp_path / "model_final.pth"))
+    engine.evaluate(cfg)
+    engine.evaluate(cfg_of(tmp_path), resume=True)
+    for model in seen:
+        assert isinstance(model, DummyModel)
+        assert model.classifier.bias.tolist() == [3, 3, 3]
+
+
+def test_evaluation_alone_without_weights_or_data(tmp_path):
+    with pytest.raises(ValueError, match=r"no weights.*MODEL\.WEIGHTS"):
+        engine.evaluate(cfg_of(tmp_path), resume=True)
+    with pytest.raises(ValueError, match=r"DATASETS\.TEST is empty"):
+        engine.evaluate(dummy_cfg(tmp_path))
+
+
+def test_expected_results(tmp_path):
+    Trainer(cfg_of(tmp_path)).checkpointer.save("model_final")
+    cfg = cfg_of(tmp_path)
+    cfg.TEST.EXPECTED_RESULTS = [["panoptic_seg", "PQ", 99.0, 2.0]]
+    assert engine.evaluate(cfg, resume=True)
+    cfg.TEST.EXPECTED_RESULTS = [["panoptic_seg", "PQ", 50.0, 2.0]]
+    with pytest.raises(SystemExit):
+        engine.evaluate(cfg, resume=True)

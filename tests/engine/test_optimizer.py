@@ -1,0 +1,119 @@
+import pytest
+import torch
+from dummy_training import dummy_cfg
+from torch import nn
+
+from d2_psformer.engine import build_gradient_clipper, build_optimizer
+from d2_psformer.engine.optimizer import parameter_groups
+
+CLIP = "SOLVER.CLIP_GRADIENTS."
+
+
+class SmallModel(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.backbone = nn.Linear(2, 2)
+        self.sampling_offsets = nn.Linear(2, 2)
+        self.head = nn.Linear(2, 2)
+        self.shared = self.head
+        self.frozen = nn.Linear(2, 2).requires_grad_(False)
+
+
+def test_groups_by_part_of_the_name():
+    model = SmallModel()
+    groups = parameter_groups(model, 1.0, [("backbone", 0.1), ("offsets", 0.5), ("back", 9.0)])
+    found = {group["lr"]: group["params"] for group in groups}
+    expected = {0.1: model.backbone, 0.5: model.sampling_offsets, 1.0: model.head}
+    assert found.keys() == expected.keys()
+    for rate, module in expected.items():
+        assert {id(p) for p in found[rate]} == {id(p) for p in module.parameters()}
+
+
+def test_every_trainable_parameter_once():
+    model = SmallModel()
+    given = [
+        id(p) for group in parameter_groups(model, 1.0, [("head", 0.1)]) for p in group["params"]
+    ]
+    assert len(given) == len(set(given))
+    assert set(given) == {id(p) for p in model.parameters() if p.requires_grad}
+
+
+@pytest.mark.parametrize("name", ["ADAMW", "SGD"])
+def test_it_steps_like_torch(tmp_path, name):
+    cfg = dummy_cfg(tmp_path, "SOLVER.OPTIMIZER", name, "SOLVER.WEIGHT_DECAY", 0.1)
+    cfg.SOLVER.LR_MULTIPLIERS = [["backbone", 0.1]]
+    ours, theirs = SmallModel(), SmallModel()
+    theirs.load_state_dict(ours.state_dict())
+    kind, more = torch.optim.AdamW, {}
+    if name == "SGD":
+        kind, more = torch.optim.SGD, {"momentum": cfg.SOLVER.MOMENTUM}
+    backbone = list(theirs.backbone.parameters())
+    rest = [*theirs.sampling_offsets.parameters(), *theirs.head.parameters()]
+    reference = kind(
+        [{"params": backbone, "lr": cfg.SOLVER.BASE_LR / 10}, {"params": rest}],
+        lr=cfg.SOLVER.BASE_LR, weight_decay=0.1, **more,
+    )  # fmt: skip
+    optimizer = build_optimizer(cfg, ours)
+    for _ in range(3):
+        for model, stepping in ((ours, optimizer), (theirs, reference)):
+            stepping.zero_grad()
+            x = model.sampling_offsets(model.head(model.backbone(torch.ones(1, 2))))
+            x.square().sum().backward()
+            stepping.step()
+    torch.testing.assert_close(ours.state_dict(), theirs.state_dict())
+
+
+def test_weight_decay_is_on_norms_and_biases_too(tmp_path):
+    cfg = dummy_cfg(tmp_path, "SOLVER.WEIGHT_DECAY", 0.3)
+    optimizer = build_optimizer(cfg, nn.Sequential(nn.Linear(2, 2), nn.LayerNorm(2)))
+    assert {group["weight_decay"] for group in optimizer.param_groups} == {0.3}
+
+
+def test_unknown_optimizer(tmp_path):
+    with pytest.raises(ValueError, match=r"SOLVER\.OPTIMIZER is 'LION'"):
+        build_optimizer(dummy_cfg(tmp_path, "SOLVER.OPTIMIZER", "LION"), SmallModel())
+
+
+def test_nothing_to_train(tmp_path):
+    with pytest.raises(ValueError, match="no trainable parameter"):
+        build_optimizer(dummy_cfg(tmp_path), SmallModel().requires_grad_(False))
+
+
+def with_gradients(seed: int = 0) -> list[nn.Parameter]:
+    generator = torch.Generator().manual_seed(seed)
+    parameters = [nn.Parameter(torch.zeros(3)), nn.Parameter(torch.zeros(2, 2))]
+    for parameter in parameters:
+        parameter.grad = torch.randn(parameter.shape, generator=generator)
+    return parameters
+
+
+def test_clipping_by_norm_and_by_value_is_per_parameter(tmp_path):
+    parameters, before = with_gradients(), with_gradients()
+    clip = build_gradient_clipper(
+        dummy_cfg(tmp_path, f"{CLIP}CLIP_TYPE", "norm", f"{CLIP}CLIP_VALUE", 0.1)
+    )
+    assert clip(parameters) is None
+    for parameter, old in zip(parameters, before, strict=True):
+        expected = old.grad * 0.1 / old.grad.norm()
+        torch.testing.assert_close(parameter.grad, expected, rtol=1e-4, atol=1e-6)
+
+    parameters = with_gradients()
+    build_gradient_clipper(
+        dummy_cfg(tmp_path, f"{CLIP}CLIP_TYPE", "value", f"{CLIP}CLIP_VALUE", 0.1)
+    )(parameters)
+    for parameter, old in zip(parameters, before, strict=True):
+        torch.testing.assert_close(parameter.grad, old.grad.clamp(-0.1, 0.1))
+
+
+def test_clipping_takes_the_type_of_norm(tmp_path):
+    parameters = with_gradients()
+    expected = max(p.grad.abs().max() for p in parameters)
+    cfg = dummy_cfg(tmp_path, f"{CLIP}NORM_TYPE", float("inf"), f"{CLIP}CLIP_VALUE", 0.1)
+    assert build_gradient_clipper(cfg)(parameters) == expected
+    assert max(p.grad.abs().max() for p in parameters) == pytest.approx(0.1, rel=1e-4)
+
+
+def test_clipping_off_and_unknown(tmp_path):
+    assert build_gradient_clipper(dummy_cfg(tmp_path, f"{CLIP}ENABLED", False)) is None
+    with pytest.raises(ValueError, match="CLIP_TYPE is 'hard'"):
+        build_gradient_clipper(dummy_cfg(tmp_path, f"{CLIP}CLIP_TYPE", "hard"))

@@ -1,0 +1,74 @@
+"""A run that was killed and resumed equals one that was not, bit by bit."""
+
+import random
+import shutil
+
+import pytest
+import torch
+from conftest import assert_equal_weights, run_script_and_kill, weights_of
+from dummy_training import RecordingTrainer, dummy_cfg
+
+
+def train(folder, *opts, resume: bool = False) -> list[float]:
+    trainer = RecordingTrainer(dummy_cfg(folder, *opts))
+    trainer.resume_or_load(resume=resume)
+    trainer.train()
+    return trainer.losses
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("uninterrupted")
+    return folder, train(folder)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_killed_and_resumed(tmp_path, uninterrupted, workers):
+    folder, losses = uninterrupted
+    moment = random.uniform(0, 1)
+    option = ("DATALOADER.NUM_WORKERS", str(workers))
+    before = run_script_and_kill(tmp_path, *option, after=moment)
+    assert 0 < len(before) < len(losses), f"after {moment} s it was not in the middle"
+    assert list(before.values()) == losses[: len(before)]
+    after = train(tmp_path, resume=True)
+    done = len(losses) - len(after)
+    assert done % 5 == 0, f"killed after {moment} s: resumed at {done}, not at a checkpoint"
+    assert done <= len(before)
+    assert after == losses[done:]
+    assert_equal_weights(weights_of(tmp_path), weights_of(folder))
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_the_number_of_workers_changes_nothing(tmp_path, uninterrupted, workers):
+    folder, losses = uninterrupted
+    assert train(tmp_path, "DATALOADER.NUM_WORKERS", workers) == losses
+    assert_equal_weights(weights_of(tmp_path), weights_of(folder))
+
+
+def test_resume_with_a_gradient_scaler(tmp_path):
+    options = ("SOLVER.AMP.ENABLED", True, "SOLVER.MAX_ITER", 8, "SOLVER.STEPS", (6,))
+    train(tmp_path / "whole", *options)
+    shutil.copytree(tmp_path / "whole", tmp_path / "again")
+    (tmp_path / "again" / "last_checkpoint").write_text("model_0000004.pth")
+    train(tmp_path / "again", *options, resume=True)
+    assert_equal_weights(weights_of(tmp_path / "whole"), weights_of(tmp_path / "again"))
+    saved = torch.load(tmp_path / "again" / "model_final.pth", weights_only=True)
+    assert saved["trainer"]["grad_scaler"]["scale"] > 1
+
+
+def test_resume_of_a_finished_run_trains_no_more(tmp_path, uninterrupted):
+    folder, _ = uninterrupted
+    shutil.copytree(folder, tmp_path / "again")
+    assert train(tmp_path / "again", resume=True) == []
+
+
+def test_a_run_without_a_seed_goes_on_with_the_one_it_drew(tmp_path):
+    options = ("SEED", -1, "SOLVER.MAX_ITER", 10, "SOLVER.STEPS", (6,))
+    losses = train(tmp_path, *options)
+    (tmp_path / "last_checkpoint").write_text("model_0000004.pth")
+    assert train(tmp_path, *options, resume=True) == losses[5:]
+
+
+def test_another_seed_gives_other_losses(tmp_path, uninterrupted):
+    _, losses = uninterrupted
+    assert train(tmp_path, "SEED", 8, "SOLVER.MAX_ITER", 5, "SOLVER.STEPS", ())[0] != losses[0]

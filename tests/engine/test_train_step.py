@@ -1,0 +1,161 @@
+import copy
+
+import pytest
+import torch
+from dummy_training import dummy_cfg
+from torch import nn
+from torch.nn.utils import clip_grad_norm_
+
+from d2_psformer.engine import TrainStep, build_gradient_clipper
+from d2_psformer.engine.train_step import amp_dtype
+
+
+class MeanModel(nn.Module):
+    """Losses that are means over the images; keeps the type it computes in and a dropout mask."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.linear = nn.Linear(4, 3)
+        self.scale = 1.0
+
+    def forward(self, batch):
+        images = torch.stack([x["image"] for x in batch])
+        out = self.linear(images)
+        self.dtype = out.dtype
+        self.mask = nn.functional.dropout(torch.ones(8), 0.5)
+        return {
+            "loss_square": self.scale * out.float().square().mean(),
+            "loss_abs": out.float().abs().mean(),
+        }
+
+
+def images(count: int, seed: int = 0) -> list[dict]:
+    generator = torch.Generator().manual_seed(seed)
+    return [
+        {"image": torch.randn(4, generator=generator), "file_name": f"{i}.jpg"}
+        for i in range(count)
+    ]
+
+
+def step_of(model: nn.Module, **options) -> TrainStep:
+    return TrainStep(model, torch.optim.SGD(model.parameters(), lr=0.1), **options)
+
+
+def test_one_step_is_what_torch_does():
+    model = MeanModel()
+    twin = copy.deepcopy(model)
+    metrics = step_of(model)([images(4)], iteration=0)
+
+    losses = twin(images(4))
+    sum(losses.values()).backward()
+    for ours, theirs in zip(model.parameters(), twin.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs - 0.1 * theirs.grad)
+    assert metrics == pytest.approx(
+        {**{k: v.item() for k, v in losses.items()}, "total_loss": sum(losses.values()).item()}
+    )
+
+
+def test_accumulation_equals_one_large_batch():
+    whole, parts = MeanModel(), MeanModel()
+    one = step_of(whole)([images(6)], iteration=0)
+    two = step_of(parts)([images(6)[:3], images(6)[3:]], iteration=0)
+    assert one == pytest.approx(two)
+    torch.testing.assert_close(list(whole.parameters()), list(parts.parameters()))
+
+
+@pytest.mark.parametrize("limit", [0.01, 1e6])
+def test_clipping_the_full_model(tmp_path, limit):
+    options = ("SOLVER.CLIP_GRADIENTS.CLIP_TYPE", "full_model")
+    cfg = dummy_cfg(tmp_path, *options, "SOLVER.CLIP_GRADIENTS.CLIP_VALUE", limit)
+    model = MeanModel()
+    twin = copy.deepcopy(model)
+    metrics = step_of(model, clip=build_gradient_clipper(cfg))([images(4)], iteration=0)
+
+    sum(twin(images(4)).values()).backward()
+    norm = clip_grad_norm_(twin.parameters(), limit)
+    assert metrics["grad_norm"] == pytest.approx(norm.item())
+    for ours, theirs in zip(model.parameters(), twin.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs - 0.1 * theirs.grad)
+
+
+def test_random_numbers_follow_from_the_place_alone():
+    model = MeanModel()
+    step = step_of(model, seed=3, rank=1)
+    masks = {}
+    for iteration in (0, 1, 0):
+        torch.rand(iteration + 5)  # somebody else draws
+        step([images(2)], iteration)
+        same = torch.equal(masks.setdefault(iteration, model.mask), model.mask)
+        assert same
+    assert not torch.equal(masks[0], masks[1])
+    for other in (step_of(model, seed=4, rank=1), step_of(model, seed=3, rank=0)):
+        other([images(2)], 0)
+        assert not torch.equal(masks[0], model.mask)
+
+
+def test_batches_of_one_iteration_draw_differently():
+    model = MeanModel()
+    masks = []
+    model.register_forward_hook(lambda module, *_: masks.append(module.mask))
+    step_of(model)([images(2), images(2)], iteration=0)
+    assert not torch.equal(*masks)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_mixed_precision_on_the_cpu(dtype):
+    full, mixed = MeanModel(), MeanModel()
+    reference = step_of(full)([images(4)], iteration=0)
+    step = step_of(mixed, amp_dtype=dtype)
+    metrics = step([images(4)], iteration=0)
+    assert mixed.dtype == dtype
+    assert full.dtype == torch.float32
+    assert step.scaler.is_enabled() == (dtype == torch.float16)
+    assert metrics == pytest.approx(reference, rel=0.02)
+    for ours, theirs in zip(mixed.parameters(), full.parameters(), strict=True):
+        assert ours.dtype == torch.float32
+        torch.testing.assert_close(ours, theirs, rtol=0.02, atol=5e-3)
+
+
+def test_float16_leaves_out_a_step_that_overflows(tmp_path):
+    cfg = dummy_cfg(tmp_path)
+    model = MeanModel()
+    step = step_of(model, amp_dtype=torch.float16, clip=build_gradient_clipper(cfg))
+    model.scale = 1e34  # x the gradient scaler's 65536: more than float32 holds
+    before = copy.deepcopy(model.state_dict())
+    scale = step.scaler.get_scale()
+    metrics = step([images(2)], iteration=0)
+    assert "grad_norm" not in metrics
+    assert step.scaler.get_scale() == scale / 2
+    torch.testing.assert_close(model.state_dict(), before, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_loss_that_is_not_finite_stops_before_the_step(value):
+    model = MeanModel()
+    model.scale = value
+    before = copy.deepcopy(model.state_dict())
+    with pytest.raises(FloatingPointError) as error:
+        step_of(model, rank=2)([images(2)], iteration=11)
+    for word in ("loss_square", str(value), "iteration 11", "process 2", "BASE_LR", "1.jpg"):
+        assert word in str(error.value)
+    torch.testing.assert_close(model.state_dict(), before, rtol=0, atol=0)
+
+
+def test_a_gradient_that_is_not_finite_is_told(tmp_path):
+    class RootModel(MeanModel):
+        def forward(self, batch):
+            return {"loss": (self.linear.weight * 0).abs().sqrt().sum()}
+
+    clip = build_gradient_clipper(dummy_cfg(tmp_path))
+    with pytest.raises(FloatingPointError, match="grad_norm"):
+        step_of(RootModel(), clip=clip)([images(1)], iteration=0)
+
+
+def test_the_type_of_autocast(tmp_path):
+    assert amp_dtype(dummy_cfg(tmp_path)) is None
+    enabled = ("SOLVER.AMP.ENABLED", True, "SOLVER.AMP.DTYPE")
+    assert amp_dtype(dummy_cfg(tmp_path, *enabled, "float16")) == torch.float16
+    assert amp_dtype(dummy_cfg(tmp_path, *enabled, "bfloat16")) == torch.bfloat16
+    with pytest.raises(ValueError, match=r"SOLVER\.AMP\.DTYPE is 'int8'"):
+        amp_dtype(dummy_cfg(tmp_path, *enabled, "int8"))

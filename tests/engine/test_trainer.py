@@ -1,0 +1,131 @@
+import json
+import logging
+
+import pytest
+import torch
+from dummy_training import RecordingTrainer, dummy_cfg, register_dummy
+
+from d2_psformer.d2.utils import EventStorage
+from d2_psformer.engine import Trainer
+from d2_psformer.engine.writers import MetricPrinter
+
+
+def test_what_a_run_leaves(tmp_path):
+    trainer = RecordingTrainer(dummy_cfg(tmp_path))
+    trainer.resume_or_load(resume=True)
+    assert trainer.train() == {}
+    names = {path.name for path in tmp_path.iterdir()}
+    assert {"metrics.json", "last_checkpoint", "model_0000004.pth", "model_final.pth"} <= names
+    assert any(name.startswith("events.out.tfevents") for name in names)
+    line = json.loads((tmp_path / "metrics.json").read_text().splitlines()[-1])
+    wanted = {"total_loss", "loss_class", "loss_class_0", "class_score", "grad_norm", "lr", "time"}
+    assert wanted | {"data_time", "iteration"} <= set(line)
+    assert line["iteration"] == 19
+    assert line["lr"] == pytest.approx(0.01 * 0.1)
+
+
+def test_the_rate_follows_the_schedule(tmp_path):
+    trainer = RecordingTrainer(dummy_cfg(tmp_path))
+    trainer.train()
+    rates = [value for value, _ in trainer.storage.history("lr").values()]
+    assert rates[3:15] == pytest.approx([0.01] * 12)
+    assert rates[15:] == pytest.approx([0.001] * 5)
+    assert rates[0] < rates[1] < rates[2] < 0.01
+
+
+def test_the_model_starts_from_the_seed(tmp_path):
+    first, second = (Trainer(dummy_cfg(tmp_path)).model.state_dict() for _ in range(2))
+    other = Trainer(dummy_cfg(tmp_path, "SEED", 8)).model.state_dict()
+    assert torch.equal(first["classifier.weight"], second["classifier.weight"])
+    assert not torch.equal(first["classifier.weight"], other["classifier.weight"])
+
+
+def test_weights_to_start_from(tmp_path):
+    source = Trainer(dummy_cfg(tmp_path / "a"))
+    with torch.no_grad():
+        source.model.classifier.bias.fill_(3)
+    source.checkpointer.save("start", iteration=12)
+    trainer = Trainer(dummy_cfg(tmp_path / "b", "MODEL.WEIGHTS", str(tmp_path / "a" / "start.pth")))
+    trainer.resume_or_load(resume=True)
+    assert trainer.start_iter == 0
+    assert trainer.model.classifier.bias.tolist() == [3, 3, 3]
+
+
+def test_pretrained_backbones_are_for_fresh_runs(tmp_path, monkeypatch):
+    calls = []
+    monkeypatch.setattr(
+        "d2_psformer.engine.trainer.load_pretrained_backbone", lambda *args: calls.append(args)
+    )
+    cfg = dummy_cfg(tmp_path)
+    first = Trainer(cfg)
+    first.resume_or_load(resume=True)
+    assert calls == [(first.model, cfg)]
+    first.checkpointer.save("model_0000004", iteration=4)
+    weights = str(tmp_path / "model_0000004.pth")
+    Trainer(cfg).resume_or_load(resume=True)
+    Trainer(dummy_cfg(tmp_path, "MODEL.WEIGHTS", weights)).resume_or_load(resume=False)
+    assert len(calls) == 1
+
+
+def test_data_sets_of_other_classes(tmp_path):
+    register_dummy("dummy_other", things=5, stuff=4)
+    cfg = dummy_cfg(tmp_path, "DATASETS.TEST", ("dummy_other",))
+    with pytest.raises(ValueError, match=r"'dummy_train' has 2 thing.*'dummy_other' has 5 thing"):
+        Trainer(cfg)
+    with pytest.raises(ValueError, match=r"DATASETS\.TRAIN is empty"):
+        Trainer(dummy_cfg(tmp_path, "DATASETS.TRAIN", ()))
+    with pytest.raises(ValueError, match="'dummy_nowhere' has no panoptic metadata"):
+        Trainer(dummy_cfg(tmp_path, "DATASETS.TRAIN", ("dummy_nowhere",)))
+
+
+def test_batches_that_do_not_come_out_even(tmp_path):
+    with pytest.raises(ValueError, match="IMS_PER_BATCH is 4"):
+        Trainer(dummy_cfg(tmp_path, "SOLVER.ACCUMULATION_STEPS", 3))
+
+
+def test_a_loss_that_is_not_finite_ends_training(tmp_path):
+    trainer = RecordingTrainer(dummy_cfg(tmp_path))
+    with torch.no_grad():
+        trainer.model.classifier.weight[0, 0] = float("nan")
+    with pytest.raises(FloatingPointError, match="'loss_class' became nan at iteration 0"):
+        trainer.train()
+    assert not (tmp_path / "model_final.pth").exists()
+
+
+@pytest.fixture
+def printed():
+    """Lines that MetricPrinter logs, whatever other tests did to the loggers."""
+    lines = []
+    handler = logging.Handler()
+    handler.emit = lambda record: lines.append(record.getMessage())
+    logger = MetricPrinter(10).logger
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    yield lines
+    logger.removeHandler(handler)
+    logger.setLevel(level)
+
+
+def test_the_line_on_the_terminal(printed):
+    with EventStorage(4) as storage:
+        storage.put_scalars(total_loss=3.0, loss_dice=2.0, loss_dice_0=1.0, mask_dice=0.4)
+        storage.put_scalars(class_score=0.25, other=1.0, time=2.0)
+        storage.put_scalar("lr", 1e-4, smoothing_hint=False)
+        MetricPrinter(10).write()
+        storage.iter = 10
+        MetricPrinter(10).write()
+    (line,) = printed
+    parts = ("eta: 0:00:10", "iter: 4", "total_loss: 3", "loss_dice: 2", "mask_dice: 0.4")
+    for part in (*parts, "class_score: 0.25", "time: 2", "lr: 0.0001", "max_mem: "):
+        assert part in line
+    assert "loss_dice_0" not in line
+    assert "other" not in line
+    assert 10 < int(line.rpartition("max_mem: ")[2].removesuffix("M")) < 1e6
+
+
+def test_the_first_line_has_no_time_yet(printed):
+    with EventStorage(0) as storage:
+        storage.put_scalar("total_loss", 1.0)
+        MetricPrinter(10).write()
+    assert printed[0].startswith("iter: 0  total_loss: 1")
