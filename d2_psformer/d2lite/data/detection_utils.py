@@ -109,8 +109,9 @@ def transform_instance_annotations(
 
 def _transform_segmentation(segmentation: list | dict, transforms, image_size: tuple[int, int]):
     if isinstance(segmentation, list):
-        corners = [np.asarray(polygon).reshape(-1, 2) for polygon in segmentation]
-        return [polygon.reshape(-1) for polygon in transforms.apply_polygons(corners)]
+        # Polygons are not cut at the image's border (that would need shapely): masks are, later.
+        corners = [np.asarray(polygon, dtype=float).reshape(-1, 2) for polygon in segmentation]
+        return [transforms.apply_coords(polygon).reshape(-1) for polygon in corners]
     if not isinstance(segmentation, dict):
         raise ValueError(
             f"A segmentation is a list of polygons or an RLE dict, not a "

@@ -1,0 +1,410 @@
+"""What both backends promise of reading data and of loaders: imports from the façade alone."""
+
+import itertools
+import json
+
+import numpy as np
+import pycocotools.mask as mask_util
+import pytest
+import torch
+from numpy.testing import assert_allclose, assert_array_equal
+from PIL import Image, ImageOps
+
+from d2_psformer.d2.config import get_cfg
+from d2_psformer.d2.data import (
+    DatasetCatalog,
+    DatasetFromList,
+    DatasetMapper,
+    MapDataset,
+    MetadataCatalog,
+    TrainingSampler,
+    build_batch_data_loader,
+    build_detection_test_loader,
+    build_detection_train_loader,
+    detection_utils,
+    get_detection_dataset_dicts,
+    register_coco_instances,
+    register_coco_panoptic,
+)
+from d2_psformer.d2.data import transforms as T
+from d2_psformer.d2.structures import BitMasks
+
+XYXY, XYWH = 0, 1  # Values of BoxMode.
+H, W = 40, 60
+SQUARE = [[10, 10, 30, 10, 30, 30, 10, 30]]  # As a polygon: 20 by 20 pixels.
+RIGHT_HALF = np.asfortranarray(np.indices((H, W))[1] >= 30).astype(np.uint8)
+
+
+@pytest.fixture
+def register():
+    """Registers data sets that are forgotten after the test."""
+    before = set(DatasetCatalog)
+    yield DatasetCatalog.register
+    for name in set(DatasetCatalog) - before:
+        DatasetCatalog.remove(name)
+        MetadataCatalog.pop(name, None)
+
+
+def save_image(path, seed=0, size=(W, H), **options):
+    pixels = np.random.RandomState(seed).randint(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(path, **options)
+    return pixels
+
+
+def coco_annotation(i, image_id, category, segmentation, **more):
+    return {
+        "id": i,
+        "image_id": image_id,
+        "category_id": category,
+        "bbox": [10, 10, 20, 20],
+        "area": 400,
+        "iscrowd": 0,
+        "segmentation": segmentation,
+        **more,
+    }
+
+
+@pytest.fixture
+def coco(tmp_path, register):
+    """A registered data set of three images, of which the last shows only a crowd."""
+    code = mask_util.encode(RIGHT_HALF)
+    lengths = [int(n) for n in (30 * H, 30 * H)]  # Column by column: left half 0, right half 1.
+    content = {
+        "images": [
+            {"id": i, "file_name": f"{i}.png", "height": H, "width": W} for i in (12, 3, 40)
+        ],
+        "categories": [{"id": 9, "name": "dog"}, {"id": 4, "name": "cat"}],
+        "annotations": [
+            coco_annotation(1, 3, 9, SQUARE),
+            coco_annotation(2, 3, 4, {**code, "counts": code["counts"].decode()}),
+            coco_annotation(3, 12, 4, {"counts": lengths, "size": [H, W]}),
+            coco_annotation(4, 40, 4, {"counts": lengths, "size": [H, W]}, iscrowd=1),
+        ],
+    }
+    for i in (12, 3, 40):
+        save_image(tmp_path / f"{i}.png", seed=i)
+    (tmp_path / "coco.json").write_text(json.dumps(content))
+    register_coco_instances("contract_coco", {}, str(tmp_path / "coco.json"), str(tmp_path))
+    return tmp_path
+
+
+def test_coco_instances_are_read(coco):
+    dicts = DatasetCatalog.get("contract_coco")
+    assert [d["image_id"] for d in dicts] == [3, 12, 40]
+    assert dicts[0]["file_name"] == str(coco / "3.png")
+    assert (dicts[0]["height"], dicts[0]["width"]) == (H, W)
+    metadata = MetadataCatalog.get("contract_coco")
+    assert metadata.thing_classes == ["cat", "dog"]
+    assert metadata.thing_dataset_id_to_contiguous_id == {4: 0, 9: 1}
+    assert metadata.evaluator_type == "coco"
+    assert [[a["category_id"] for a in d["annotations"]] for d in dicts] == [[1, 0], [0], [0]]
+    assert dicts[0]["annotations"][0]["bbox_mode"] == XYWH
+    assert dicts[0]["annotations"][0]["segmentation"] == SQUARE
+    for annotation in (dicts[0]["annotations"][1], dicts[1]["annotations"][0]):
+        assert_array_equal(mask_util.decode(annotation["segmentation"]), RIGHT_HALF)
+    assert dicts[2]["annotations"][0]["iscrowd"] == 1
+
+
+def test_polygons_of_two_points_are_left_out(coco):
+    content = json.loads((coco / "coco.json").read_text())
+    content["annotations"][0]["segmentation"] = [[1, 1, 2, 2], *SQUARE]
+    content["annotations"].append(coco_annotation(5, 3, 4, [[1, 1, 2, 2]]))
+    (coco / "coco.json").write_text(json.dumps(content))
+    annotations = DatasetCatalog.get("contract_coco")[0]["annotations"]
+    assert len(annotations) == 2 and annotations[0]["segmentation"] == SQUARE
+
+
+def test_a_category_that_is_not_listed_is_named(coco):
+    content = json.loads((coco / "coco.json").read_text())
+    content["annotations"][1]["category_id"] = 77
+    (coco / "coco.json").write_text(json.dumps(content))
+    with pytest.raises(KeyError, match="77"):
+        DatasetCatalog.get("contract_coco")
+
+
+@pytest.fixture
+def panoptic(tmp_path, register):
+    """Registers a panoptic data set of one image with the given segments; returns its name."""
+
+    def make(segments):
+        save_image(tmp_path / "a.jpg")
+        Image.new("RGB", (W, H)).save(tmp_path / "a.png")
+        annotation = {"image_id": 5, "file_name": "a.png", "segments_info": segments}
+        (tmp_path / "panoptic.json").write_text(json.dumps({"annotations": [annotation]}))
+        metadata = {
+            "thing_classes": ["cat"],
+            "thing_dataset_id_to_contiguous_id": {4: 0},
+            "stuff_dataset_id_to_contiguous_id": {9: 1},
+        }
+        folder = str(tmp_path)
+        register_coco_panoptic(
+            "contract_panoptic", metadata, folder, folder, f"{folder}/panoptic.json", "i.json"
+        )
+        return "contract_panoptic"
+
+    return make
+
+
+def test_coco_panoptic_is_read(panoptic, tmp_path):
+    segment = {"iscrowd": 0, "bbox": [0, 0, 5, 5], "area": 25}
+    name = panoptic([{"id": 7, "category_id": 9, **segment}, {"id": 8, "category_id": 4}])
+    (sample,) = DatasetCatalog.get(name)
+    assert sample == {
+        "file_name": str(tmp_path / "a.jpg"),
+        "image_id": 5,
+        "pan_seg_file_name": str(tmp_path / "a.png"),
+        "segments_info": [
+            {"id": 7, "category_id": 1, "isthing": False, **segment},
+            {"id": 8, "category_id": 0, "isthing": True},
+        ],
+    }
+    metadata = MetadataCatalog.get(name)
+    assert metadata.evaluator_type == "coco_panoptic_seg" and metadata.thing_classes == ["cat"]
+    assert metadata.panoptic_root == metadata.image_root == str(tmp_path)
+    assert metadata.json_file == "i.json"
+    assert (metadata.ignore_label, metadata.label_divisor) == (255, 1000)
+
+
+def test_a_segment_of_an_unknown_category_is_refused(panoptic):
+    name = panoptic([{"id": 7, "category_id": 5}])
+    with pytest.raises(KeyError, match="5"):
+        DatasetCatalog.get(name)
+
+
+def test_images_without_usable_annotations_are_left_out(coco):
+    assert [d["image_id"] for d in get_detection_dataset_dicts("contract_coco")] == [3, 12]
+    assert len(get_detection_dataset_dicts(["contract_coco"], filter_empty=False)) == 3
+
+
+def test_data_sets_are_chained_if_their_classes_agree(register):
+    for name in ("one", "two", "other"):
+        sample = {"image_id": name, "annotations": [{"category_id": 0}]}
+        register(f"contract_{name}", lambda sample=sample: [sample])
+        classes = ["dog"] if name == "other" else ["cat"]
+        MetadataCatalog.get(f"contract_{name}").thing_classes = classes
+    both = get_detection_dataset_dicts(["contract_one", "contract_two"])
+    assert [d["image_id"] for d in both] == ["one", "two"]
+    with pytest.raises(ValueError, match="thing_classes"):
+        get_detection_dataset_dicts(["contract_one", "contract_other"])
+
+
+def test_nothing_to_load_is_an_error(register):
+    register("contract_empty", list)
+    with pytest.raises(AssertionError, match="contract_empty"):
+        get_detection_dataset_dicts("contract_empty")
+    with pytest.raises(KeyError, match="no_such_set"):
+        get_detection_dataset_dicts("no_such_set")
+    with pytest.raises(AssertionError):
+        get_detection_dataset_dicts([])
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_images_are_read_upright(tmp_path, orientation):
+    exif = Image.Exif()
+    exif[274] = orientation
+    save_image(tmp_path / "a.png", exif=exif)
+    read = detection_utils.read_image(str(tmp_path / "a.png"), "RGB")
+    assert_array_equal(read, ImageOps.exif_transpose(Image.open(tmp_path / "a.png")))
+
+
+def test_formats(tmp_path):
+    path = str(tmp_path / "a.png")
+    pixels = save_image(path)
+    assert_array_equal(detection_utils.read_image(path), pixels)
+    assert_array_equal(detection_utils.read_image(path, "RGB"), pixels)
+    assert_array_equal(detection_utils.read_image(path, "BGR"), pixels[:, :, ::-1])
+    grey = detection_utils.read_image(path, "L")
+    assert grey.shape == (H, W, 1) and grey.dtype == np.uint8
+
+
+def test_missing_and_broken_images(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        detection_utils.read_image(str(tmp_path / "none.png"))
+    (tmp_path / "text.png").write_text("not an image")
+    save_image(tmp_path / "a.png")
+    (tmp_path / "cut.png").write_bytes((tmp_path / "a.png").read_bytes()[:500])
+    for name in ("text.png", "cut.png"):
+        with pytest.raises(OSError):
+            detection_utils.read_image(str(tmp_path / name), "RGB")
+
+
+def test_the_size_is_checked_or_filled_in():
+    sample = {"file_name": "a.png"}
+    detection_utils.check_image_size(sample, np.zeros((H, W, 3)))
+    assert sample == {"file_name": "a.png", "height": H, "width": W}
+    with pytest.raises(detection_utils.SizeMismatchError, match="a.png"):
+        detection_utils.check_image_size(sample, np.zeros((W, H, 3)))
+
+
+def test_annotations_move_with_the_image():
+    annotation = {"bbox": [10, 10, 20, 20], "bbox_mode": XYWH}
+    moved = detection_utils.transform_instance_annotations(
+        annotation, [T.HFlipTransform(W), T.CropTransform(25, 0, 20, H)], (H, 20)
+    )
+    # 10...30 -> 30...50 flipped -> 5...25 cropped -> clipped at 20.
+    assert_allclose(moved["bbox"], [5, 10, 20, 30])
+    assert moved["bbox_mode"] == XYXY
+
+
+def test_flipped_polygons_and_rles_agree():
+    polygon = {"bbox": [10, 10, 20, 20], "bbox_mode": XYWH, "segmentation": SQUARE}
+    square = np.zeros((H, W), dtype=np.uint8, order="F")
+    square[10:30, 10:30] = 1
+    rle = {**polygon, "segmentation": mask_util.encode(square)}
+    objects = [
+        {**detection_utils.transform_instance_annotations(a, T.HFlipTransform(W), (H, W)), **c}
+        for a, c in ((polygon, {"category_id": 3}), (rle, {"category_id": 5}))
+    ]
+    instances = detection_utils.annotations_to_instances(objects, (H, W), mask_format="bitmask")
+    assert isinstance(instances.gt_masks, BitMasks) and instances.image_size == (H, W)
+    assert instances.gt_classes.tolist() == [3, 5]
+    assert_allclose(instances.gt_boxes.tensor, [[30, 10, 50, 30]] * 2)
+    for mask in instances.gt_masks:
+        assert_array_equal(mask, square[:, ::-1])
+
+
+def test_no_annotations_make_no_instances():
+    instances = detection_utils.annotations_to_instances([], (H, W))
+    assert len(instances) == 0 and instances.gt_boxes.tensor.shape == (0, 4)
+
+
+def test_empty_instances_are_dropped():
+    objects = [
+        {"bbox": box, "bbox_mode": XYXY, "category_id": i, "segmentation": mask}
+        for i, (box, mask) in enumerate(
+            [
+                ([0, 0, 5, 5], RIGHT_HALF),
+                ([0, 0, 0, 5], RIGHT_HALF),
+                ([0, 0, 5, 5], np.zeros_like(RIGHT_HALF)),
+            ]
+        )
+    ]
+    instances = detection_utils.annotations_to_instances(objects, (H, W), mask_format="bitmask")
+    kept, mask = detection_utils.filter_empty_instances(instances, return_mask=True)
+    assert kept.gt_classes.tolist() == [0] and mask.tolist() == [True, False, False]
+    by_box = detection_utils.filter_empty_instances(instances, by_mask=False)
+    assert by_box.gt_classes.tolist() == [0, 2]
+
+
+@pytest.fixture
+def cfg():
+    cfg = get_cfg()
+    cfg.INPUT.MIN_SIZE_TRAIN, cfg.INPUT.MIN_SIZE_TEST = (20,), 80
+    cfg.INPUT.FORMAT, cfg.INPUT.MASK_FORMAT = "RGB", "bitmask"
+    cfg.MODEL.MASK_ON = True
+    cfg.DATASETS.TRAIN, cfg.DATASETS.TEST = ("contract_coco",), ("contract_coco",)
+    cfg.DATALOADER.NUM_WORKERS = 0
+    cfg.SOLVER.IMS_PER_BATCH = 2
+    return cfg
+
+
+def test_the_mapper_in_training(coco, cfg):
+    cfg.INPUT.RANDOM_FLIP = "none"
+    source = DatasetCatalog.get("contract_coco")[0]
+    sample = DatasetMapper(cfg, True)(source)
+    assert "annotations" in source  # It got a copy.
+    assert sample["image"].shape == (3, 20, 30) and sample["image"].dtype == torch.uint8
+    assert (sample["height"], sample["width"]) == (H, W)
+    instances = sample["instances"]
+    assert instances.gt_classes.tolist() == [1, 0]
+    assert_allclose(instances.gt_boxes.tensor[0], [5, 5, 15, 15])
+    assert instances.gt_masks.tensor[0].sum() == 100
+    assert_array_equal(instances.gt_masks.tensor[1], RIGHT_HALF[::2, ::2])
+
+
+def test_the_mapper_leaves_crowds_out(coco, cfg):
+    sample = DatasetMapper(cfg, True)(DatasetCatalog.get("contract_coco")[2])
+    assert len(sample["instances"]) == 0
+
+
+def test_the_mapper_crops(coco, cfg):
+    cfg.INPUT.CROP.ENABLED, cfg.INPUT.CROP.TYPE, cfg.INPUT.CROP.SIZE = True, "absolute", [20, 30]
+    np.random.seed(0)
+    sample = DatasetMapper(cfg, True)(DatasetCatalog.get("contract_coco")[1])
+    assert sample["image"].shape == (3, 20, 30)
+    tight = sample["instances"].gt_masks.get_bounding_boxes().tensor
+    assert_allclose(sample["instances"].gt_boxes.tensor, tight)
+
+
+def test_the_mapper_in_inference(coco, cfg):
+    sample = DatasetMapper(cfg, False)(DatasetCatalog.get("contract_coco")[0])
+    assert sample["image"].shape == (3, 80, 120)
+    assert "instances" not in sample and "annotations" not in sample
+
+
+def test_the_mapper_reads_semantic_labels(tmp_path, cfg):
+    save_image(tmp_path / "a.png")
+    Image.fromarray(RIGHT_HALF).save(tmp_path / "labels.png")
+    sample = DatasetMapper(cfg, False)(
+        {
+            "file_name": str(tmp_path / "a.png"),
+            "sem_seg_file_name": str(tmp_path / "labels.png"),
+        }
+    )
+    assert sample["sem_seg"].dtype == torch.int64
+    assert_array_equal(sample["sem_seg"], RIGHT_HALF.repeat(2, axis=0).repeat(2, axis=1))
+
+
+def test_the_loader_of_inference(coco, cfg):
+    loader = build_detection_test_loader(cfg, "contract_coco")
+    batches = list(loader)
+    assert [[sample["image_id"] for sample in batch] for batch in batches] == [[3], [12], [40]]
+    assert batches[0][0]["image"].shape == (3, 80, 120)
+    own = build_detection_test_loader(cfg, "contract_coco", mapper=lambda d: d["image_id"])
+    assert list(own) == [[3], [12], [40]]
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_loaders_take_arguments_instead_of_a_config(workers):
+    loader = build_detection_test_loader(
+        list(range(10)), mapper=_double, batch_size=4, num_workers=workers
+    )
+    assert list(loader) == [[0, 2, 4, 6], [8, 10, 12, 14], [16, 18]]
+
+
+def _double(x):
+    return 2 * x
+
+
+def test_the_loader_of_training(coco, cfg):
+    loader = build_detection_train_loader(cfg)
+    batches = list(itertools.islice(loader, 6))
+    assert all(len(batch) == 2 and "instances" in batch[0] for batch in batches)
+    seen = {sample["image_id"] for batch in batches for sample in batch}
+    assert seen == {3, 12}  # It is endless, and leaves the crowd out.
+
+
+def test_batches_are_of_one_aspect_ratio():
+    samples = [{"width": w, "height": h} for w, h in [(2, 1), (1, 2), (1, 1), (3, 1)] * 4]
+    loader = build_detection_train_loader(
+        samples, mapper=None, total_batch_size=2, aspect_ratio_grouping=True
+    )
+    for batch in itertools.islice(loader, 10):
+        assert len({sample["width"] > sample["height"] for sample in batch}) == 1
+
+
+@pytest.mark.parametrize("workers", [0, 1, 3])
+def test_batches_do_not_depend_on_the_workers(workers):
+    dataset = DatasetFromList(list(range(50)))
+    loader = build_batch_data_loader(
+        dataset, TrainingSampler(50, seed=1), 4, num_workers=workers
+    )
+    stream = list(itertools.islice(TrainingSampler(50, seed=1), 40))
+    batches = list(itertools.islice(loader, 10))
+    assert batches == [stream[i : i + 4] for i in range(0, 40, 4)]
+
+
+def test_a_list_is_copied():
+    samples = [{"a": [1]}, {"a": [2]}]
+    for options in ({}, {"serialize": False}):
+        dataset = DatasetFromList(samples, **options)
+        dataset[1]["a"].append(3)
+        assert len(dataset) == 2 and dataset[1] == {"a": [2]} and dataset[0] == {"a": [1]}
+    shared = DatasetFromList(samples, copy=False, serialize=False)
+    assert shared[0] is samples[0]
+
+
+def test_another_sample_stands_in_for_an_unusable_one():
+    dataset = MapDataset(DatasetFromList(list(range(5))), lambda x: x if x % 2 else None)
+    assert len(dataset) == 5 and dataset[3] == 3
+    assert all(dataset[i] in (1, 3) for i in (0, 2, 4))
