@@ -5,11 +5,13 @@ import math
 import timm
 import torch
 import torch.nn.functional as F
+from timm.layers import LayerNorm2d
 from torch import Tensor, nn
 
 from ...d2.config import configurable
 from ...d2.layers import ShapeSpec
 from ...d2.modeling import BACKBONE_REGISTRY, Backbone
+from .swin_windows import use_whole_windows
 
 _STRIDES = {"res2": 4, "res3": 8, "res4": 16, "res5": 32}
 
@@ -45,34 +47,38 @@ class TimmBackbone(Backbone):
                 built in a way whose stages cannot be frozen.
         """
         super().__init__()
-        self.name, self.freeze_bn = name, freeze_bn
+        self.name = name
         self.out_features = list(out_features)
         self.is_swin = name.startswith("swin")
         options = {"drop_path_rate": drop_path} if drop_path else {}
         if self.is_swin:
-            options["strict_img_size"] = False
+            # any size of image, and shifted windows even where one window would cover the map
+            options |= {"strict_img_size": False, "always_partition": True}
         plan = _feature_plan(name, options)
-        missing = [f for f in out_features if _STRIDES.get(f) not in plan.feature_info.reduction()]
+        strides = [info["reduction"] for info in plan.feature_info]
+        missing = [f for f in out_features if _STRIDES.get(f) not in strides]
         if missing:
             raise ValueError(
-                f"timm model '{name}' has strides {plan.feature_info.reduction()}, none for "
-                f"{', '.join(missing)}; res2 … res5 stand for 4, 8, 16, 32."
+                f"timm model '{name}' has strides {strides}, none for {', '.join(missing)}; "
+                "res2 … res5 stand for 4, 8, 16, 32."
             )
-        indices = [plan.feature_info.reduction().index(_STRIDES[f]) for f in out_features]
+        indices = [strides.index(_STRIDES[f]) for f in out_features]
         self.body = timm.create_model(
             name, pretrained=False, features_only=True, out_indices=indices, **options
         )
+        use_whole_windows(self.body)
+        self.channels_last = getattr(self.body, "output_fmt", "NCHW") == "NHWC"
         self.channels = self.body.feature_info.channels()
         self.output_norms = nn.ModuleList(
-            nn.LayerNorm(c) if self.is_swin else nn.Identity() for c in self.channels
+            LayerNorm2d(c, eps=1e-5) if self.is_swin else nn.Identity() for c in self.channels
         )
         # Swin's own padding makes every stride round up.
         self.divisibility = 0 if self.is_swin or _rounds_up(plan) else max(_STRIDES.values())
-        if freeze_at:
-            self._freeze_stages(freeze_at, plan)
+        self._frozen = self._frozen_stages(freeze_at, plan) if freeze_at else []
         if freeze_bn:
-            for norm in self._batch_norms():
-                norm.requires_grad_(False)
+            self._frozen += [m for m in self.body.modules() if isinstance(m, nn.BatchNorm2d)]
+        for module in self._frozen:
+            module.requires_grad_(False)
 
     @classmethod
     def from_config(cls, cfg, input_shape):
@@ -100,41 +106,39 @@ class TimmBackbone(Backbone):
         """(B, 3, H, W) normalised -> one (B, C, ceil(H / stride), ceil(W / stride)) a feature."""
         if self.is_swin:
             x = F.pad(x, (0, -x.shape[-1] % 4, 0, -x.shape[-2] % 4))
-        maps = [norm(y) for norm, y in zip(self.output_norms, self.body(x), strict=True)]
-        if self.is_swin:
+        maps = self.body(x)
+        if self.channels_last:
             maps = [y.permute(0, 3, 1, 2) for y in maps]
+        maps = [norm(y) for norm, y in zip(self.output_norms, maps, strict=True)]
         return dict(zip(self.out_features, maps, strict=True))
 
     def train(self, mode: bool = True) -> "TimmBackbone":
+        """Frozen stages and norms stay in evaluation mode: their statistics are fixed too."""
         super().train(mode)
-        if self.freeze_bn:
-            for norm in self._batch_norms():
-                norm.eval()
+        for module in self._frozen:
+            module.eval()
         return self
 
     def has_frozen_weights(self) -> bool:
         """Whether some layers never learn, so that they need pretrained weights."""
         return any(not p.requires_grad for p in self.parameters())
 
-    def _batch_norms(self) -> list[nn.Module]:
-        return [m for m in self.body.modules() if isinstance(m, nn.BatchNorm2d)]
-
-    def _freeze_stages(self, freeze_at: int, plan: nn.Module) -> None:
+    def _frozen_stages(self, freeze_at: int, plan: nn.Module) -> list[nn.Module]:
+        """What lies before the end of stage ``freeze_at - 1``, the stem being stage 0."""
         stages = [
             info["module"].replace(".", "_")
             for info in plan.feature_info
             if info["reduction"] in _STRIDES.values()
         ]
         children = dict(self.body.named_children())
-        if stages[0] not in children:
+        last = stages[max(freeze_at - 2, 0)] if freeze_at <= len(stages) + 1 else None
+        if last not in children:
             raise ValueError(
-                f"The stages of timm model '{self.name}' cannot be told apart: set "
-                "MODEL.BACKBONE.FREEZE_AT to 0."
+                f"timm model '{self.name}' has no separate stage for MODEL.BACKBONE.FREEZE_AT "
+                f"{freeze_at}: its parts are {', '.join(children)}. Set it to 0."
             )
-        names = list(children)
-        end = names.index(stages[freeze_at - 2]) + 1 if freeze_at > 1 else names.index(stages[0])
-        for name in names[:end]:
-            children[name].requires_grad_(False)
+        end = list(children).index(last) + (freeze_at > 1)
+        return list(children.values())[:end]
 
 
 def _feature_plan(name: str, options: dict) -> nn.Module:
@@ -149,7 +153,11 @@ def _feature_plan(name: str, options: dict) -> nn.Module:
 
 def _rounds_up(plan: nn.Module) -> bool:
     """Whether odd sizes give ceil(size / stride) cells; not so for ConvNeXt and its like."""
-    side = 2 * max(plan.feature_info.reduction()) + 1
-    maps = plan.eval()(torch.zeros(1, 3, side, side, device="meta"))
     strides = plan.feature_info.reduction()
+    side = 2 * max(strides) + 1
+    try:
+        maps = plan.eval()(torch.zeros(1, 3, side, side, device="meta"))
+    except (AssertionError, RuntimeError):
+        # HRNet and its like cannot add up the maps of an odd size at all
+        return False
     return all(y.shape[-1] == math.ceil(side / s) for y, s in zip(maps, strides, strict=True))
