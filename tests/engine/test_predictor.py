@@ -1,0 +1,114 @@
+"""Predictor: the same input as in evaluation, and classes without a data set."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from tiny_model import TOYS, write_tiny_model
+
+from d2_psformer.d2.data import MetadataCatalog
+from d2_psformer.data import PanopticMapper
+from d2_psformer.engine import Predictor, load_config
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    return write_tiny_model(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture(autouse=True)
+def _forget_toys():
+    yield
+    for name in ("toys_train", "other_toys"):
+        if name in MetadataCatalog.list():
+            MetadataCatalog.remove(name)
+
+
+def config(tiny, *opts):
+    yaml, checkpoint = tiny
+    return load_config(str(yaml), ["MODEL.WEIGHTS", str(checkpoint), *opts])
+
+
+@pytest.fixture
+def picture(rng) -> np.ndarray:
+    return rng.integers(0, 256, (50, 70, 3)).astype(np.uint8)
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
+
+
+@pytest.mark.parametrize("image_format", ["RGB", "BGR"])
+def test_gives_the_model_what_the_evaluation_gives_it(tiny, tmp_path, picture, image_format):
+    cfg = config(tiny, "INPUT.FORMAT", image_format)
+    predictor = Predictor(cfg)
+    seen = []
+    predictor.model.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0][0]))
+    predictor(picture)
+
+    Image.fromarray(picture).save(tmp_path / "picture.png")
+    expected = PanopticMapper(cfg, False)({"file_name": str(tmp_path / "picture.png")})
+    assert torch.equal(seen[0]["image"], expected["image"])
+    assert (seen[0]["height"], seen[0]["width"]) == (50, 70)
+    assert expected["image"].shape == (3, 64, 90)  # resized as MIN_SIZE_TEST says
+
+
+def test_result_has_the_size_of_the_image_and_needs_no_gradient(tiny, picture):
+    predictor = Predictor(config(tiny))
+    ids, segments_info = predictor(picture)["panoptic_seg"]
+    assert ids.shape == (50, 70)
+    assert segments_info
+    assert {s["id"] for s in segments_info} == set(ids.unique().tolist()) - {0}
+    assert not predictor.model.training
+
+
+def test_classes_of_an_unknown_data_set_come_from_the_checkpoint(tiny):
+    assert "toys_train" not in MetadataCatalog.list()
+    predictor = Predictor(config(tiny))
+    assert predictor.metadata.thing_classes == TOYS["thing_classes"]
+    assert predictor.metadata.stuff_colors == TOYS["stuff_colors"]
+
+
+def test_they_are_registered_under_the_name_that_the_config_uses(tiny):
+    predictor = Predictor(config(tiny, "DATASETS.TRAIN", "('other_toys',)"))
+    assert predictor.metadata.name == "other_toys"
+    assert MetadataCatalog.get("other_toys").stuff_classes == TOYS["stuff_classes"]
+
+
+def test_config_stays_as_it_was(tiny):
+    cfg = config(tiny, "MODEL.DEVICE", "cuda" if not torch.cuda.is_available() else "cpu")
+    cfg.freeze()
+    before = cfg.dump()
+    Predictor(cfg)  # on a machine without a GPU: falls back
+    assert cfg.dump() == before
+
+
+def test_no_weights(tiny):
+    with pytest.raises(ValueError, match=r"MODEL\.WEIGHTS is empty"):
+        Predictor(config(tiny, "MODEL.WEIGHTS", ""))
+    with pytest.raises(FileNotFoundError, match=r"'nowhere\.pth' does not exist.*MODEL\.WEIGHTS"):
+        Predictor(config(tiny, "MODEL.WEIGHTS", "nowhere.pth"))
+
+
+def test_no_data_set(tiny):
+    with pytest.raises(ValueError, match=r"DATASETS\.TRAIN is empty"):
+        Predictor(config(tiny, "DATASETS.TRAIN", "()"))
+
+
+def test_classes_that_nothing_tells(tiny, tmp_path):
+    bare = tmp_path / "bare.pth"
+    torch.save(torch.load(tiny[1], weights_only=True)["model"], bare)
+    with pytest.raises(ValueError, match=r"'toys_train'.*DATASETS\.REGISTER"):
+        Predictor(config(tiny, "MODEL.WEIGHTS", str(bare)))
+
+
+def test_weights_of_other_classes(tiny):
+    with pytest.raises(ValueError, match=r"2 thing and 2 stuff classes"):
+        Predictor(config(tiny, "DATASETS.TRAIN", "('scenes_train',)"))
+
+
+def test_a_file_that_is_no_checkpoint(tiny, tmp_path):
+    (tmp_path / "broken.pth").write_bytes(b"no checkpoint")
+    with pytest.raises(ValueError, match=r"broken\.pth' is no checkpoint"):
+        Predictor(config(tiny, "MODEL.WEIGHTS", str(tmp_path / "broken.pth")))
