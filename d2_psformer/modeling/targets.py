@@ -9,6 +9,9 @@ from torch import Tensor
 from ..class_layout import ClassLayout
 from ..layers import box_xyxy_to_cxcywh
 
+# (query indices ascending, target indices) of one image, both long and of one length
+Match = tuple[Tensor, Tensor]
+
 
 @dataclass(frozen=True)
 class Targets:
@@ -31,6 +34,42 @@ class Targets:
     stuff_masks: Tensor
 
 
+@dataclass(frozen=True)
+class BatchedThings:
+    """The things of all images of a batch, one after the other.
+
+    Attributes:
+        classes: (N,) long.
+        boxes: (N, 4) cx, cy, w, h, normalised to the valid image of each.
+        scale: (N, 4) width, height, width, height of the image of each, pixels.
+        counts: things of every image.
+    """
+
+    classes: Tensor
+    boxes: Tensor
+    scale: Tensor
+    counts: list[int]
+
+    @classmethod
+    def of(cls, targets: list[Targets]) -> "BatchedThings":
+        boxes = torch.cat([t.thing_boxes for t in targets])
+        counts = [len(t.thing_classes) for t in targets]
+        sizes = boxes.new_tensor([t.image_size[::-1] * 2 for t in targets])
+        return cls(
+            classes=torch.cat([t.thing_classes for t in targets]),
+            boxes=boxes,
+            scale=sizes.repeat_interleave(torch.tensor(counts, device=boxes.device), dim=0),
+            counts=counts,
+        )
+
+    def flatten(self, matches: list[Match]) -> tuple[Tensor, Tensor, Tensor]:
+        """Matches of every image -> image, query and thing (an index into this batch) of each."""
+        images = [torch.full_like(queries, i) for i, (queries, _) in enumerate(matches)]
+        starts = [sum(self.counts[:i]) for i in range(len(matches))]
+        things = [things + start for (_, things), start in zip(matches, starts, strict=True)]
+        return torch.cat(images), torch.cat([q for q, _ in matches]), torch.cat(things)
+
+
 def prepare_targets(instances, layout: ClassLayout, canvas: tuple[int, int]) -> Targets:
     """Split the segments of one image into things and stuff.
 
@@ -46,10 +85,8 @@ def prepare_targets(instances, layout: ClassLayout, canvas: tuple[int, int]) -> 
     height, width = instances.image_size
     classes = instances.gt_classes
     masks = instances.gt_masks.tensor
-    thing, stuff = (
-        table.to(classes.device) for table in (layout.thing_index(), layout.stuff_index())
-    )
-    unknown = (classes < 0) | (classes >= layout.num_classes)
+    known = torch.tensor(layout.thing_ids + layout.stuff_ids, device=classes.device)
+    unknown = ~torch.isin(classes, known)
     if unknown.any():
         raise ValueError(
             f"Class id {int(classes[unknown][0])} is not in the {layout.num_things} thing and "
