@@ -1,7 +1,6 @@
 """Checkpoints that are whole or not there, and that are refused when they do not fit."""
 
 import os
-import pickle
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,9 @@ def read_checkpoint(path: str) -> dict[str, Any]:
     """
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+    except OSError:
+        raise
+    except Exception as error:  # bytes that are no checkpoint can fail in any way
         reason = str(error).partition("\n")[0]
         raise ValueError(
             f"'{path}' is no checkpoint that can be read safely ({reason}): if it comes from other "

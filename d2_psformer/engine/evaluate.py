@@ -1,7 +1,6 @@
 """Evaluation on the data sets of DATASETS.TEST."""
 
 import logging
-import os
 
 from torch import nn
 
@@ -26,8 +25,7 @@ def test(cfg: CfgNode, model: nn.Module, mapper: Mapper | None = None) -> dict:
     """
     results = {}
     for name in cfg.DATASETS.TEST:
-        output_dir = os.path.join(cfg.OUTPUT_DIR, "inference", name)
-        evaluator = build_evaluator(cfg, name, output_dir)
+        evaluator = build_evaluator(cfg, name)
         found = inference_on_dataset(model, build_test_loader(cfg, name, mapper), evaluator)
         if comm.is_main_process():
             results[name] = found

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import torch
 import torch.distributed as dist
+import yaml
 
 from ..config import add_psformer_config
 from ..d2.config import CfgNode, get_cfg
@@ -15,6 +16,9 @@ from ..d2.utils import comm, setup_logger
 from ..data import register_from_config
 
 logger = logging.getLogger(__name__)
+
+# What fvcore and yacs raise for unknown keys and values of another type.
+_CONFIG_ERRORS = (KeyError, ValueError, AssertionError, yaml.YAMLError)
 
 
 def setup(args: argparse.Namespace) -> CfgNode:
@@ -51,18 +55,19 @@ def load_config(config_file: str, opts: list[str] | None = None) -> CfgNode:
         raise FileNotFoundError(f"Config file '{config_file}' does not exist: see configs/.")
     try:
         cfg.merge_from_file(config_file)
-    except (KeyError, ValueError, AssertionError) as error:
+    except _CONFIG_ERRORS as error:
         raise ValueError(f"Config file '{config_file}': {_told(error)}.") from error
     try:
         cfg.merge_from_list(list(opts or []))
-    except (KeyError, ValueError, AssertionError) as error:
+    except _CONFIG_ERRORS as error:
         raise ValueError(f"Settings on the command line: {_told(error)}.") from error
     return cfg
 
 
 def _told(error: Exception) -> str:
-    hint = "see d2_psformer/config.py and Detectron2's defaults for all keys"
-    return f"{error.args[0] if error.args else error} ({hint})"
+    # str() of a KeyError has quotes around it, and YAML's messages are of several lines
+    text = error.args[0] if isinstance(error, KeyError) else str(error)
+    return f"{' '.join(text.split())} (see d2_psformer/config.py and Detectron2's for all keys)"
 
 
 def run(main: Callable[[argparse.Namespace], object], args: argparse.Namespace) -> None:

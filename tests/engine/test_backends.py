@@ -3,7 +3,7 @@
 import shutil
 
 import pytest
-from conftest import assert_equal_weights, needs_detectron2, run_script, weights_of
+from dummy_processes import assert_equal_weights, needs_detectron2, run_script, weights_of
 
 BACKENDS = ("detectron2", "d2lite")
 pytestmark = needs_detectron2

@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 import torch
-from conftest import assert_equal_weights, run_script_and_kill, weights_of
+from dummy_processes import assert_equal_weights, run_script_and_kill, weights_of
 from dummy_training import RecordingTrainer, dummy_cfg
 
 

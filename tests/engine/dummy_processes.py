@@ -1,4 +1,4 @@
-"""Helpers to train the tiny model of ``dummy_training`` here or in processes of its own."""
+"""Trains the tiny model of ``dummy_training`` in processes of its own."""
 
 import importlib.util
 import json
