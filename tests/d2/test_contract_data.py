@@ -232,7 +232,7 @@ def test_the_size_is_checked_or_filled_in():
     sample = {"file_name": "a.png"}
     detection_utils.check_image_size(sample, np.zeros((H, W, 3)))
     assert sample == {"file_name": "a.png", "height": H, "width": W}
-    with pytest.raises(detection_utils.SizeMismatchError, match="a.png"):
+    with pytest.raises(detection_utils.SizeMismatchError, match=r"a\.png"):
         detection_utils.check_image_size(sample, np.zeros((W, H, 3)))
 
 
@@ -386,9 +386,7 @@ def test_batches_are_of_one_aspect_ratio():
 @pytest.mark.parametrize("workers", [0, 1, 3])
 def test_batches_do_not_depend_on_the_workers(workers):
     dataset = DatasetFromList(list(range(50)))
-    loader = build_batch_data_loader(
-        dataset, TrainingSampler(50, seed=1), 4, num_workers=workers
-    )
+    loader = build_batch_data_loader(dataset, TrainingSampler(50, seed=1), 4, num_workers=workers)
     stream = list(itertools.islice(TrainingSampler(50, seed=1), 40))
     batches = list(itertools.islice(loader, 10))
     assert batches == [stream[i : i + 4] for i in range(0, 40, 4)]

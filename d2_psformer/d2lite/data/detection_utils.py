@@ -110,7 +110,7 @@ def transform_instance_annotations(
 def _transform_segmentation(segmentation: list | dict, transforms, image_size: tuple[int, int]):
     if isinstance(segmentation, list):
         # Polygons are not cut at the image's border (that would need shapely): masks are, later.
-        corners = [np.asarray(polygon, dtype=float).reshape(-1, 2) for polygon in segmentation]
+        corners = [np.array(polygon, dtype=float).reshape(-1, 2) for polygon in segmentation]
         return [transforms.apply_coords(polygon).reshape(-1) for polygon in corners]
     if not isinstance(segmentation, dict):
         raise ValueError(

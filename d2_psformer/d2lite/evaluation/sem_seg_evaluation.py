@@ -65,12 +65,14 @@ class SemSegEvaluator(DatasetEvaluator):
                 raise ValueError(
                     f"The labels of '{name}' have shape {gt.shape}, its result {predicted.shape}."
                 )
-            gt = np.where(gt == self._ignore_label, size - 1, gt)
-            if gt.max() >= size:
+            ignored = gt == self._ignore_label
+            largest = gt.max(where=~ignored, initial=0)
+            if largest >= size - 1:
                 raise ValueError(
-                    f"The labels of '{name}' have class {gt.max()}, but there are only "
+                    f"The labels of '{name}' have class {largest}, but there are only "
                     f"{size - 1} classes: check its label image and the metadata."
                 )
+            gt = np.where(ignored, size - 1, gt)
             pairs = np.bincount(size * predicted.ravel() + gt.ravel(), minlength=size**2)
             self._conf_matrix += pairs.reshape(size, size)
 
