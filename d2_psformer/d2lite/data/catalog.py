@@ -7,7 +7,20 @@ from collections.abc import Callable
 from typing import Any
 
 
-class _DatasetCatalog(UserDict):
+class _Catalog(UserDict):
+    """A dict of names with the methods that Detectron2 gives its catalogs."""
+
+    def list(self) -> list[str]:
+        return list(self)
+
+    def remove(self, name: str) -> None:
+        self.pop(name)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__.strip('_')}({', '.join(self)})"
+
+
+class _DatasetCatalog(_Catalog):
     """Name -> function without arguments that returns the data set's list of dicts."""
 
     def register(self, name: str, func: Callable[[], list[dict]]) -> None:
@@ -21,15 +34,6 @@ class _DatasetCatalog(UserDict):
             known = ", ".join(sorted(self)) or "none"
             raise KeyError(f"Data set '{name}' is not registered; known are: {known}.")
         return self[name]()
-
-    def list(self) -> list[str]:
-        return list(self)
-
-    def remove(self, name: str) -> None:
-        self.pop(name)
-
-    def __repr__(self) -> str:
-        return f"DatasetCatalog({', '.join(self)})"
 
 
 class Metadata(types.SimpleNamespace):
@@ -65,7 +69,7 @@ class Metadata(types.SimpleNamespace):
         return getattr(self, key, default)
 
 
-class _MetadataCatalog(UserDict):
+class _MetadataCatalog(_Catalog):
     """Name -> :class:`Metadata`, made empty when first asked for."""
 
     def get(self, name: str) -> Metadata:
@@ -73,15 +77,6 @@ class _MetadataCatalog(UserDict):
         if name not in self:
             self[name] = Metadata(name=name)
         return self[name]
-
-    def list(self) -> list[str]:
-        return list(self)
-
-    def remove(self, name: str) -> None:
-        self.pop(name)
-
-    def __repr__(self) -> str:
-        return f"MetadataCatalog({', '.join(self)})"
 
 
 DatasetCatalog = _DatasetCatalog()

@@ -168,10 +168,8 @@ class Visualizer:
         if regions is None:
             return self.output
         colors = assigned_colors or [self._next_color() for _ in regions]
-        for values in (masks, labels, colors):
-            assert values is None or len(values) == len(regions), (
-                f"There are {len(regions)} instances, but {len(values)} masks, labels or colours."
-            )
+        given = [len(values) for values in (regions, masks, labels, colors) if values is not None]
+        assert len(set(given)) == 1, f"Boxes, masks, labels or colours differ in number: {given}."
         for i in sorted(range(len(regions)), key=lambda i: -area(regions[i])):
             if masks is not None:
                 self.output.draw_mask(masks[i], colors[i], alpha, edge=(1 + to_rgb(colors[i])) / 2)
