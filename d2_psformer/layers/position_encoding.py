@@ -26,13 +26,14 @@ class SinePositionEncoding(nn.Module):
         valid = (~padding_mask).float()
         half = self.dim // 2
         exponent = torch.arange(half // 2, device=valid.device, dtype=torch.float32) * 2 / half
-        frequency = 1 / self.temperature**exponent
+        wavelength = self.temperature**exponent
         encodings = []
         for axis in (1, 2):
             position = valid.cumsum(axis)
             size = position.narrow(axis, -1 + position.shape[axis], 1)
-            # eps keeps columns that are all padding finite
+            # eps keeps rows and columns of pure padding finite; their angles are so large that the
+            # result hangs on the last bit: keep this order of operations
             position = (position + self.offset) / (size + 1e-6) * (2 * math.pi)
-            angle = position.unsqueeze(-1) * frequency
+            angle = position.unsqueeze(-1) / wavelength
             encodings.append(torch.stack([angle.sin(), angle.cos()], dim=-1).flatten(-2))
         return torch.cat(encodings, dim=-1).permute(0, 3, 1, 2)

@@ -53,16 +53,22 @@ def golden_r50(reference):
 
 
 @functools.cache
-def arrays(path: Path) -> dict[str, np.ndarray]:
+def read_arrays(path: Path) -> dict[str, np.ndarray]:
     with np.load(path) as archive:
         return {key: archive[key] for key in archive.files}
+
+
+@pytest.fixture(scope="session")
+def arrays():
+    """A function that reads an .npz file, each once a session."""
+    return read_arrays
 
 
 class GoldenInputs:
     """The two images of ``inputs.npz`` as Detectron2 dicts."""
 
     def __init__(self, reference: Path):
-        self.data = arrays(reference / "inputs.npz")
+        self.data = read_arrays(reference / "inputs.npz")
 
     def sample(self, image: int, padded: bool = False, keep: str = "all") -> dict:
         """keep: "all", "nothing" (no things), "nostuff" or "empty" (neither)."""
@@ -90,6 +96,17 @@ class GoldenInputs:
             "height": ori_height,
             "width": ori_width,
         }
+
+    def official_map(self, id_map: torch.Tensor, segments_info: list[dict]) -> torch.Tensor:
+        """Our panoptic result as the official one: (H, W, 2) COCO id, instance number of things."""
+        official = torch.zeros((*id_map.shape, 2), dtype=torch.int16)
+        things = 0
+        for segment in segments_info:
+            things += segment["isthing"]
+            category = self.data["cat_ids"][segment["category_id"]]
+            instance = things if segment["isthing"] else 0
+            official[id_map == segment["id"]] = torch.tensor([category, instance]).short()
+        return official
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,70 @@
+"""Crafted candidates of up to seven segments: the merged map must be the official one, exactly."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from d2_psformer.class_layout import ClassLayout
+from d2_psformer.modeling.merging import MaskWiseMerging
+from d2_psformer.modeling.outputs import Predictions, ResultBuilder
+
+COCO = ClassLayout(tuple(range(80)), tuple(range(80, 133)))
+
+
+@pytest.fixture(scope="module", params=[0, 1, 2])
+def case(request, reference, arrays):
+    golden = arrays(reference / f"merge_case{request.param}.npz")
+    thing_scores, pairs = torch.from_numpy(golden["cls_logits"]).sigmoid().flatten().topk(100)
+    stuff_scores = torch.from_numpy(golden["stuff_logits"]).sigmoid()
+    masks = np.concatenate([golden["thing_masks"], golden["stuff_masks"]])
+    masks = torch.from_numpy(masks).unflatten(-1, golden["hw"].tolist())
+    candidates = Predictions(
+        masks=F.interpolate(masks[None], golden["ori_shape"][:2].tolist(), mode="bilinear")[0],
+        scores=torch.cat([thing_scores, stuff_scores]),
+        classes=torch.cat([pairs % 80, torch.arange(80, 133)]),
+        is_thing=torch.arange(153) < 100,
+    )
+    score, stuff_score, thing_overlap, stuff_overlap = golden["thr"].tolist()
+    assert score == stuff_score
+    merging = MaskWiseMerging(
+        score_threshold=score,
+        thing_overlap_threshold=thing_overlap,
+        stuff_overlap_threshold=stuff_overlap,
+    )
+    return SimpleNamespace(golden=golden, candidates=candidates, merging=merging, pairs=pairs)
+
+
+def test_panoptic_map(case, golden_inputs):
+    output = ResultBuilder(case.merging, COCO)(case.candidates)
+    ours = golden_inputs.official_map(*output["panoptic_seg"])
+    assert np.array_equal(ours, case.golden["panoptic"])
+
+
+def test_best_pairs(case):
+    assert np.array_equal(case.pairs // 80, case.golden["top_index"])
+    assert np.array_equal(case.pairs % 80, case.golden["top_labels"])
+
+
+def test_things_by_score(case):
+    scores = case.merging.score(case.candidates.masks, case.candidates.scores)
+    things, order = scores[:100].sort(descending=True)
+    areas = (case.candidates.masks[:100] > 0.5).sum((1, 2))
+    golden = torch.from_numpy(case.golden["final_boxes"][:, 4])
+    torch.testing.assert_close(things, golden, rtol=1e-5, atol=1e-6)
+    # masks below the threshold everywhere all score 0, in any order
+    real = golden > 0
+    assert np.array_equal(case.candidates.classes[order][real], case.golden["final_labels"][real])
+    assert np.array_equal(areas[order], case.golden["final_seg_area"])
+
+
+def test_instances_keep_the_best_things(case):
+    output = ResultBuilder(case.merging, COCO, panoptic=False, instances=True)(case.candidates)
+    instances = output["instances"]
+    golden = torch.from_numpy(case.golden["final_boxes"][:, 4])
+    golden = golden[torch.from_numpy(case.golden["final_seg_area"]) > 0].clamp(max=1)
+    torch.testing.assert_close(
+        instances.scores.sort(descending=True).values, golden, rtol=1e-5, atol=1e-6
+    )
