@@ -53,14 +53,13 @@ class Trainer(TrainerBase):
 
         seed_all_rng(self.seed)  # every process starts from the same weights
         model = build_model(cfg)
-        logger.info("Model:\n%s", model)
+        _log_size(model)
         self.optimizer = build_optimizer(cfg, model)
         self.scheduler = build_lr_scheduler(cfg, self.optimizer)
         self.checkpointer = AtomicCheckpointer(
             model,
             cfg.OUTPUT_DIR,
             metadata=metadata,
-            finetune=cfg.SOLVER.FINETUNE,
             trainer=weakref.proxy(self),
         )
         self.model = model
@@ -104,6 +103,7 @@ class Trainer(TrainerBase):
         resume = resume and self.checkpointer.has_checkpoint()
         if not resume and not self.cfg.MODEL.WEIGHTS:
             load_pretrained_backbone(self.model, self.cfg)
+            return
         self.checkpointer.finetune = self.cfg.SOLVER.FINETUNE and not resume
         self.checkpointer.resume_or_load(self.cfg.MODEL.WEIGHTS, resume=resume)
         if resume:
@@ -155,6 +155,15 @@ class Trainer(TrainerBase):
             self.train_step.scaler.load_state_dict(state_dict["grad_scaler"])
         if self.cfg.SEED < 0:  # the seed was drawn by the first run
             self.seed = self.train_step.seed = state_dict["seed"]
+
+
+def _log_size(model: nn.Module) -> None:
+    sizes = [(p.numel(), p.requires_grad) for p in model.parameters()]
+    trained = sum(size for size, is_trained in sizes if is_trained)
+    logger.info(
+        "%s has %.1fM parameters, %.1fM of them are trained.",
+        type(model).__name__, sum(size for size, _ in sizes) / 1e6, trained / 1e6,
+    )  # fmt: skip
 
 
 def _distribute(model: nn.Module) -> nn.Module:
