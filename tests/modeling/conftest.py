@@ -27,7 +27,7 @@ def official_weights(reference: Path, shapes: str) -> dict[str, torch.Tensor]:
     return {name: rule.tensor_for(name, shape) for name, shape in names.items()}
 
 
-def config(name: str, *opts):
+def read_config(name: str, *opts):
     import d2_psformer.data
     import d2_psformer.modeling  # noqa: F401  (both register by being imported)
 
@@ -38,18 +38,30 @@ def config(name: str, *opts):
     return cfg
 
 
-def golden_model(reference: Path, config_name: str, shapes: str):
+@pytest.fixture(scope="session")
+def make_config():
+    """A function from the name of a config, and overrides, to the config."""
+    return read_config
+
+
+def build_golden_model(reference: Path, config_name: str, shapes: str):
     """A model of one of our configs with the reference's weights, every parameter covered."""
     # the reference's inputs are normalised already
-    cfg = config(config_name, "MODEL.PIXEL_MEAN", [0.0] * 3, "MODEL.PIXEL_STD", [1.0] * 3)
+    cfg = read_config(config_name, "MODEL.PIXEL_MEAN", [0.0] * 3, "MODEL.PIXEL_STD", [1.0] * 3)
     model = build_model(cfg)
     model.load_state_dict(convert_official(official_weights(reference, shapes)))
     return model.eval()
 
 
 @pytest.fixture(scope="session")
-def golden_r50(reference):
-    return golden_model(reference, "coco/psformer_R50_2x.yaml", "r50")
+def golden_model(reference):
+    """A function from a config's name and a file of ``shapes`` to the model."""
+    return functools.partial(build_golden_model, reference)
+
+
+@pytest.fixture(scope="session")
+def golden_r50(golden_model):
+    return golden_model("coco/psformer_R50_2x.yaml", "r50")
 
 
 @functools.cache
