@@ -27,7 +27,7 @@ $(INSTALLED): pyproject.toml
 demo: $(INSTALLED)
 	$(PY) datasets/generate_scenes.py --train 6000
 	$(KEEP_MEMORY) $(PY) train_net.py --resume --config-file $(DEMO)
-	$(PY) -m d2_psformer.visualization.report --config-file $(DEMO)
+	$(PY) tools/report.py --config-file $(DEMO)
 	@echo "Look at output/demo: metrics.json, model_final.pth and pictures/."
 
 # Two processes of one thread each are faster than one of two.

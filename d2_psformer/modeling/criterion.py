@@ -10,8 +10,8 @@ from torch import Tensor
 from ..class_layout import ClassLayout
 from ..layers import box_cxcywh_to_xyxy, generalized_box_iou
 from .losses import dice_loss, pairwise_dice_cost, sigmoid_focal_loss
-from .matching import LocationCost, Match, hungarian
-from .targets import Targets
+from .matching import LocationCost, hungarian
+from .targets import BatchedThings, Match, Targets
 from .transformer_decoder import Locations
 
 
@@ -65,20 +65,17 @@ class PanopticCriterion:
         Returns:
             matches[layer][image].
         """
-        cost = self.weights.location_cost(self.weights.class_)
-        matches: list[list[Match]] = [[] for _ in locations.logits]
-        for image, target in enumerate(targets):
-            costs = cost(
-                locations.logits[:, image],
-                locations.boxes[:, image],
-                target.thing_classes,
-                target.thing_boxes,
-                target.image_size,
-            ).cpu()
-            for layer, layer_cost in enumerate(costs):
-                pair = hungarian(layer_cost)
-                matches[layer].append(tuple(x.to(target.thing_classes.device) for x in pair))
-        return matches
+        things = BatchedThings.of(targets)
+        location_cost = self.weights.location_cost(self.weights.class_)
+        # (layers, B, Q, things of all images): one transfer
+        costs = location_cost(locations.logits, locations.boxes, things).cpu()
+        return [
+            [
+                hungarian(cost[image], locations.boxes.device)
+                for image, cost in enumerate(layer_costs.split(things.counts, dim=-1))
+            ]
+            for layer_costs in costs
+        ]
 
     def rematch_with_masks(
         self, locations: Locations, masks: Tensor, matches: list[Match], targets: list[Targets]
@@ -92,46 +89,43 @@ class PanopticCriterion:
         Returns:
             for each image (rows of ``masks[image]``, target indices).
         """
-        cost = self.weights.location_cost(self.weights.mask_match_class)
+        location_cost = self.weights.location_cost(self.weights.mask_match_class)
         pairs = []
         for image, (target, (queries, _)) in enumerate(zip(targets, matches, strict=True)):
             with torch.no_grad():
-                located = cost(
+                cost = location_cost(
                     locations.logits[-1, image, queries],
                     locations.boxes[-1, image, queries],
-                    target.thing_classes,
-                    target.thing_boxes,
-                    target.image_size,
+                    BatchedThings.of([target]),
                 )
                 truth = resize_masks(target.thing_masks, masks.shape[-2:])
                 dice = pairwise_dice_cost(masks[image, : len(queries)].float(), truth)
-                pairs.append(hungarian(located + self.weights.dice * dice))
+                pairs.append(hungarian(cost + self.weights.dice * dice, masks.device))
         return pairs
 
     def location_losses(
         self, locations: Locations, matches: list[list[Match]], targets: list[Targets]
     ) -> dict[str, Tensor]:
         """Class, L1 and GIoU losses of every layer; unweighted sums."""
+        things = BatchedThings.of(targets)
         losses = {}
         for layer, layer_matches in enumerate(matches):
             logits, boxes = locations.logits[layer].float(), locations.boxes[layer].float()
+            images, queries, matched = things.flatten(layer_matches)
             positive = torch.zeros_like(logits, dtype=torch.bool)
-            l1 = giou = boxes.sum() * 0
-            for image, ((queries, things), target) in enumerate(
-                zip(layer_matches, targets, strict=True)
-            ):
-                positive[image, queries, target.thing_classes[things]] = True
-                predicted, truth = boxes[image, queries], target.thing_boxes[things]
-                l1 = l1 + (predicted - truth).abs().sum()
-                size = boxes.new_tensor(target.image_size[::-1]).repeat(2)
-                overlap = generalized_box_iou(
-                    box_cxcywh_to_xyxy(predicted) * size, box_cxcywh_to_xyxy(truth) * size
-                )
-                giou = giou + (1 - overlap).sum()
+            positive[images, queries, things.classes[matched]] = True
+            predicted, truth = boxes[images, queries], things.boxes[matched]
+            scale = things.scale[matched]  # GIoU in pixels
+            overlap = generalized_box_iou(
+                box_cxcywh_to_xyxy(predicted) * scale, box_cxcywh_to_xyxy(truth) * scale
+            )
             suffix = layer_suffix(layer, len(matches))
-            losses[f"loss_class{suffix}"] = self.weights.class_ * self._focal(logits, positive)
-            losses[f"loss_box{suffix}"] = self.weights.l1 * l1
-            losses[f"loss_giou{suffix}"] = self.weights.giou * giou
+            terms = {
+                "loss_class": self.weights.class_ * self._focal(logits, positive),
+                "loss_box": self.weights.l1 * (predicted - truth).abs().sum(),
+                "loss_giou": self.weights.giou * (1 - overlap).sum(),
+            }
+            losses |= {f"{name}{suffix}": term for name, term in terms.items()}
         return losses
 
     def mask_losses(self, name: str, masks: list[Tensor], truth: list[Tensor]) -> dict[str, Tensor]:

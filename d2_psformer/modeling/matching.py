@@ -8,9 +8,7 @@ from torch import Tensor
 
 from ..layers import box_cxcywh_to_xyxy, generalized_box_iou
 from .losses import focal_terms
-
-# (query indices ascending, target indices), both long and of one length
-Match = tuple[Tensor, Tensor]
+from .targets import BatchedThings, Match
 
 
 @dataclass(frozen=True)
@@ -24,39 +22,29 @@ class LocationCost:
     focal_gamma: float = 2.0
 
     @torch.no_grad()
-    def __call__(
-        self,
-        logits: Tensor,
-        boxes: Tensor,
-        target_classes: Tensor,
-        target_boxes: Tensor,
-        image_size: tuple[int, int],
-    ) -> Tensor:
+    def __call__(self, logits: Tensor, boxes: Tensor, things: BatchedThings) -> Tensor:
         """
         Args:
             logits: (..., Q, classes).
             boxes: (..., Q, 4) cx, cy, w, h, normalised.
-            target_classes: (N,) long.
-            target_boxes: (N, 4) cx, cy, w, h, normalised.
-            image_size: (height, width): GIoU is taken in pixels.
+            things: N things; GIoU is taken in pixels of the image of each.
 
         Returns:
             (..., Q, N) float32.
         """
         positive, negative = focal_terms(logits.float(), self.focal_alpha, self.focal_gamma)
-        class_cost = (positive - negative)[..., target_classes]
-        boxes = boxes.float()
-        l1_cost = (boxes[..., None, :] - target_boxes).abs().sum(-1)
-        height, width = image_size
-        size = boxes.new_tensor([width, height, width, height])
+        class_cost = (positive - negative)[..., things.classes]
+        boxes = boxes.float()[..., None, :]
+        l1_cost = (boxes - things.boxes).abs().sum(-1)
         giou = generalized_box_iou(
-            box_cxcywh_to_xyxy(boxes)[..., None, :] * size, box_cxcywh_to_xyxy(target_boxes) * size
+            box_cxcywh_to_xyxy(boxes) * things.scale,
+            box_cxcywh_to_xyxy(things.boxes) * things.scale,
         )
         return self.class_weight * class_cost + self.l1_weight * l1_cost - self.giou_weight * giou
 
 
-def hungarian(cost: Tensor) -> Match:
-    """Pairs of least total cost for a cost matrix (Q, N); min(Q, N) pairs.
+def hungarian(cost: Tensor, device: torch.device) -> Match:
+    """Pairs of least total cost, on ``device``, for a cost matrix (Q, N): min(Q, N) pairs.
 
     Raises:
         FloatingPointError: the cost is not finite.
@@ -68,6 +56,6 @@ def hungarian(cost: Tensor) -> Match:
         )
     rows, columns = linear_sum_assignment(cost.cpu().numpy())
     return (
-        torch.as_tensor(rows, dtype=torch.long, device=cost.device),
-        torch.as_tensor(columns, dtype=torch.long, device=cost.device),
+        torch.as_tensor(rows, dtype=torch.long, device=device),
+        torch.as_tensor(columns, dtype=torch.long, device=device),
     )

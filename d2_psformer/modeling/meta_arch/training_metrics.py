@@ -6,8 +6,7 @@ from torch import Tensor
 from ...d2.utils import get_event_storage, has_event_storage
 from ..criterion import resize_masks
 from ..losses import dice_loss
-from ..matching import Match
-from ..targets import Targets
+from ..targets import Match, Targets
 from ..transformer_decoder import Locations
 
 
