@@ -18,9 +18,8 @@ def build_train_loader(
 ) -> DataLoader:
     """Endless batches (lists of mapped dicts) for this process, from iteration ``start_iter`` on.
 
-    An iteration takes SOLVER.ACCUMULATION_STEPS of them. Batches of different aspect ratio are not
-    kept apart (DATALOADER.ASPECT_RATIO_GROUPING): which images meet in a batch follows from the
-    seed alone.
+    An iteration takes SOLVER.ACCUMULATION_STEPS of them. Which images meet in a batch follows from
+    the seed alone; DATALOADER.SAMPLER_TRAIN and ASPECT_RATIO_GROUPING have no say in it.
 
     Args:
         mapper: default the project's own for training.

@@ -71,8 +71,16 @@ def _told(error: Exception) -> str:
 
 
 def run(main: Callable[[argparse.Namespace], object], args: argparse.Namespace) -> None:
-    """Call ``main(args)`` in every process: those of torchrun, or ``--num-gpus`` new ones."""
+    """Call ``main(args)`` in every process: those of torchrun, or ``--num-gpus`` new ones.
+
+    Raises:
+        ValueError: this machine has fewer GPUs; without any, the processes use the CPU.
+    """
     if "RANK" not in os.environ or "WORLD_SIZE" not in os.environ:
+        if args.num_gpus > (found := torch.cuda.device_count()) > 0:
+            raise ValueError(
+                f"--num-gpus is {args.num_gpus}, but this machine has {found}: give at most that."
+            )
         launch(
             main,
             args.num_gpus,

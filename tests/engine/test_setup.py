@@ -86,6 +86,13 @@ def test_run_in_this_process(monkeypatch):
     assert seen == [args]
 
 
+def test_more_gpus_than_there_are(monkeypatch):
+    monkeypatch.delenv("RANK", raising=False)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    with pytest.raises(ValueError, match="--num-gpus is 3, but this machine has 2"):
+        run(pytest.fail, argparse.Namespace(num_gpus=3))
+
+
 @pytest.fixture
 def parse_args(monkeypatch):
     """``train_net.parse_args`` as a function of the command line."""
