@@ -1,0 +1,125 @@
+"""Small models, images and ground truth by fixed rules: the same numbers on every machine."""
+
+import zlib
+
+import numpy as np
+import torch
+
+import d2_psformer.modeling  # noqa: F401  (registers the architecture and the backbones)
+from d2_psformer import add_psformer_config
+from d2_psformer.d2.config import CfgNode, get_cfg
+from d2_psformer.d2.data import MetadataCatalog
+from d2_psformer.d2.modeling import build_model
+from d2_psformer.d2.structures import BitMasks, Instances
+
+SMALL = {
+    "MODEL.META_ARCHITECTURE": "PanopticSegFormer",
+    "MODEL.DEVICE": "cpu",
+    "MODEL.PIXEL_MEAN": [123.675, 116.28, 103.53],
+    "MODEL.PIXEL_STD": [58.395, 57.12, 57.375],
+    "MODEL.BACKBONE.NAME": "TimmBackbone",
+    "MODEL.BACKBONE.TIMM_NAME": "resnet10t",
+    "MODEL.BACKBONE.FREEZE_AT": 0,
+    "MODEL.PSFORMER.HIDDEN_DIM": 32,
+    "MODEL.PSFORMER.NUM_HEADS": 4,
+    "MODEL.PSFORMER.DIM_FEEDFORWARD": 64,
+    "MODEL.PSFORMER.DROPOUT": 0.0,
+    "MODEL.PSFORMER.ENCODER_LAYERS": 1,
+    "MODEL.PSFORMER.LOCATION_LAYERS": 2,
+    "MODEL.PSFORMER.NUM_QUERIES": 12,
+    "MODEL.PSFORMER.THING_MASK_LAYERS": 2,
+    "MODEL.PSFORMER.STUFF_MASK_LAYERS": 2,
+}
+
+
+def register_classes(thing_ids: list[int], stuff_ids: list[int]) -> str:
+    """Put a data set of these contiguous ids (data-set id = 10 + contiguous id) into the catalog.
+
+    Returns:
+        its name.
+    """
+    name = f"classes_{'_'.join(map(str, thing_ids))}_and_{'_'.join(map(str, stuff_ids))}"
+    MetadataCatalog.get(name).set(
+        thing_dataset_id_to_contiguous_id={10 + i: i for i in thing_ids},
+        stuff_dataset_id_to_contiguous_id={10 + i: i for i in stuff_ids},
+    )
+    return name
+
+
+def small_config(thing_ids=(0, 1, 2), stuff_ids=(3, 4), **overrides) -> CfgNode:
+    """overrides: full keys with dots, as a dict to be unpacked."""
+    cfg = get_cfg()
+    add_psformer_config(cfg)
+    for key, value in (SMALL | overrides).items():
+        cfg.merge_from_list([key, value])
+    cfg.DATASETS.TRAIN = (register_classes(list(thing_ids), list(stuff_ids)),)
+    return cfg
+
+
+def small_model(thing_ids=(0, 1, 2), stuff_ids=(3, 4), **overrides) -> torch.nn.Module:
+    return build_model(small_config(thing_ids, stuff_ids, **overrides))
+
+
+def image(height: int, width: int, seed: int = 0) -> torch.Tensor:
+    """uint8 (3, H, W): stripes, a ramp and a disc, in integers."""
+    y, x = np.mgrid[:height, :width]
+    stripes = (x * (3 + seed) + y * 2) % 256
+    ramp = (255 * y) // max(height - 1, 1)
+    disc = 255 * ((x - width // 3) ** 2 + (y - height // 2) ** 2 < (height // 4) ** 2)
+    return torch.from_numpy(np.stack([stripes, ramp, disc]).astype(np.uint8))
+
+
+def segments(height: int, width: int, classes: list[int]) -> Instances:
+    """One mask for each class, slanted bands that part the image; boxes from the masks."""
+    y, x = np.mgrid[:height, :width]
+    band = ((2 * x + y) * len(classes)) // (2 * width + height)
+    masks = torch.from_numpy(band) == torch.arange(len(classes))[:, None, None]
+    instances = Instances((height, width))
+    instances.gt_classes = torch.tensor(classes, dtype=torch.int64)
+    instances.gt_masks = BitMasks(masks)
+    instances.gt_boxes = instances.gt_masks.get_bounding_boxes()
+    return instances
+
+
+def sample(height: int, width: int, classes: list[int], seed: int = 0) -> dict:
+    """What a mapper hands on in training."""
+    return {
+        "image": image(height, width, seed),
+        "instances": segments(height, width, classes),
+        "height": height,
+        "width": width,
+    }
+
+
+def tensor_for(name: str, shape: torch.Size) -> torch.Tensor:
+    """A weight that follows from its name and shape; signals neither die nor blow up."""
+    noise = np.random.RandomState(zlib.crc32(name.encode())).standard_normal(tuple(shape))
+    if name.endswith(("query_embed.weight", "level_embed")):
+        values = noise
+    elif name.endswith("running_var"):
+        values = 1 + 0.2 * np.abs(noise)
+    elif name.endswith("mask_fc.weight"):
+        values = 0.1 * noise
+    elif name.endswith(("tail.q_proj.weight", "tail.k_proj.weight")):
+        # masks with contrast
+        values = 1.5 * noise / np.sqrt(noise[0].size)
+    elif "class_embed" in name and name.endswith("bias"):
+        values = 0.5 * noise
+    elif name.endswith("sampling_offsets.bias"):
+        values = 1.5 * noise
+    elif noise.ndim > 1:
+        values = noise / np.sqrt(noise[0].size)
+    elif name.endswith(".weight"):
+        values = 1 + 0.1 * noise
+    else:
+        values = 0.1 * noise
+    return torch.from_numpy(values.astype(np.float32))
+
+
+@torch.no_grad()
+def fill_by_rule(model: torch.nn.Module) -> torch.nn.Module:
+    """Replace every weight and statistic by :func:`tensor_for`, in place."""
+    for name, tensor in model.state_dict().items():
+        if tensor.is_floating_point():
+            tensor.copy_(tensor_for(name, tensor.shape))
+    return model
