@@ -21,17 +21,20 @@ _RENAMES = [
 ]
 
 
+def official_name(key: str) -> str:
+    for pattern, name in _RENAMES:
+        key = re.sub(pattern, name, key)
+    return key
+
+
 def official_names(state_dict: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     official = {}
     for key, value in state_dict.items():
-        if re.search(r"attention\.[kv]_proj|^swin\.layernorm", key):
-            continue
         if "attention.q_proj" in key:
-            value = torch.cat([state_dict[key.replace("q_proj", f"{x}_proj")] for x in "qkv"])
-            key = key.replace("attention.q_proj", "attn.qkv")
-        for pattern, name in _RENAMES:
-            key = re.sub(pattern, name, key)
-        official[key] = value
+            merged = [state_dict[key.replace("q_proj", f"{x}_proj")] for x in "qkv"]
+            official[official_name(key).replace("attention.q_proj", "attn.qkv")] = torch.cat(merged)
+        elif not re.search(r"attention\.[kv]_proj|^swin\.layernorm", key):
+            official[official_name(key)] = value
     return official
 
 
