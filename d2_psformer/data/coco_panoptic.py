@@ -20,9 +20,9 @@ def load_coco_panoptic(
 
     Args:
         panoptic_json: path of a JSON with ``annotations`` and, unless the image files are named
-            like the PNGs, ``images``.
+            like the PNGs, ``images``; data without ground truth has ``images`` alone.
         images: folder of the images; sub-folders are searched too.
-        panoptic_folder: folder of the PNGs with segment ids.
+        panoptic_folder: folder of the PNGs with segment ids; not looked at without ground truth.
         metadata: has ``thing_dataset_id_to_contiguous_id`` and
             ``stuff_dataset_id_to_contiguous_id``.
 
@@ -30,6 +30,8 @@ def load_coco_panoptic(
         one dict per annotated image: ``file_name``, ``image_id`` (as in the JSON),
         ``pan_seg_file_name``, ``segments_info`` (those of the JSON with contiguous ``category_id``
         and with ``isthing``, ``iscrowd``), and ``height``, ``width`` if the JSON tells them.
+        Without any annotation one dict per image, without ``pan_seg_file_name`` and
+        ``segments_info``: enough to predict, not to train.
 
     Raises:
         FileNotFoundError: the JSON, a folder, an image or a PNG is missing.
@@ -37,11 +39,13 @@ def load_coco_panoptic(
             image, or a JSON of another format.
     """
     content = read_json(panoptic_json)
-    if not isinstance(content, dict) or not content.get("annotations"):
+    if not isinstance(content, dict) or not (content.get("annotations") or content.get("images")):
         raise ValueError(
-            f"'{panoptic_json}' has no 'annotations': is it a COCO-panoptic JSON with ground truth?"
+            f"'{panoptic_json}' has neither 'annotations' nor 'images': is it a COCO-panoptic JSON?"
         )
     try:
+        if not content.get("annotations"):
+            return _load_images(panoptic_json, images, content["images"])
         return _Loader(panoptic_json, images, panoptic_folder, metadata).load(content)
     except KeyError as error:
         raise ValueError(
@@ -49,8 +53,46 @@ def load_coco_panoptic(
         ) from error
 
 
+def _load_images(source: str, folder: str, entries: list[dict]) -> list[dict]:
+    """Records of data without ground truth."""
+    images = FolderIndex(folder)
+    records = [
+        {
+            "file_name": _find_image(images, entry["file_name"], source),
+            "image_id": entry["id"],
+            **_size(entry),
+        }
+        for entry in entries
+    ]
+    _refuse_doubles(records, source)
+    logger.info("Loaded %d images without ground truth from %s", len(records), source)
+    return records
+
+
+def _find_image(images: FolderIndex, name: str, source: str) -> str:
+    path = images.find(name, IMAGE_EXTENSIONS)
+    if path is None:
+        raise FileNotFoundError(
+            f"Image '{name}' of '{source}' is not in '{images.folder}', under no known extension: "
+            "check the image folder."
+        )
+    return path
+
+
+def _size(entry: dict) -> dict[str, int]:
+    return {key: entry[key] for key in ("height", "width") if key in entry}
+
+
+def _refuse_doubles(records: list[dict], source: str) -> None:
+    seen = set()
+    for record in records:
+        if record["image_id"] in seen:
+            raise ValueError(f"Image {record['image_id']!r} is twice in '{source}': keep one.")
+        seen.add(record["image_id"])
+
+
 class _Loader:
-    """What all records of one data set share."""
+    """What all records of one annotated data set share."""
 
     def __init__(self, panoptic_json, images, panoptic_folder, metadata):
         self.source = panoptic_json
@@ -63,37 +105,21 @@ class _Loader:
         entries = {entry["id"]: entry for entry in content.get("images", [])}
         annotations = content["annotations"]
         records = [self._record(a, entries.get(a["image_id"], {})) for a in annotations]
-        seen = set()
-        for record in records:
-            if record["image_id"] in seen:
-                raise ValueError(
-                    f"Image {record['image_id']!r} is annotated twice in '{self.source}': keep one."
-                )
-            seen.add(record["image_id"])
+        _refuse_doubles(records, self.source)
         logger.info("Loaded %d images with annotation from %s", len(records), self.source)
         if len(entries) > len(records):
             logger.info("%d images without annotation left out", len(entries) - len(records))
         return records
 
     def _record(self, annotation: dict, entry: dict) -> dict:
-        record = {
-            "file_name": self._image_file(annotation, entry),
+        name = entry.get("file_name", annotation["file_name"])
+        return {
+            "file_name": _find_image(self.images, name, self.source),
             "image_id": annotation["image_id"],
             "pan_seg_file_name": self._map_file(annotation),
             "segments_info": self._segments(annotation),
+            **_size(entry),
         }
-        record.update({k: entry[k] for k in ("height", "width") if k in entry})
-        return record
-
-    def _image_file(self, annotation: dict, entry: dict) -> str:
-        name = entry.get("file_name", annotation["file_name"])
-        path = self.images.find(name, IMAGE_EXTENSIONS)
-        if path is not None:
-            return path
-        raise FileNotFoundError(
-            f"Image '{name}' of '{self.source}' is not in '{self.images.folder}', under no "
-            "known extension: check the image folder."
-        )
 
     def _map_file(self, annotation: dict) -> str:
         path = self.maps.find(annotation["file_name"], (".png",))

@@ -23,8 +23,10 @@ def register_panoptic(
     Args:
         name: what stands in ``DATASETS.TRAIN`` or ``DATASETS.TEST``.
         images: folder of the images, with any of the usual extensions.
-        panoptic_json: JSON with ``images``, ``annotations`` and ``categories``.
-        panoptic_folder: folder of the PNGs with segment ids.
+        panoptic_json: JSON with ``images``, ``annotations`` and ``categories``. Data without
+            ground truth has no ``annotations``, and perhaps no categories of panoptic kind: then
+            its classes are those of the training data.
+        panoptic_folder: folder of the PNGs with segment ids; "" without ground truth.
 
     Raises:
         FileNotFoundError: the JSON does not exist.
@@ -41,10 +43,11 @@ def register_panoptic(
         return
     content = read_json(files["panoptic_json"])
     categories = content.get("categories") if isinstance(content, dict) else None
-    check_categories(categories, files["panoptic_json"])
-    register_with_metadata(
-        name, images, panoptic_json, panoptic_folder, things_first_metadata(categories)
-    )
+    class_metadata: dict[str, Any] = {}
+    if not _has_images_alone(content):
+        check_categories(categories, files["panoptic_json"])
+        class_metadata = things_first_metadata(categories)
+    register_with_metadata(name, images, panoptic_json, panoptic_folder, class_metadata)
 
 
 def register_with_metadata(
@@ -78,6 +81,8 @@ def register_with_metadata(
 def register_from_config(cfg: CfgNode) -> None:
     """Register the ``[name, images, panoptic JSON, PNG folder]`` of ``cfg.DATASETS.REGISTER``.
 
+    Without ground truth the PNG folder is "".
+
     Raises:
         ValueError: an entry has another form.
     """
@@ -85,9 +90,16 @@ def register_from_config(cfg: CfgNode) -> None:
         if not isinstance(entry, list | tuple) or len(entry) != 4:
             raise ValueError(
                 f"DATASETS.REGISTER has the entry {entry!r}: write "
-                "[name, image folder, panoptic JSON, PNG folder]."
+                "[name, image folder, panoptic JSON, PNG folder or '' for none]."
             )
         register_panoptic(*entry)
+
+
+def _has_images_alone(content: Any) -> bool:
+    """COCO's test sets list images, and at most the categories of its detection task."""
+    if not isinstance(content, dict) or "annotations" in content or "images" not in content:
+        return False
+    return not any("isthing" in category for category in content.get("categories", []))
 
 
 def _file_metadata(images: StrPath, panoptic_json: StrPath, panoptic_folder: StrPath) -> dict:

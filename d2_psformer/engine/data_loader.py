@@ -1,6 +1,6 @@
 """Loaders for training and evaluation."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from torch.utils.data import BatchSampler, DataLoader
 
@@ -23,8 +23,14 @@ def build_train_loader(
 
     Args:
         mapper: default the project's own for training.
+
+    Raises:
+        ValueError: an image has no ground truth for that mapper.
     """
-    items = DatasetFromList(get_detection_dataset_dicts(list(cfg.DATASETS.TRAIN)))
+    records = get_detection_dataset_dicts(list(cfg.DATASETS.TRAIN))
+    if mapper is None:
+        _check_ground_truth(records, cfg.DATASETS.TRAIN)
+    items = DatasetFromList(records)
     sampler = ResumableSampler(
         len(items),
         seed,
@@ -62,6 +68,16 @@ def build_test_loader(cfg: CfgNode, dataset_name: str, mapper: Mapper | None = N
     return build_detection_test_loader(
         cfg, dataset_name, mapper=mapper or PanopticMapper(cfg, False)
     )
+
+
+def _check_ground_truth(records: list[dict], names: Sequence[str]) -> None:
+    for record in records:
+        if "pan_seg_file_name" not in record:
+            raise ValueError(
+                f"Image '{record['file_name']}' of DATASETS.TRAIN ({', '.join(names)}) has no "
+                "panoptic ground truth: train on data with 'annotations' in its JSON; this one can "
+                "only be predicted (--eval-only)."
+            )
 
 
 def _as_list(samples: list[dict]) -> list[dict]:

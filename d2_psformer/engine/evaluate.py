@@ -29,8 +29,9 @@ def test(cfg: CfgNode, model: nn.Module, mapper: Mapper | None = None) -> dict:
         found = inference_on_dataset(model, build_test_loader(cfg, name, mapper), evaluator)
         if comm.is_main_process():
             results[name] = found
-            logger.info("Results on %s:", name)
-            print_csv_format(found)
+            if found:  # there are no figures without ground truth
+                logger.info("Results on %s:", name)
+                print_csv_format(found)
     return next(iter(results.values())) if len(results) == 1 else results
 
 

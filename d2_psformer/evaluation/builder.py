@@ -43,7 +43,8 @@ def build_evaluator(
     if not has_ground_truth(metadata):
         if test.PANOPTIC_ON:
             logger.info("'%s' has no ground truth: writing submission files", dataset_name)
-            evaluators.append(SubmissionWriter(dataset_name, output_dir))
+            classes = MetadataCatalog.get(_whose_classes(cfg, dataset_name))
+            evaluators.append(SubmissionWriter(dataset_name, output_dir, classes))
     else:
         if test.PANOPTIC_ON:
             evaluators.append(_panoptic(cfg.TEST.PANOPTIC_EVALUATOR, dataset_name))
@@ -109,6 +110,12 @@ def _panoptic(whose: str, dataset_name: str) -> DatasetEvaluator:
             "install both or set it to ours, which gives the same figures."
         )
     return _OnCopies(COCOPanopticEvaluator(dataset_name))
+
+
+def _whose_classes(cfg: CfgNode, dataset_name: str) -> str:
+    """Images alone tell no classes: then they are those that the model was trained for."""
+    tells_classes = MetadataCatalog.get(dataset_name).get("stuff_dataset_id_to_contiguous_id", None)
+    return dataset_name if tells_classes else cfg.DATASETS.TRAIN[0]
 
 
 def _default_folder(cfg: CfgNode, dataset_name: str) -> str:

@@ -25,12 +25,13 @@ class SubmissionWriter(DatasetEvaluator):
     see ``output_dir``.
 
     Args:
-        dataset_name: a registered data set; its metadata gives the original category ids.
+        dataset_name: a registered data set.
         output_dir: made if it is missing.
+        metadata: gives the original category ids; by default that of the data set.
     """
 
-    def __init__(self, dataset_name: str, output_dir: str):
-        self._category_ids = dataset_category_ids(MetadataCatalog.get(dataset_name))
+    def __init__(self, dataset_name: str, output_dir: str, metadata=None):
+        self._category_ids = dataset_category_ids(metadata or MetadataCatalog.get(dataset_name))
         self._stem = os.path.join(output_dir, f"panoptic_{dataset_name}_results")
         self.reset()
 

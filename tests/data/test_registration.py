@@ -98,6 +98,51 @@ def test_images_without_annotation_are_left_out(tiny):
     assert [r["image_id"] for r in tiny.records()] == [1]
 
 
+def test_images_alone(tiny):
+    for _ in range(2):
+        tiny.add(IDS, SEGMENTS)
+    del tiny.content["annotations"]
+    tiny.write()
+    register_panoptic("tiny", tiny.images, tiny.json, "")
+    first, second = DatasetCatalog.get("tiny")
+    assert first == {
+        "file_name": str(tiny.images / "picture_1.png"), "image_id": 1, "height": 2, "width": 3
+    }  # fmt: skip
+    assert second["image_id"] == 2
+    assert MetadataCatalog.get("tiny").thing_classes == ["cat", "dog"]
+
+
+@pytest.mark.parametrize("categories", [None, [], [{"id": 1, "name": "cat"}]])
+def test_images_alone_need_no_panoptic_categories(tiny, categories):
+    tiny.add(IDS, SEGMENTS)
+    del tiny.content["annotations"], tiny.content["categories"]
+    if categories is not None:
+        tiny.content["categories"] = categories
+    assert len(tiny.records()) == 1
+    assert "thing_classes" not in MetadataCatalog.get("tiny").as_dict()
+
+
+@pytest.mark.parametrize(
+    ("how", "error", "message"),
+    [
+        ("image", FileNotFoundError, r"Image 'picture_1.png' of '.*panoptic.json' is not in"),
+        ("double image", ValueError, r"Image 1 is twice in '.*panoptic.json'"),
+        ("key", ValueError, r"panoptic.json' lacks the key 'file_name'"),
+    ],
+)
+def test_bad_images_alone_are_told_by_name(tiny, how, error, message):
+    tiny.add(IDS, SEGMENTS)
+    del tiny.content["annotations"]
+    if how == "image":
+        (tiny.images / "picture_1.png").unlink()
+    elif how == "double image":
+        tiny.content["images"] *= 2
+    else:
+        del tiny.content["images"][0]["file_name"]
+    with pytest.raises(error, match=message):
+        tiny.records()
+
+
 def test_doing_it_twice_is_fine_with_the_same_files_only(tiny, tmp_path):
     tiny.register()
     tiny.register()
@@ -145,8 +190,8 @@ def _break(tiny, how: str) -> None:
         segment["id"] = "1"
     elif how == "key":
         del annotation["segments_info"]
-    elif how == "annotations":
-        del tiny.content["annotations"]
+    elif how == "nothing":
+        tiny.content.update(images=[], annotations=[])
 
 
 @pytest.mark.parametrize(
@@ -156,12 +201,12 @@ def _break(tiny, how: str) -> None:
         ("png", FileNotFoundError, r"Panoptic PNG 'picture_1.png' of .* is not in"),
         ("category", ValueError, r"Segment 70000 of 'picture_1.png' .* has category 99"),
         ("double segment", ValueError, r"Segment id 70000 of 'picture_1.png' .* listed twice"),
-        ("double image", ValueError, r"Image 1 is annotated twice in '.*panoptic.json'"),
+        ("double image", ValueError, r"Image 1 is twice in '.*panoptic.json'"),
         ("void segment", ValueError, r"Segment id 0 of 'picture_1.png' .* is no integer of 1"),
         ("large segment", ValueError, r"Segment id 16777216 of .* is no integer of 1"),
         ("text segment", ValueError, r"Segment id '1' of .* is no integer of 1"),
         ("key", ValueError, r"panoptic.json' lacks the key 'segments_info'"),
-        ("annotations", ValueError, r"panoptic.json' has no 'annotations'"),
+        ("nothing", ValueError, r"panoptic.json' has neither 'annotations' nor 'images'"),
     ],
 )
 def test_bad_records_are_told_by_name(tiny, how, error, message):

@@ -69,3 +69,10 @@ def test_test_loader_shows_every_image_once_and_alone(tmp_path):
     loader = build_test_loader(dummy_cfg(tmp_path), "dummy_train", dummy_mapper)
     assert [[x["image_id"] for x in batch] for batch in loader] == [[i] for i in range(10)]
     assert torch.is_tensor(next(iter(loader))[0]["image"])
+
+
+def test_training_refuses_images_without_ground_truth(tmp_path):
+    with pytest.raises(
+        ValueError, match=r"'0\.jpg' of DATASETS\.TRAIN \(dummy_train\) has no "
+    ):
+        build_train_loader(dummy_cfg(tmp_path), seed=0)
