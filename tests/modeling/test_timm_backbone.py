@@ -100,7 +100,7 @@ def statistics(model: nn.Module) -> dict[str, torch.Tensor]:
 
 
 def test_frozen_batch_norms_do_not_follow_the_data():
-    model = backbone(freeze_bn=True).train()
+    model = backbone(freeze_bn=True)
     before = statistics(model)
     model(torch.randn(2, 3, 64, 64))
     for name, value in statistics(model).items():
@@ -111,7 +111,7 @@ def test_frozen_batch_norms_do_not_follow_the_data():
 
 
 def test_frozen_stages_do_not_follow_the_data_while_the_others_do():
-    model = backbone(freeze_at=2).train()
+    model = backbone(freeze_at=2)
     before = statistics(model)
     model(torch.randn(2, 3, 64, 64))
     for name, value in statistics(model).items():

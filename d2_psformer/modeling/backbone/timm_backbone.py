@@ -79,6 +79,7 @@ class TimmBackbone(Backbone):
             self._frozen += [m for m in self.body.modules() if isinstance(m, nn.BatchNorm2d)]
         for module in self._frozen:
             module.requires_grad_(False)
+        self.train()
 
     @classmethod
     def from_config(cls, cfg, input_shape):

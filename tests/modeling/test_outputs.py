@@ -1,0 +1,96 @@
+"""The three kinds of result keep Detectron2's contracts."""
+
+import pytest
+import torch
+
+from d2_psformer.class_layout import ClassLayout
+from d2_psformer.d2.structures import Boxes
+from d2_psformer.modeling.merging import MaskWiseMerging
+from d2_psformer.modeling.outputs import Predictions, ResultBuilder
+
+# things and stuff mixed, with a gap, as in Cityscapes
+LAYOUT = ClassLayout(thing_ids=(1, 4), stuff_ids=(0, 2))
+
+
+@pytest.fixture
+def predictions():
+    """Two things beside each other, a weak third, stuff below them all and one absent stuff."""
+    masks = torch.zeros(5, 8, 10)
+    masks[0, :4, :5] = 0.9
+    masks[1, :4, 5:] = 3.0
+    masks[2, :4, :] = 0.6
+    masks[3, 4:, :] = 1.0
+    masks[4] = 0.3
+    return Predictions(
+        masks=masks,
+        scores=torch.tensor([0.9, 0.95, 0.2, 0.8, 0.7]),
+        classes=torch.tensor([4, 1, 1, 0, 2]),
+        is_thing=torch.tensor([True, True, True, False, False]),
+    )
+
+
+def build(predictions, **kinds):
+    return ResultBuilder(MaskWiseMerging(), LAYOUT, **kinds)(predictions)
+
+
+@pytest.mark.parametrize("panoptic", [True, False])
+@pytest.mark.parametrize("semantic", [True, False])
+@pytest.mark.parametrize("instances", [True, False])
+def test_every_kind_is_switchable(predictions, panoptic, semantic, instances):
+    results = build(predictions, panoptic=panoptic, semantic=semantic, instances=instances)
+    expected = {"panoptic_seg": panoptic, "sem_seg": semantic, "instances": instances}
+    assert set(results) == {kind for kind, on in expected.items() if on}
+
+
+def test_panoptic_seg(predictions):
+    id_map, segments_info = build(predictions)["panoptic_seg"]
+    assert id_map.dtype == torch.int32 and id_map.shape == (8, 10)
+    assert [(s["id"], s["category_id"], s["isthing"], s["area"]) for s in segments_info] == [
+        (1, 1, True, 20),
+        (2, 0, False, 40),
+        (3, 4, True, 20),
+    ]
+    for segment in segments_info:
+        assert {k: type(v) for k, v in segment.items()} == {
+            "id": int,
+            "category_id": int,
+            "isthing": bool,
+            "score": float,
+            "area": int,
+        }
+        assert 0 < segment["score"] <= 1
+        assert segment["area"] == (id_map == segment["id"]).sum()
+    assert set(id_map.unique().tolist()) == {1, 2, 3}
+
+
+def test_sem_seg_is_the_best_mask_of_each_class(predictions):
+    semantic = build(predictions, panoptic=False, semantic=True)["sem_seg"]
+    assert semantic.shape == (5, 8, 10)
+    scores = MaskWiseMerging().score(predictions.masks, predictions.scores)
+    expected = torch.zeros(5, 8, 10)
+    for mask, score, label in zip(
+        predictions.masks, scores, predictions.classes.tolist(), strict=True
+    ):
+        expected[label] = torch.maximum(expected[label], score * mask.clamp(max=1))
+    torch.testing.assert_close(semantic, expected)
+    assert semantic.argmax(0)[0, 0] == 4 and semantic.argmax(0)[7, 0] == 0
+
+
+def test_instances_are_the_things_that_have_pixels(predictions):
+    instances = build(predictions, panoptic=False, instances=True)["instances"]
+    assert instances.image_size == (8, 10)
+    assert instances.pred_classes.tolist() == [4, 1, 1]
+    assert instances.pred_masks.dtype == torch.bool and instances.pred_masks.shape == (3, 8, 10)
+    assert isinstance(instances.pred_boxes, Boxes)
+    assert instances.pred_boxes.tensor.tolist() == [[0, 0, 5, 4], [5, 0, 10, 4], [0, 0, 10, 4]]
+    assert instances.scores[1] == 1, "the raw score of a mask above one is clamped"
+
+
+def test_no_thing_with_pixels(predictions):
+    masks = predictions.masks.clone()
+    masks[:3] = 0
+    nothing = Predictions(masks, predictions.scores, predictions.classes, predictions.is_thing)
+    instances = build(nothing, panoptic=False, instances=True)["instances"]
+    assert len(instances) == 0
+    assert instances.pred_masks.shape == (0, 8, 10)
+    assert instances.pred_boxes.tensor.shape == (0, 4)
