@@ -30,13 +30,13 @@ def build_evaluator(
 
     Args:
         output_dir: folder for ``metrics.json`` and what else the evaluators write; by default
-            ``inference`` in ``cfg.OUTPUT_DIR``, below it one folder a data set if there are more.
+            ``inference/<dataset_name>`` in ``cfg.OUTPUT_DIR``.
 
     Raises:
         ValueError: nothing is switched on that this data set can be evaluated by.
         ImportError: ``TEST.PANOPTIC_EVALUATOR`` is "detectron2" and that or panopticapi is missing.
     """
-    output_dir = output_dir or _default_folder(cfg, dataset_name)
+    output_dir = output_dir or os.path.join(cfg.OUTPUT_DIR, "inference", dataset_name)
     metadata = MetadataCatalog.get(dataset_name)
     test = cfg.MODEL.PSFORMER.TEST
     evaluators: list[DatasetEvaluator] = []
@@ -116,8 +116,3 @@ def _whose_classes(cfg: CfgNode, dataset_name: str) -> str:
     """Images alone tell no classes: then they are those that the model was trained for."""
     tells_classes = MetadataCatalog.get(dataset_name).get("stuff_dataset_id_to_contiguous_id", None)
     return dataset_name if tells_classes else cfg.DATASETS.TRAIN[0]
-
-
-def _default_folder(cfg: CfgNode, dataset_name: str) -> str:
-    folder = os.path.join(cfg.OUTPUT_DIR, "inference")
-    return os.path.join(folder, dataset_name) if len(cfg.DATASETS.TEST) > 1 else folder

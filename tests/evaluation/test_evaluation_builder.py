@@ -53,7 +53,7 @@ def test_everything_at_once_and_saved(cfg, make_panoptic, predict):
     test.SEMANTIC_ON = test.INSTANCE_ON = True
     results = infer(build_evaluator(cfg, data.name), DatasetCatalog.get(data.name), predict)
     assert set(results) == {"panoptic_seg", "sem_seg", "bbox", "segm"}
-    saved = json.loads((Path(cfg.OUTPUT_DIR) / "inference" / "metrics.json").read_text())
+    saved = json.loads((Path(cfg.OUTPUT_DIR) / "inference" / data.name / "metrics.json").read_text())
     assert saved["dataset"] == data.name
     assert saved["panoptic_seg"]["PQ"] == 100
     assert saved["panoptic_seg"]["PQ_large"] is None
@@ -93,7 +93,7 @@ def test_without_ground_truth_a_submission_is_written(cfg, no_ground_truth, pred
     name, records = no_ground_truth
     cfg.MODEL.PSFORMER.TEST.SEMANTIC_ON = True
     assert infer(build_evaluator(cfg, name), records, predict) == {}
-    folder = Path(cfg.OUTPUT_DIR) / "inference"
+    folder = Path(cfg.OUTPUT_DIR) / "inference" / name
     with zipfile.ZipFile(folder / f"panoptic_{name}_results.zip") as archive:
         assert len(archive.namelist()) == 1 + len(records)
     assert not (folder / "metrics.json").exists()
