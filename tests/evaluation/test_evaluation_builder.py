@@ -53,7 +53,9 @@ def test_everything_at_once_and_saved(cfg, make_panoptic, predict):
     test.SEMANTIC_ON = test.INSTANCE_ON = True
     results = infer(build_evaluator(cfg, data.name), DatasetCatalog.get(data.name), predict)
     assert set(results) == {"panoptic_seg", "sem_seg", "bbox", "segm"}
-    saved = json.loads((Path(cfg.OUTPUT_DIR) / "inference" / data.name / "metrics.json").read_text())
+    saved = json.loads(
+        (Path(cfg.OUTPUT_DIR) / "inference" / data.name / "metrics.json").read_text()
+    )
     assert saved["dataset"] == data.name
     assert saved["panoptic_seg"]["PQ"] == 100
     assert saved["panoptic_seg"]["PQ_large"] is None
