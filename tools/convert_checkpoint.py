@@ -2,7 +2,6 @@
 
 import argparse
 import os
-import pickle
 import sys
 from pathlib import Path
 
@@ -11,23 +10,22 @@ import torch
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from d2_psformer.checkpoint import convert_official
+from d2_psformer.checkpoint.files import read_weights
 
 CONVERTERS = {"official": convert_official}
 
 
 def main() -> None:
     args = parse_args()
+    folder = os.path.dirname(args.output) or "."
+    if not os.path.isdir(folder):
+        sys.exit(f"There is no folder '{folder}' for the output.")
     try:
-        content = torch.load(args.input, map_location="cpu", weights_only=not args.trust)
-    except pickle.UnpicklingError:
-        sys.exit(
-            f"{args.input} holds Python objects beside tensors, which can run code when loaded: "
-            "add --trust if you trust its source."
-        )
-    except (OSError, RuntimeError) as error:
-        sys.exit(f"{args.input} cannot be read as a checkpoint: {error}")
+        weights = read_weights(args.input, args.trust)
+    except (FileNotFoundError, ValueError) as error:
+        sys.exit(str(error))
     try:
-        model = CONVERTERS[args.source](content.get("state_dict", content))
+        model = CONVERTERS[args.source](weights)
     except ValueError as error:
         sys.exit(f"{args.input}: {error}")
     partial = f"{args.output}.partial"

@@ -1,13 +1,12 @@
 """Backbone weights that training starts from."""
 
 import logging
-import os
 
 import timm
-import torch
 from torch import Tensor, nn
 
 from .backbone_names import body_name
+from .files import read_weights
 
 logger = logging.getLogger(__name__)
 
@@ -19,7 +18,8 @@ def load_pretrained_backbone(model: nn.Module, cfg) -> None:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the weights do not fit, or layers are frozen and there are no weights.
+        ValueError: the file is unusable or its weights do not fit, or layers are frozen and there
+            are no weights.
         RuntimeError: timm cannot get the weights.
     """
     node = cfg.MODEL.BACKBONE
@@ -45,11 +45,7 @@ def load_pretrained_backbone(model: nn.Module, cfg) -> None:
 
 
 def _from_file(path: str) -> dict[str, Tensor]:
-    if not os.path.isfile(path):
-        raise FileNotFoundError(f"MODEL.BACKBONE.WEIGHTS: no file '{path}'.")
-    content = torch.load(path, map_location="cpu", weights_only=True)
-    for wrapper in ("state_dict", "model"):
-        content = content.get(wrapper, content)
+    content = read_weights(path)
     renamed = {body_name(key, content): value for key, value in content.items()}
     renamed.pop(None, None)
     return renamed

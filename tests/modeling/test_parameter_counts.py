@@ -5,6 +5,7 @@ import json
 import pytest
 import torch
 
+from d2_psformer.checkpoint import convert_official
 from d2_psformer.d2.modeling import build_model
 
 # our part: official parts
@@ -63,6 +64,15 @@ def test_counts(name, make_config, reference):
     unused = sum(golden[part] for part in UNUSED)
     assert count(model) == golden["TOTAL"] - unused
     assert count(model, trainable=True) == golden["TRAINABLE"] - unused
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_a_released_checkpoint_fills_the_model(name, make_config, reference):
+    """Every name and shape, without the memory for them."""
+    shapes = json.loads((reference / "shapes" / f"{CONFIGS[name]}.json").read_text())
+    released = {key: torch.empty(shape, device="meta") for key, shape in shapes.items()}
+    converted = {k: v.shape for k, v in convert_official(released).items()}
+    assert converted == {k: v.shape for k, v in build(make_config, name).state_dict().items()}
 
 
 def test_known_count_without_the_reference(make_config):

@@ -1,0 +1,192 @@
+"""Backbone weights from files as their authors name them, and through timm."""
+
+import re
+from types import SimpleNamespace
+
+import pytest
+import timm
+import torch
+
+from d2_psformer.checkpoint import load_pretrained_backbone, pretrained
+from d2_psformer.modeling.backbone import TimmBackbone
+
+LEVELS = ["res3", "res4", "res5"]
+
+
+def make(name: str = "resnet18", weights="", tag="", **options):
+    """A model with a fresh backbone, and the config that asks for its weights."""
+    backbone = TimmBackbone(name=name, out_features=LEVELS, **options)
+    node = SimpleNamespace(
+        NAME="TimmBackbone", TIMM_NAME=name, WEIGHTS=str(weights), PRETRAINED=tag
+    )
+    cfg = SimpleNamespace(MODEL=SimpleNamespace(BACKBONE=node))
+    return SimpleNamespace(backbone=backbone), cfg
+
+
+def save(path, state_dict):
+    torch.save(state_dict, path)
+    return path
+
+
+def pvt_names(state_dict: dict) -> dict:
+    """timm's PVTv2 -> the names of its authors' releases."""
+    renamed = {}
+    for key, value in state_dict.items():
+        name = re.sub(r"^stages\.(\d)\.", lambda m: f"{int(m[1]) + 1}|", key)
+        name = re.sub(r"^(\d)\|blocks\.", r"block\1.", name)
+        name = re.sub(r"^(\d)\|downsample\.", r"patch_embed\1.", name)
+        name = re.sub(r"^(\d)\|norm\.", r"norm\1.", name)
+        name = re.sub(r"^patch_embed\.", "patch_embed1.", name)
+        renamed[name.replace(".dwconv.", ".dwconv.dwconv.")] = value
+    return renamed
+
+
+def swin_names(state_dict: dict) -> dict:
+    """timm's Swin -> the names of its authors' releases, with the tables they save."""
+    renamed = {}
+    for key, value in state_dict.items():
+        name = re.sub(
+            r"^layers\.(\d)\.downsample", lambda m: f"layers.{int(m[1]) - 1}.downsample", key
+        )
+        renamed[name.replace("head.fc.", "head.")] = value
+    renamed["layers.0.blocks.1.attn_mask"] = torch.zeros(64, 49, 49)
+    renamed["layers.0.blocks.0.attn.relative_position_index"] = torch.zeros(49, 49)
+    return {"model": renamed}
+
+
+FAMILIES = {
+    "torchvision": ("resnet18", lambda weights: weights),
+    "timm resnet": ("resnet10t", lambda weights: {"state_dict": weights}),
+    "timm pvt": ("pvt_v2_b0", lambda weights: weights),
+    "pvt": ("pvt_v2_b0", pvt_names),
+    "timm swin": ("swin_tiny_patch4_window7_224", lambda weights: weights),
+    "swin": ("swin_tiny_patch4_window7_224", swin_names),
+    "convnext": ("convnext_atto", lambda weights: weights),
+}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_files_of_every_family(family, tmp_path):
+    """Every weight of the backbone is that of the classifier that the file was saved from."""
+    name, rename = FAMILIES[family]
+    source = timm.create_model(name, pretrained=False)
+    path = save(tmp_path / "weights.pth", rename(source.state_dict()))
+    model, cfg = make(name, path)
+    load_pretrained_backbone(model, cfg)
+    kept = {
+        re.sub(r"^(stages|layers|stem)\.(\d)\.", r"\1_\2.", key): value
+        for key, value in source.state_dict().items()
+    }
+    for key, value in model.backbone.body.state_dict().items():
+        if "num_batches_tracked" not in key:
+            assert torch.equal(value, kept[key]), key
+
+
+def test_torchvision_file_gives_torchvisions_features(tmp_path):
+    torchvision = pytest.importorskip("torchvision")
+    theirs = torchvision.models.resnet18(weights=None).eval()
+    model, cfg = make("resnet18", save(tmp_path / "resnet18.pth", theirs.state_dict()))
+    load_pretrained_backbone(model, cfg)
+    image = torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        features = model.backbone.eval()(image)["res5"]
+        x = theirs.maxpool(theirs.relu(theirs.bn1(theirs.conv1(image))))
+        for layer in (theirs.layer1, theirs.layer2, theirs.layer3, theirs.layer4):
+            x = layer(x)
+    torch.testing.assert_close(features, x)
+
+
+def test_output_norms_of_an_official_detector_are_kept(tmp_path):
+    source = timm.create_model("swin_tiny_patch4_window7_224", pretrained=False)
+    weights = swin_names(source.state_dict())["model"]
+    for level, channels in ((1, 192), (2, 384), (3, 768)):
+        weights[f"norm{level}.weight"] = torch.full((channels,), float(level))
+        weights[f"norm{level}.bias"] = torch.zeros(channels)
+    model, cfg = make("swin_tiny_patch4_window7_224", save(tmp_path / "w.pth", weights))
+    load_pretrained_backbone(model, cfg)
+    assert [norm.weight[0].item() for norm in model.backbone.output_norms] == [1, 2, 3]
+
+
+def test_missing_file():
+    model, cfg = make(weights="/nowhere/resnet18.pth")
+    with pytest.raises(FileNotFoundError, match=r"'/nowhere/resnet18\.pth'"):
+        load_pretrained_backbone(model, cfg)
+
+
+def test_file_of_another_size(tmp_path):
+    path = save(tmp_path / "b2.pth", timm.create_model("pvt_v2_b1").state_dict())
+    model, cfg = make("pvt_v2_b0", path)
+    with pytest.raises(ValueError, match=r"b2\.pth' has 'body\..*needs.*another size"):
+        load_pretrained_backbone(model, cfg)
+
+
+def test_file_of_another_model(tmp_path):
+    path = save(tmp_path / "pvt.pth", timm.create_model("pvt_v2_b0").state_dict())
+    model, cfg = make("resnet18", path)
+    with pytest.raises(ValueError, match=r"pvt\.pth' lacks \d+ of \d+ tensors of resnet18"):
+        load_pretrained_backbone(model, cfg)
+
+
+def test_nothing_is_loaded_when_something_is_wrong(tmp_path):
+    weights = timm.create_model("resnet18").state_dict()
+    del weights["layer4.1.bn2.weight"]
+    model, cfg = make("resnet18", save(tmp_path / "w.pth", weights))
+    before = model.backbone.body.conv1.weight.clone()
+    with pytest.raises(ValueError, match=r"lacks 1 of .*the first 'body\.layer4\.1\.bn2\.weight'"):
+        load_pretrained_backbone(model, cfg)
+    assert torch.equal(model.backbone.body.conv1.weight, before)
+
+
+@pytest.mark.parametrize("frozen", [{"freeze_at": 2}, {"freeze_bn": True}])
+def test_frozen_layers_without_weights_are_refused(frozen):
+    model, cfg = make(**frozen)
+    with pytest.raises(
+        ValueError, match=r"frozen, but there are no weights.*PRETRAINED.*FREEZE_AT 0"
+    ):
+        load_pretrained_backbone(model, cfg)
+
+
+def test_random_weights_are_allowed_where_nothing_is_frozen(caplog):
+    model, cfg = make()
+    before = model.backbone.body.conv1.weight.clone()
+    with caplog.at_level("WARNING"):
+        load_pretrained_backbone(model, cfg)
+    assert "random weights" in caplog.text
+    assert torch.equal(model.backbone.body.conv1.weight, before)
+
+
+def test_other_backbones_are_left_alone():
+    cfg = SimpleNamespace(
+        MODEL=SimpleNamespace(BACKBONE=SimpleNamespace(NAME="build_resnet_backbone"))
+    )
+    load_pretrained_backbone(SimpleNamespace(backbone=None), cfg)
+
+
+@pytest.mark.parametrize("name", ["resnet18", "swin_tiny_patch4_window7_224", "pvt_v2_b0"])
+def test_weights_through_timm(name, monkeypatch):
+    """timm's part of the work is replaced: the same call, without a download."""
+    asked = []
+    original = timm.create_model
+
+    def without_download(model_name, pretrained, **options):
+        asked.append((model_name, pretrained))
+        return original(model_name.split(".")[0], pretrained=False, **options)
+
+    model, cfg = make(name, tag="tag_in1k")
+    monkeypatch.setattr(pretrained.timm, "create_model", without_download)
+    before = next(model.backbone.body.parameters()).clone()
+    load_pretrained_backbone(model, cfg)
+    assert asked == [(f"{name}.tag_in1k", True)]
+    assert not torch.equal(next(model.backbone.body.parameters()), before)
+
+
+def test_a_failed_download_says_what_to_do():
+    model, cfg = make("resnet18", tag="no_such_tag")
+    with pytest.raises(
+        RuntimeError, match=r"'resnet18\.no_such_tag'.*PRETRAINED.*BACKBONE\.WEIGHTS"
+    ):
+        load_pretrained_backbone(model, cfg)
+
+
+def test_building_a_backbone_opens_no_connection():
+    TimmBackbone(name="resnet50", out_features=LEVELS, freeze_at=2)
