@@ -1,0 +1,107 @@
+"""Our config keys: declared once, read somewhere, refused when unknown."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from d2_psformer import add_psformer_config
+from d2_psformer.d2.config import CfgNode, get_cfg
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "d2_psformer"
+PROGRAMS = [ROOT / "train_net.py", ROOT / "demo.py"]
+
+
+def leaves(node: CfgNode, prefix: str = "") -> set[str]:
+    """Full names of all keys below a node."""
+    names = set()
+    for key, value in node.items():
+        name = f"{prefix}{key}"
+        names |= leaves(value, f"{name}.") if isinstance(value, CfgNode) else {name}
+    return names
+
+
+@pytest.fixture(scope="module")
+def cfg():
+    cfg = get_cfg()
+    add_psformer_config(cfg)
+    return cfg
+
+
+@pytest.fixture(scope="module")
+def own_keys(cfg):
+    return leaves(cfg) - leaves(get_cfg())
+
+
+def test_there_are_own_keys(own_keys):
+    assert {"MODEL.PSFORMER.NUM_QUERIES", "MODEL.BACKBONE.TIMM_NAME"} <= own_keys
+
+
+def test_every_own_key_is_read_somewhere(own_keys):
+    """Outside config.py, as an attribute of the node it stands in; nothing is declared in vain."""
+    files = [f for f in PACKAGE.rglob("*.py") if f.name != "config.py" and "d2lite" not in f.parts]
+    code = "\n".join(f.read_text() for f in [*files, *PROGRAMS] if f.exists())
+    unread = {key for key in own_keys if not re.search(rf"\.{key.split('.')[-1]}\b", code)}
+    assert not unread
+
+
+def test_every_own_key_is_explained():
+    """A comment stands above every key, the key before it, or the node that it opens."""
+    lines = (PACKAGE / "config.py").read_text().splitlines()
+    key = re.compile(r"\s+\w[\w.]*\.[A-Z][A-Z0-9_]* = ")
+    explained = False
+    for line in lines:
+        if line.lstrip().startswith("#"):
+            explained = True
+        elif not key.match(line):
+            explained = explained and bool(line.strip())
+        else:
+            assert explained or line.endswith("CN()"), f"{line.strip()} has no comment"
+
+
+def test_adding_our_keys_changes_no_default_of_detectron2():
+    plain, ours = get_cfg(), get_cfg()
+    add_psformer_config(ours)
+    changed = {
+        key
+        for key in leaves(plain)
+        if _value(plain, key) != _value(ours, key) and key != "SOLVER.CLIP_GRADIENTS.CLIP_TYPE"
+    }
+    assert not changed
+
+
+def _value(node: CfgNode, key: str):
+    for part in key.split("."):
+        node = node[part]
+    return node
+
+
+@pytest.mark.parametrize("key", ["MODEL.PSFORMER.NUM_QUERRIES", "MODEL.PSFORMERS.NUM_QUERIES"])
+def test_an_unknown_key_is_named(cfg, key):
+    with pytest.raises((KeyError, AssertionError), match=key.split(".")[-1]):
+        cfg.clone().merge_from_list([key, 5])
+
+
+def test_an_unknown_key_of_a_file_is_named(cfg, tmp_path):
+    path = tmp_path / "typo.yaml"
+    path.write_text("MODEL:\n  PSFORMER:\n    NUM_QUERRIES: 5\nVERSION: 2\n")
+    with pytest.raises(KeyError, match=r"NUM_QUERRIES"):
+        cfg.clone().merge_from_file(str(path))
+
+
+def test_values_keep_their_type(cfg):
+    with pytest.raises(ValueError, match="NUM_QUERIES"):
+        cfg.clone().merge_from_list(["MODEL.PSFORMER.NUM_QUERIES", "many"])
+
+
+def test_a_dumped_config_reads_back(cfg, tmp_path):
+    path = tmp_path / "dump.yaml"
+    changed = cfg.clone()
+    changed.merge_from_list(["MODEL.PSFORMER.NUM_QUERIES", 17])
+    path.write_text(changed.dump())
+    again = cfg.clone()
+    again.merge_from_file(str(path))
+    # tuples may come back as lists: JSON knows no difference
+    assert json.dumps(again) == json.dumps(changed) != json.dumps(cfg)

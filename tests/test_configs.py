@@ -1,0 +1,105 @@
+"""Every YAML in configs/ merges, and the COCO ones say what the paper and the official code do."""
+
+from pathlib import Path
+
+import pytest
+
+import d2_psformer.data  # noqa: F401  (registers the data sets that configs name)
+from d2_psformer import add_psformer_config
+from d2_psformer.d2.config import get_cfg
+from d2_psformer.d2.data import DatasetCatalog
+
+CONFIGS = Path(__file__).parents[1] / "configs"
+FILES = sorted(path.relative_to(CONFIGS).as_posix() for path in CONFIGS.rglob("*.yaml"))
+# the data set of a handful of images that the overfitting config is run with
+NAMED_ON_THE_COMMAND_LINE = "few"
+RELEASED = ["R50_1x", "R50_2x", "R101_2x", "PVTv2-B0_2x", "PVTv2-B2_2x", "PVTv2-B5_2x", "SwinL_2x"]
+
+
+def read(name: str):
+    cfg = get_cfg()
+    add_psformer_config(cfg)
+    cfg.merge_from_file(str(CONFIGS / name))
+    return cfg
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_merges_with_our_architecture(name):
+    cfg = read(name)
+    assert cfg.MODEL.META_ARCHITECTURE == "PanopticSegFormer"
+    assert cfg.VERSION == 2
+    assert cfg.INPUT.FORMAT == "RGB"
+    assert len(cfg.MODEL.PIXEL_MEAN) == 3
+
+
+@pytest.mark.parametrize("name", [n for n in FILES if not Path(n).name.startswith("Base-")])
+def test_names_known_data_sets_and_an_output_of_its_own(name):
+    cfg = read(name)
+    assert cfg.DATASETS.TRAIN and cfg.DATASETS.TEST
+    known = {*DatasetCatalog.list(), NAMED_ON_THE_COMMAND_LINE}
+    assert {*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST} <= known
+    others = [n for n in FILES if n != name and not Path(n).name.startswith("Base-")]
+    assert cfg.OUTPUT_DIR not in {read(n).OUTPUT_DIR for n in others}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_frozen_layers_have_weights_to_start_from(name):
+    backbone = read(name).MODEL.BACKBONE
+    if backbone.FREEZE_AT or backbone.FREEZE_BN:
+        assert backbone.PRETRAINED or backbone.WEIGHTS
+
+
+@pytest.mark.parametrize("name", RELEASED)
+def test_training_is_the_papers(name):
+    solver = read(f"coco/psformer_{name}.yaml").SOLVER
+    assert (solver.OPTIMIZER, solver.BASE_LR, solver.WEIGHT_DECAY) == ("ADAMW", 1.4e-4, 1e-4)
+    assert (solver.IMS_PER_BATCH, solver.WARMUP_ITERS) == (8, 0)
+    clip = solver.CLIP_GRADIENTS
+    assert (clip.ENABLED, clip.CLIP_TYPE, clip.CLIP_VALUE) == (True, "full_model", 0.1)
+    assert {part for part, _ in solver.LR_MULTIPLIERS} == {
+        "backbone",
+        "sampling_offsets",
+        "reference_points",
+    }
+    assert all(factor == 0.1 for _, factor in solver.LR_MULTIPLIERS)
+    epoch = 14786
+    if name.endswith("1x"):
+        assert (solver.MAX_ITER, tuple(solver.STEPS)) == (12 * epoch, (8 * epoch,))
+    else:
+        assert (solver.MAX_ITER, tuple(solver.STEPS)) == (24 * epoch, (18 * epoch,))
+
+
+@pytest.mark.parametrize("name", RELEASED)
+def test_model_is_the_papers(name):
+    cfg = read(f"coco/psformer_{name}.yaml")
+    node = cfg.MODEL.PSFORMER
+    assert (node.HIDDEN_DIM, node.NUM_HEADS, node.NUM_QUERIES, node.DIM_FEEDFORWARD) == (
+        256,
+        8,
+        300,
+        1024,
+    )
+    assert (node.ENCODER_LAYERS, node.LOCATION_LAYERS) == (6, 6)
+    assert (node.THING_MASK_LAYERS, node.STUFF_MASK_LAYERS) == (4, 6)
+    assert list(node.IN_FEATURES) == ["res3", "res4", "res5"] and node.NUM_FEATURE_LEVELS == 4
+    heavy = name in ("PVTv2-B5_2x", "SwinL_2x")
+    threshold = 0.3 if heavy else 0.25
+    assert threshold == node.TEST.SCORE_THRESHOLD
+    assert (node.TEST.CLASS_POWER, node.TEST.MASK_POWER, node.TEST.TOPK) == (1, 2, 100)
+    assert (node.TEST.THING_OVERLAP_THRESHOLD, node.TEST.STUFF_OVERLAP_THRESHOLD) == (0.4, 0.2)
+
+
+@pytest.mark.parametrize("name", ["R50_1x", "R50_2x", "R101_2x"])
+def test_resnets_freeze_what_the_official_ones_freeze(name):
+    backbone = read(f"coco/psformer_{name}.yaml").MODEL.BACKBONE
+    assert backbone.FREEZE_AT == 2 and backbone.FREEZE_BN
+    assert backbone.PRETRAINED == "tv_in1k", "torchvision's first weights, not timm's choice"
+
+
+def test_augmentation_is_the_papers():
+    node = read("coco/psformer_R50_2x.yaml").INPUT
+    assert list(node.MIN_SIZE_TRAIN) == list(range(480, 801, 32)) and node.MAX_SIZE_TRAIN == 1333
+    assert node.DETR_CROP.ENABLED
+    assert list(node.DETR_CROP.RESIZE) == [400, 500, 600]
+    assert list(node.DETR_CROP.SIZE) == [384, 600]
+    assert (node.MIN_SIZE_TEST, node.MAX_SIZE_TEST) == (800, 1333)
