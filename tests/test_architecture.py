@@ -1,0 +1,123 @@
+"""The shape of the package: which part may import which, who names Detectron2, who talks."""
+
+import ast
+import importlib.util
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "d2_psformer"
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+# What each part may import of ours besides itself: one way only, so that there are no cycles.
+FACADE = {"d2", "class_layout"}
+MAY_IMPORT = {
+    "__init__": {"config"},
+    "config": {"d2"},
+    "class_layout": set(),
+    "d2lite": set(),
+    "d2": {"d2lite"},
+    "ops": set(),
+    "layers": {"ops"},
+    "modeling": FACADE | {"layers", "ops"},
+    "data": FACADE,
+    "checkpoint": FACADE,
+    "evaluation": FACADE | {"data"},
+    "visualization": FACADE | {"data", "evaluation"},
+    "engine": FACADE | {"config", "data", "evaluation", "checkpoint", "visualization"},
+}
+PLAIN_TORCH = [
+    *PACKAGE.glob("layers/*.py"),
+    *PACKAGE.glob("ops/*.py"),
+    *(PACKAGE / "modeling" / f"{name}.py" for name in ("losses", "matching", "merging")),
+]
+
+
+def imports(path: Path) -> Iterator[tuple[str, ...]]:
+    """Absolute names, in parts, of the modules that a file imports, inside functions too."""
+    package = path.relative_to(ROOT).parts[:-1]
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (tuple(alias.name.split(".")) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            outer = package[: len(package) - node.level + 1] if node.level else ()
+            module = (*outer, *(node.module or "").split("."))
+            yield from ((*filter(None, module), alias.name) for alias in node.names)
+
+
+def part(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def name(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def test_every_part_has_its_place():
+    assert {part(path) for path in FILES} == set(MAY_IMPORT)
+
+
+@pytest.mark.parametrize("path", FILES, ids=name)
+def test_imports_point_one_way(path):
+    ours = {parts[1] for parts in imports(path) if parts[0] == "d2_psformer"}
+    assert ours <= MAY_IMPORT[part(path)] | {part(path)}
+
+
+def test_only_the_facade_imports_detectron2():
+    naming = {part(path) for path in FILES if any(p[0] == "detectron2" for p in imports(path))}
+    assert naming == {"d2"}
+
+
+@pytest.mark.parametrize("path", PLAIN_TORCH, ids=name)
+def test_layers_ops_losses_matching_and_merging_are_plain_torch(path):
+    forbidden = ("d2_psformer", "d2"), ("d2_psformer", "d2lite")
+    assert not [parts for parts in imports(path) if parts[:2] in forbidden]
+
+
+def test_nothing_in_the_package_prints():
+    calls = [
+        f"{name(path)}:{node.lineno}"
+        for path in FILES
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "print"
+    ]
+    assert not calls
+
+
+def test_architectures_stand_above_the_rest_of_modeling():
+    below = [path for path in PACKAGE.glob("modeling/*/*.py") if path.parent.name != "meta_arch"]
+    below += [path for path in PACKAGE.glob("modeling/*.py") if path.name != "__init__.py"]
+    assert not [path for path in below if any("meta_arch" in parts for parts in imports(path))]
+
+
+def run(code: str, backend: str) -> subprocess.CompletedProcess:
+    environment = {**os.environ, "D2_PSFORMER_BACKEND": backend, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", f"import sys\n{code}"]
+    return subprocess.run(command, env=environment, check=False, capture_output=True, text=True)
+
+
+def test_with_d2lite_nobody_is_made_to_believe_that_detectron2_is_there():
+    done = run(
+        "import d2_psformer.modeling, d2_psformer.engine\n"
+        "sys.stdout.write(str([name for name in sys.modules if name.startswith('detectron2')]))",
+        backend="d2lite",
+    )
+    assert done.stdout == "[]", done.stderr
+
+
+@pytest.mark.parametrize("forced", ["", "d2lite"])
+def test_the_environment_chooses_the_backend(forced):
+    done = run("from d2_psformer.d2 import BACKEND\nsys.stdout.write(BACKEND)", forced)
+    found = "detectron2" if importlib.util.find_spec("detectron2") else "d2lite"
+    assert done.stdout == (forced or found), done.stderr
+
+
+def test_an_unknown_backend_is_told():
+    done = run("import d2_psformer", "lite")
+    assert done.returncode == 1
+    assert "D2_PSFORMER_BACKEND is 'lite'" in done.stderr
