@@ -14,7 +14,8 @@ logger = logging.getLogger(__name__)
 def load_pretrained_backbone(model: nn.Module, cfg) -> None:
     """Fill ``model.backbone`` from ``MODEL.BACKBONE.WEIGHTS`` (a file) or ``.PRETRAINED`` (timm).
 
-    Backbones other than :class:`TimmBackbone` are left to Detectron2's own MODEL.WEIGHTS.
+    Backbones other than :class:`TimmBackbone` get theirs from Detectron2's own MODEL.WEIGHTS, with
+    which this function is not called.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -24,18 +25,17 @@ def load_pretrained_backbone(model: nn.Module, cfg) -> None:
     """
     node = cfg.MODEL.BACKBONE
     backbone = model.backbone
-    if node.NAME != "TimmBackbone":
-        return
-    if node.WEIGHTS:
+    is_timm = node.NAME == "TimmBackbone"
+    if is_timm and node.WEIGHTS:
         source, weights = node.WEIGHTS, _from_file(node.WEIGHTS)
-    elif node.PRETRAINED:
+    elif is_timm and node.PRETRAINED:
         source = f"{node.TIMM_NAME}.{node.PRETRAINED}"
         weights = _from_timm(source, backbone)
-    elif backbone.has_frozen_weights():
+    elif any(not p.requires_grad for p in backbone.parameters()):
+        keys = "MODEL.BACKBONE.PRETRAINED or .WEIGHTS" if is_timm else "MODEL.WEIGHTS"
         raise ValueError(
-            "Layers of the backbone are frozen, but there are no weights for them: name them in "
-            "MODEL.BACKBONE.PRETRAINED or .WEIGHTS, or freeze nothing (MODEL.BACKBONE.FREEZE_AT 0 "
-            "MODEL.BACKBONE.FREEZE_BN False)."
+            f"Layers of the backbone are frozen, but there are no weights for them: name them in "
+            f"{keys}, or freeze nothing (MODEL.BACKBONE.FREEZE_AT 0 MODEL.BACKBONE.FREEZE_BN False)."
         )
     else:
         logger.warning("The backbone starts from random weights: no pretrained ones are named.")

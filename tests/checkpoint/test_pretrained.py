@@ -155,11 +155,14 @@ def test_random_weights_are_allowed_where_nothing_is_frozen(caplog):
     assert torch.equal(model.backbone.body.conv1.weight, before)
 
 
-def test_other_backbones_are_left_alone():
-    cfg = SimpleNamespace(
-        MODEL=SimpleNamespace(BACKBONE=SimpleNamespace(NAME="build_resnet_backbone"))
-    )
-    load_pretrained_backbone(SimpleNamespace(backbone=None), cfg)
+def test_other_backbones_may_start_at_random_but_not_frozen():
+    backbone = torch.nn.Linear(2, 2)
+    node = SimpleNamespace(NAME="build_resnet_backbone", WEIGHTS="ours.pth", PRETRAINED="tv_in1k")
+    cfg = SimpleNamespace(MODEL=SimpleNamespace(BACKBONE=node))
+    load_pretrained_backbone(SimpleNamespace(backbone=backbone), cfg)
+    backbone.weight.requires_grad_(False)
+    with pytest.raises(ValueError, match=r"frozen, but there are no weights.*in MODEL.WEIGHTS, or"):
+        load_pretrained_backbone(SimpleNamespace(backbone=backbone), cfg)
 
 
 @pytest.mark.parametrize("name", ["resnet18", "swin_tiny_patch4_window7_224", "pvt_v2_b0"])

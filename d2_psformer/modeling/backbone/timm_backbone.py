@@ -120,10 +120,6 @@ class TimmBackbone(Backbone):
             module.eval()
         return self
 
-    def has_frozen_weights(self) -> bool:
-        """Whether some layers never learn, so that they need pretrained weights."""
-        return any(not p.requires_grad for p in self.parameters())
-
     def _frozen_stages(self, freeze_at: int, plan: nn.Module) -> list[nn.Module]:
         """What lies before the end of stage ``freeze_at - 1``, the stem being stage 0."""
         stages = [
