@@ -34,8 +34,8 @@ def load_pretrained_backbone(model: nn.Module, cfg) -> None:
     elif any(not p.requires_grad for p in backbone.parameters()):
         keys = "MODEL.BACKBONE.PRETRAINED or .WEIGHTS" if is_timm else "MODEL.WEIGHTS"
         raise ValueError(
-            f"Layers of the backbone are frozen, but there are no weights for them: name them in "
-            f"{keys}, or freeze nothing (MODEL.BACKBONE.FREEZE_AT 0 MODEL.BACKBONE.FREEZE_BN False)."
+            "Layers of the backbone are frozen, but there are no weights for them: name them in "
+            f"{keys}, or freeze nothing (MODEL.BACKBONE.FREEZE_AT 0, FREEZE_BN False)."
         )
     else:
         logger.warning("The backbone starts from random weights: no pretrained ones are named.")
