@@ -191,7 +191,7 @@ def layer_suffix(layer: int, num_layers: int) -> str:
 
 
 def resize_masks(masks: Tensor, size) -> Tensor:
-    """(N, H, W) bool -> (N, *size) float32 with soft edges (bilinear)."""
-    if not len(masks):
+    """(N, H, W) of any type -> (N, *size) float32, bilinear: bool masks get soft edges."""
+    if not len(masks):  # F.interpolate refuses these
         return masks.new_zeros((0, *size), dtype=torch.float32)
     return F.interpolate(masks.float()[None], tuple(size), mode="bilinear")[0]

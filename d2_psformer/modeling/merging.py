@@ -47,7 +47,24 @@ class MaskWiseMerging:
         """
         inside = masks > self.mask_threshold
         quality = (masks * inside).sum((1, 2)) / (inside.sum((1, 2)) + 1)
-        return class_scores**self.class_power * quality**self.mask_power
+        return self._combined(quality, class_scores)
+
+    def may_stay(self, small_masks: Tensor, class_scores: Tensor) -> Tensor:
+        """Whether candidates can end up as segments once their masks are resized.
+
+        A bilinear resize raises no mask above its peak, and no mean above the threshold is higher
+        than the peak. Most candidates are told by this to be hopeless before they are made large.
+
+        Args:
+            small_masks: (N, h, w), to be resized.
+            class_scores: (N,).
+
+        Returns:
+            (N,) bool.
+        """
+        peak = small_masks.flatten(1).amax(1).float() * (1 + 1e-4)  # room for rounding
+        best = self._combined(peak, class_scores)
+        return (peak > self.mask_threshold) & (best >= self.score_threshold)
 
     def __call__(
         self, masks: Tensor, scores: Tensor, is_thing: Tensor
@@ -65,7 +82,7 @@ class MaskWiseMerging:
         id_map = torch.zeros(masks.shape[1:], dtype=torch.int32, device=masks.device)
         segments: list[Segment] = []
         things = is_thing.tolist()
-        ranked = scores.sort(descending=True)
+        ranked = scores.sort(descending=True, stable=True)  # ties: in the order of the candidates
         for score, index in zip(ranked.values.tolist(), ranked.indices.tolist(), strict=True):
             if score < self.score_threshold:
                 break
@@ -78,3 +95,6 @@ class MaskWiseMerging:
             segments.append(Segment(len(segments) + 1, index, min(score, 1.0), free_area))
             id_map[free] = segments[-1].id
         return id_map, segments
+
+    def _combined(self, quality: Tensor, class_scores: Tensor) -> Tensor:
+        return class_scores**self.class_power * quality**self.mask_power

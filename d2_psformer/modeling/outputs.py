@@ -62,6 +62,12 @@ class ResultBuilder:
             results["instances"] = self.instance_seg(predictions, scores)
         return results
 
+    def wanted(self, small_masks: Tensor, class_scores: Tensor) -> Tensor:
+        """(N,) bool: candidates that can matter to a result; masks (N, h, w) before the resize."""
+        if self.semantic or self.instances:
+            return torch.ones_like(class_scores, dtype=torch.bool)  # these have no threshold
+        return self.merging.may_stay(small_masks, class_scores)
+
     def panoptic_seg(self, predictions: Predictions, scores: Tensor) -> tuple[Tensor, list[dict]]:
         """Id map (H, W) int32, 0 = void, and its segments_info."""
         id_map, segments = self.merging(predictions.masks, scores, predictions.is_thing)

@@ -6,6 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from d2_psformer.modeling.criterion import resize_masks
 from d2_psformer.modeling.merging import MaskWiseMerging
 
 WIDTH = 10
@@ -87,6 +88,38 @@ def test_powers_of_the_score():
     merging = MaskWiseMerging(class_power=0.5, mask_power=1.0)
     score = merging.score(bar(0, 4)[None], torch.tensor([0.25]))
     assert score.item() == pytest.approx(0.5 * 4 / 5)
+
+
+def test_the_first_of_equals_wins():
+    count = 200
+    masks, things = bar(0, 4)[None].expand(count, -1, -1), torch.ones(count, dtype=torch.bool)
+    _, segments = MaskWiseMerging()(masks, torch.full((count,), 0.5), things)
+    assert [s.index for s in segments] == [0]
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 2**16), threshold=st.sampled_from([0.0, 0.25, 0.7]))
+def test_candidates_that_may_not_stay_would_not_have_stayed(seed, threshold):
+    generator = torch.Generator().manual_seed(seed)
+    small = 2 * torch.rand(12, 3, 4, generator=generator) ** 4  # most are low, some are above 1
+    p = torch.rand(12, generator=generator)
+    things = torch.rand(12, generator=generator) < 0.5
+    merging = MaskWiseMerging(score_threshold=threshold)
+
+    def merge_resized(chosen: torch.Tensor):
+        masks = resize_masks(small[chosen], (17, 23))
+        id_map, segments = merging(masks, merging.score(masks, p[chosen]), things[chosen])
+        return id_map, [(chosen.nonzero()[s.index].item(), s.area) for s in segments]
+
+    all_map, all_segments = merge_resized(torch.ones(12, dtype=torch.bool))
+    id_map, segments = merge_resized(merging.may_stay(small, p))
+    assert torch.equal(id_map, all_map) and segments == all_segments
+
+
+def test_most_hopeless_candidates_are_told_before_the_resize():
+    masks = torch.stack([bar(0, 4, value) for value in (0.49, 0.7, 0.7, 3.0)])
+    may_stay = MaskWiseMerging().may_stay(masks, torch.tensor([1.0, 0.5, 0.52, 0.1]))
+    assert may_stay.tolist() == [False, False, True, True]
 
 
 def test_reported_scores_do_not_exceed_one_but_rank_by_the_raw_value():

@@ -3,7 +3,6 @@
 import math
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
@@ -11,7 +10,7 @@ from ...class_layout import ClassLayout
 from ...d2.config import configurable
 from ...d2.data import MetadataCatalog
 from ...d2.modeling import META_ARCH_REGISTRY, Backbone, build_backbone
-from ..criterion import PanopticCriterion
+from ..criterion import PanopticCriterion, resize_masks
 from ..outputs import Predictions, ResultBuilder
 from ..pixel_decoder import DeformablePixelDecoder, Memory
 from ..targets import Targets, prepare_targets
@@ -188,12 +187,14 @@ class PanopticSegFormer(nn.Module):
                 scores.append(stuff.logits[-1, i].sigmoid())
                 classes.append(self._contiguous(self.class_layout.stuff_ids))
                 is_thing.append(torch.zeros_like(classes[-1], dtype=torch.bool))
+            small_masks, class_scores = torch.cat(masks), torch.cat(scores).float()
+            wanted = self.results.wanted(small_masks, class_scores)
             size = (inputs.get("height", valid[0]), inputs.get("width", valid[1]))
             predictions = Predictions(
-                masks=self._to_image(torch.cat(masks), valid, size),
-                scores=torch.cat(scores).float(),
-                classes=torch.cat(classes),
-                is_thing=torch.cat(is_thing),
+                masks=self._to_image(small_masks[wanted], valid, size),
+                scores=class_scores[wanted],
+                classes=torch.cat(classes)[wanted],
+                is_thing=torch.cat(is_thing)[wanted],
             )
             results.append(self.results(predictions))
         return results
@@ -213,8 +214,7 @@ class PanopticSegFormer(nn.Module):
     def _to_image(self, masks: Tensor, valid: tuple[int, int], size: tuple[int, int]) -> Tensor:
         """(N, h, w) on the padded canvas -> (N, *size) of the image alone."""
         rows, columns = (math.ceil(side / self.mask_stride) for side in valid)
-        masks = masks[None, :, :rows, :columns].float()
-        return F.interpolate(masks, size, mode="bilinear")[0]
+        return resize_masks(masks[:, :rows, :columns], size)
 
     def _contiguous(self, ids: tuple[int, ...]) -> Tensor:
         return torch.tensor(ids, device=self.device)
