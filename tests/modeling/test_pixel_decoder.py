@@ -152,9 +152,11 @@ def test_projection_makes_coarser_levels_from_the_raw_last_feature():
     assert all(conv.bias is None for conv, _ in [*projection.projections, *projection.extra])
 
 
-@pytest.mark.parametrize(("dim", "groups"), [(256, 32), (64, 32), (24, 8)])
+@pytest.mark.parametrize(("dim", "groups"), [(256, 32), (64, 32), (32, 8), (24, 8)])
 def test_group_norm_fits_the_width(dim, groups):
-    assert InputProjection([4], dim, 1).projections[0][1].num_groups == groups
+    projection = InputProjection([4], dim, 1)
+    assert projection.projections[0][1].num_groups == groups
+    assert projection([torch.ones(1, 4, 1, 1)])[0].shape == (1, dim, 1, 1)
 
 
 def test_projection_without_extra_levels():

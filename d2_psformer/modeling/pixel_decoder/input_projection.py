@@ -10,7 +10,7 @@ class InputProjection(nn.Module):
 
     Args:
         in_channels: channels of the backbone features, fine to coarse.
-        dim: output channels, a multiple of 32 or of 8.
+        dim: output channels, a multiple of 8 and at least 16.
         num_levels: output levels, at least ``len(in_channels)``.
     """
 
@@ -40,5 +40,6 @@ class InputProjection(nn.Module):
 def _conv_norm(in_channels: int, out_channels: int, **conv) -> nn.Sequential:
     layer = nn.Conv2d(in_channels, out_channels, bias=False, **conv)
     nn.init.xavier_uniform_(layer.weight)
-    groups = 32 if out_channels % 32 == 0 else 8
+    # at least two channels a group: one alone has no variance on a map of one cell
+    groups = 32 if out_channels % 32 == 0 and out_channels > 32 else 8
     return nn.Sequential(layer, nn.GroupNorm(groups, out_channels))
