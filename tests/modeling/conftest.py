@@ -18,13 +18,16 @@ from d2_psformer.d2.structures import BitMasks, Boxes, Instances
 CONFIGS = Path(__file__).parents[2] / "configs"
 
 
-def official_weights(reference: Path, shapes: str) -> dict[str, torch.Tensor]:
-    """The reference's made-up weights under the official names."""
+def official_weights(
+    reference: Path, shapes: str, prefixes: tuple[str, ...] = ("",)
+) -> dict[str, torch.Tensor]:
+    """The reference's made-up weights under the official names that begin with a prefix."""
     spec = importlib.util.spec_from_file_location("golden_weights", reference / "weights.py")
     rule = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(rule)
     names = json.loads((reference / "shapes" / f"{shapes}.json").read_text())
-    return {name: rule.tensor_for(name, shape) for name, shape in names.items()}
+    chosen = {name: shape for name, shape in names.items() if name.startswith(prefixes)}
+    return {name: rule.tensor_for(name, shape) for name, shape in chosen.items()}
 
 
 def read_config(name: str, *opts):
@@ -54,14 +57,18 @@ def build_golden_model(reference: Path, config_name: str, shapes: str):
 
 
 @pytest.fixture(scope="session")
-def golden_model(reference):
-    """A function from a config's name and a file of ``shapes`` to the model."""
-    return functools.partial(build_golden_model, reference)
+def golden_r50(reference):
+    return build_golden_model(reference, "coco/psformer_R50_2x.yaml", "r50")
 
 
 @pytest.fixture(scope="session")
-def golden_r50(golden_model):
-    return golden_model("coco/psformer_R50_2x.yaml", "r50")
+def golden_weights(reference):
+    """A function from a file of ``shapes``, and prefixes of official names, to our state dict."""
+
+    def weights(shapes: str, *prefixes: str) -> dict[str, torch.Tensor]:
+        return convert_official(official_weights(reference, shapes, prefixes))
+
+    return weights
 
 
 @functools.cache

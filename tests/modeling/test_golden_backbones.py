@@ -3,19 +3,28 @@
 import pytest
 import torch
 
+from d2_psformer.d2.modeling import build_backbone
+from d2_psformer.modeling.pixel_decoder.input_projection import InputProjection
+
 
 @pytest.fixture(
     scope="module",
     params=[("coco/psformer_R101_2x.yaml", "r101"), ("coco/psformer_PVTv2-B2_2x.yaml", "pvtv2_b2")],
     ids=["R101", "PVTv2-B2"],
 )
-def case(request, reference, golden_model, golden_inputs, arrays):
+def case(request, reference, golden_weights, golden_inputs, make_config, arrays):
     config, name = request.param
-    model = golden_model(config, name)
+    backbone = build_backbone(make_config(config))
+    channels = [shape.channels for shape in backbone.output_shape().values()]
+    neck = InputProjection(channels, dim=256, num_levels=4)
+    weights = golden_weights(name, "backbone.", "neck.")
+    for part, prefix in ((backbone, "backbone."), (neck, "pixel_decoder.input_projection.")):
+        mine = {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}
+        part.load_state_dict(mine)
     image = torch.from_numpy(golden_inputs.data["img"][:1, :, :197, :203])
     with torch.no_grad():
-        features = model.backbone(image)
-        levels = model.pixel_decoder.input_projection(list(features.values()))
+        features = backbone.eval()(image)
+        levels = neck(list(features.values()))
     return features, levels, arrays(reference / f"backbone_{name}.npz")
 
 

@@ -16,14 +16,14 @@ from d2_psformer.modeling.targets import prepare_targets
 CANVAS = (224, 341)
 # case: (images of the batch, padded to the canvas, which ground truth)
 CASES = {
-    "img0": ([0], False, "all"),
-    "img1": ([1], False, "all"),
-    "img0pad": ([0], True, "all"),
-    "img1pad": ([1], True, "all"),
-    "img0nostuff": ([0], False, "nostuff"),
-    "img0nothing": ([0], False, "nothing"),
-    "img0empty": ([0], False, "empty"),
-    "2ranks": ([0, 1], True, "all"),
+    "img0": ((0,), False, "all"),
+    "img1": ((1,), False, "all"),
+    "img0pad": ((0,), True, "all"),
+    "img1pad": ((1,), True, "all"),
+    "img0nostuff": ((0,), False, "nostuff"),
+    "img0nothing": ((0,), False, "nothing"),
+    "img0empty": ((0,), False, "empty"),
+    "2ranks": ((0, 1), True, "all"),
 }
 # the official code drops the stuff class loss of an image without things
 WITHOUT_STUFF_CLASS = ("img0nothing", "img0empty")
@@ -67,9 +67,9 @@ def run_case(golden_r50, golden_inputs):
     model = golden_r50
 
     @functools.cache
-    def run(name: str) -> SimpleNamespace:
-        images, padded, keep = CASES[name]
-        samples = [golden_inputs.sample(image, keep=keep) for image in images]
+    def forward(images: tuple[int, ...], padded: bool):
+        """Up to the losses, which alone know the ground truth."""
+        samples = [golden_inputs.sample(image) for image in images]
         canvas = CANVAS if padded else tuple(samples[0]["image"].shape[-2:])
         pixels = torch.zeros(len(samples), 3, *canvas)
         padding = torch.ones(len(samples), *canvas, dtype=torch.bool)
@@ -77,20 +77,31 @@ def run_case(golden_r50, golden_inputs):
             _, height, width = sample["image"].shape
             pixels[i, :, :height, :width] = sample["image"]
             padding[i, :height, :width] = False
-        targets = [prepare_targets(x["instances"], model.class_layout, canvas) for x in samples]
         memory = model.pixel_decoder(model.backbone(pixels), padding)
-        locations = model.location_decoder(memory)
-        criterion = model.criterion
+        return canvas, memory, model.location_decoder(memory)
+
+    @functools.cache
+    def run(name: str) -> SimpleNamespace:
+        images, padded, keep = CASES[name]
+        canvas, memory, locations = forward(images, padded)
+        targets = [
+            prepare_targets(
+                golden_inputs.sample(i, keep=keep)["instances"], model.class_layout, canvas
+            )
+            for i in images
+        ]
+        with_gradients = name not in WITHOUT_STUFF_CLASS
         with (
-            recorded(criterion, "match") as matches,
-            recorded(criterion, "rematch_with_masks") as rematches,
+            torch.set_grad_enabled(with_gradients),
+            recorded(model.criterion, "match") as matches,
+            recorded(model.criterion, "rematch_with_masks") as rematches,
         ):
             losses = model.losses(memory, locations, targets)
-        total = sum(losses.values())
+            total = sum(losses.values())
         gradients = {}
-        if name not in WITHOUT_STUFF_CLASS:
+        if with_gradients:
             trained = {n: p for n, p in model.named_parameters() if p.requires_grad}
-            found = torch.autograd.grad(total, list(trained.values()))
+            found = torch.autograd.grad(total, list(trained.values()), retain_graph=True)
             gradients = dict(zip(trained, found, strict=True))
         return SimpleNamespace(
             losses={n: x.item() for n, x in losses.items()},

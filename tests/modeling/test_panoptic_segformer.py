@@ -138,19 +138,19 @@ def test_mixed_precision_gives_nearly_the_same_losses():
 
 
 def test_learns_one_image():
-    """A few steps on one image lower the loss by much: signs and gradients are right."""
+    """A few steps on one image lower the loss by a third: signs and gradients are right."""
     torch.manual_seed(1)
     model = small_model(**{"MODEL.BACKBONE.FREEZE_BN": True})
     batch = [sample(64, 64, [0, 1, 3, 4])]
     optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3)
     totals = []
-    for _ in range(25):
+    for _ in range(10):
         total = sum(model(batch).values())
         optimizer.zero_grad()
         total.backward()
         optimizer.step()
         totals.append(total.item())
-    assert min(totals[-5:]) < 0.6 * totals[0]
+    assert totals[-1] < 0.7 * totals[0]
 
 
 # ---------------------------------------------------------------- results
