@@ -35,6 +35,16 @@ def test(cfg: CfgNode, model: nn.Module, mapper: Mapper | None = None) -> dict:
     return next(iter(results.values())) if len(results) == 1 else results
 
 
+def check_evaluation(cfg: CfgNode) -> None:
+    """Tell what an evaluation lacks (files, packages, settings) before hours of training.
+
+    Raises:
+        OSError, ValueError, ImportError: one sentence, as :func:`test` would.
+    """
+    for name in cfg.DATASETS.TEST:
+        build_evaluator(cfg, name)
+
+
 def evaluate(cfg: CfgNode, resume: bool = False) -> dict:
     """Build the model, load MODEL.WEIGHTS (or, with ``resume``, the last checkpoint) and test it.
 

@@ -17,7 +17,7 @@ from ..d2.utils import EventWriter, JSONWriter, TensorboardXWriter, comm, seed_a
 from .checkpointer import AtomicCheckpointer
 from .class_metadata import check_data_sets
 from .data_loader import Mapper, build_train_loader, images_per_batch
-from .evaluate import test
+from .evaluate import check_evaluation, test
 from .optimizer import build_gradient_clipper, build_optimizer
 from .train_step import TrainStep, amp_dtype
 from .writers import MetricPrinter
@@ -115,6 +115,7 @@ class Trainer(TrainerBase):
         Returns:
             the results of the evaluation at the end.
         """
+        check_evaluation(self.cfg)
         self._batches = iter(
             build_train_loader(
                 self.cfg, seed=self.seed, start_iter=self.start_iter, mapper=self.mapper

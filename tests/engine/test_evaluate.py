@@ -64,7 +64,7 @@ def test_several_data_sets(tmp_path):
 def test_training_evaluates_between_and_at_the_end(tmp_path, built):
     trainer = Trainer(cfg_of(tmp_path, "TEST.EVAL_PERIOD", 8), mapper=dummy_mapper)
     assert trainer.train() == {"panoptic_seg": {"PQ": 100.0}}
-    assert len(built) == 3
+    assert len(built) == 1 + 3  # the first is the check before training
     lines = [json.loads(x) for x in (tmp_path / "metrics.json").read_text().splitlines()]
     found = {line["iteration"]: line.get("panoptic_seg/PQ") for line in lines}
     assert found[20] == 100.0
@@ -77,6 +77,17 @@ def test_evaluation_in_between_changes_no_weight(tmp_path):
         trainer.train()
         weights.append(trainer.model.classifier.weight)
     assert torch.equal(*weights)
+
+
+def test_what_an_evaluation_lacks_is_told_before_training(tmp_path, monkeypatch):
+    def build_evaluator(cfg, name):
+        raise FileNotFoundError(f"JSON file of '{name}' does not exist.")
+
+    monkeypatch.setattr(MODULE, "build_evaluator", build_evaluator)
+    trainer = Trainer(cfg_of(tmp_path), mapper=dummy_mapper)
+    with pytest.raises(FileNotFoundError, match="'dummy_train' does not exist"):
+        trainer.train()
+    assert not (tmp_path / "last_checkpoint").exists()
 
 
 def test_evaluation_alone(tmp_path, monkeypatch):
