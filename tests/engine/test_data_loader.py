@@ -72,7 +72,5 @@ def test_test_loader_shows_every_image_once_and_alone(tmp_path):
 
 
 def test_training_refuses_images_without_ground_truth(tmp_path):
-    with pytest.raises(
-        ValueError, match=r"'0\.jpg' of DATASETS\.TRAIN \(dummy_train\) has no "
-    ):
+    with pytest.raises(ValueError, match=r"'0\.jpg' of DATASETS\.TRAIN \(dummy_train\) has no "):
         build_train_loader(dummy_cfg(tmp_path), seed=0)
