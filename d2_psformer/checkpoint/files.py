@@ -1,10 +1,8 @@
 """Weight files of any origin."""
 
 import os
-import pickle
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -29,7 +27,9 @@ def read_weights(path: str, trust: bool = False) -> dict[str, Tensor]:
             content = load_file(path)
         else:
             content = torch.load(path, map_location="cpu", weights_only=not trust)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, SafetensorError) as error:
+    except OSError:
+        raise
+    except Exception as error:  # bytes that are no weight file can fail in any way
         raise ValueError(
             f"'{path}' cannot be read: it is damaged, no weight file at all, or holds Python "
             "objects beside its tensors (they can run code; if you trust its source, "

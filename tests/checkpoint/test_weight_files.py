@@ -42,7 +42,7 @@ def test_a_missing_file_is_named(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["weights.pth", "weights.safetensors"])
-@pytest.mark.parametrize("content", [b"", b"<html>404: not found</html>" * 20])
+@pytest.mark.parametrize("content", [b"", b"hello" * 100, b"<html>404: not found</html>" * 20])
 def test_a_damaged_file_is_named(tmp_path, name, content):
     path = tmp_path / name
     path.write_bytes(content)
