@@ -36,14 +36,15 @@ def convert_image(root: Path, output: Path, image_path: Path) -> tuple[dict, dic
             "instead of (H, W) and (H, W, 3): unpack both archives anew."
         )
     thing, number = instance[..., 0], instance[..., 1]
-    if thing.max() > len(THING_IDS) or (number[thing == 0] > 0).any():
+    if thing.max() > len(THING_IDS):
         raise ValueError(
             f"'{stem}.png' of annotations_instance has a class outside 1...{len(THING_IDS)}: "
             "take the archive of the instance challenge."
         )
     thing_class = np.array([-1, *THING_IDS])[thing]
     stuff_ids = np.where(np.isin(semantic - 1, STUFF_IDS), semantic, 0)
-    ids = np.where(number > 0, INSTANCES_PER_CLASS * (thing_class + 1) + number, stuff_ids)
+    thing_ids = INSTANCES_PER_CLASS * (thing_class + 1) + number
+    ids = np.where((thing > 0) & (number > 0), thing_ids, stuff_ids)
     segments = [
         {"id": i, "category_id": (i // INSTANCES_PER_CLASS or i) - 1, "iscrowd": 0}
         for i in np.unique(ids[ids > 0]).tolist()

@@ -38,6 +38,7 @@ def ade20k(tmp_path):
     instance[1, 0] = 4, 1, 0  # the fourth thing of the challenge is the person
     instance[1, 1:3] = 4, 2, 0
     instance[0, 1] = 4, 2, 0  # lies over the wall
+    instance[0, 0] = 0, 7, 0  # a number without a class means nothing
     _save(tmp_path / "images/validation/ADE_val_1.jpg", np.zeros((2, 4, 3), np.uint8))
     _save(tmp_path / "annotations/validation/ADE_val_1.png", semantic)
     _save(tmp_path / "annotations_instance/validation/ADE_val_1.png", instance)
