@@ -1,7 +1,7 @@
+#!/usr/bin/env python
 """Turn a released checkpoint of other code into one of ours."""
 
 import argparse
-import os
 import sys
 from pathlib import Path
 
@@ -11,15 +11,13 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from d2_psformer.checkpoint import convert_official
 from d2_psformer.checkpoint.files import read_weights
+from d2_psformer.data.files import atomic_write
 
 CONVERTERS = {"official": convert_official}
 
 
 def main() -> None:
     args = parse_args()
-    folder = os.path.dirname(args.output) or "."
-    if not os.path.isdir(folder):
-        sys.exit(f"There is no folder '{folder}' for the output.")
     try:
         weights = read_weights(args.input, args.trust)
     except (FileNotFoundError, ValueError) as error:
@@ -28,9 +26,8 @@ def main() -> None:
         model = CONVERTERS[args.source](weights)
     except ValueError as error:
         sys.exit(f"{args.input}: {error}")
-    partial = f"{args.output}.partial"
-    torch.save({"model": model}, partial)
-    os.replace(partial, args.output)
+    with atomic_write(args.output) as file:
+        torch.save({"model": model}, file)
     total = sum(x.numel() for x in model.values())
     print(f"{args.output}: {len(model)} tensors, {total / 1e6:.1f}M numbers.")
 
