@@ -16,12 +16,32 @@ logger = logging.getLogger(__name__)
 _HEURISTICS_QUERY = "?matching_heuristics=True"
 
 
+class _ArraysOnly(pickle.Unpickler):
+    """Makes NumPy arrays and plain values, and refuses whatever else a pickle names."""
+
+    _KNOWN = (
+        ("numpy.core.multiarray", "_reconstruct"),
+        ("numpy.core.multiarray", "scalar"),
+        ("numpy.core.numeric", "_frombuffer"),
+        ("numpy", "ndarray"),
+        ("numpy", "dtype"),
+        ("_codecs", "encode"),
+        ("collections", "OrderedDict"),
+    )
+
+    def find_class(self, module: str, name: str) -> Any:
+        # NumPy 2 has renamed numpy.core
+        if (module.replace("numpy._core", "numpy.core"), name) not in self._KNOWN:
+            raise pickle.UnpicklingError(f"it holds a '{module}.{name}', which could run code")
+        return super().find_class(module, name)
+
+
 class DetectionCheckpointer(Checkpointer):
     """fvcore's ``Checkpointer`` that writes on the main process alone and reads more formats.
 
-    ``.pth`` files are read without unpickling code. A ``.pkl`` file of Detectron2's model zoo is
-    unpickled, so name one only if you trust where it comes from. A path that ends in
-    ``?matching_heuristics=True`` matches weights by the end of their names.
+    No file can run code: ``.pth`` files are read as weights only, ``.pkl`` files of Detectron2's
+    model zoo as arrays only. A path that ends in ``?matching_heuristics=True`` matches weights by
+    the end of their names.
     """
 
     def __init__(
@@ -53,7 +73,10 @@ class DetectionCheckpointer(Checkpointer):
 
     def _load_pickle(self, filename: str) -> dict[str, Any]:
         with self.path_manager.open(filename, "rb") as file:
-            loaded = pickle.load(file, encoding="latin1")
+            try:
+                loaded = _ArraysOnly(file, encoding="latin1").load()
+            except pickle.UnpicklingError as error:
+                raise ValueError(f"'{filename}' cannot be read safely: {error}.") from error
         if not ("model" in loaded and "__author__" in loaded):
             raise ValueError(
                 f"'{filename}' is no pickle of Detectron2's model zoo (it lacks 'model' and "
