@@ -78,12 +78,18 @@ def synchronize() -> None:
         dist.barrier()
 
 
-@functools.cache
 def _cpu_group() -> dist.ProcessGroup:
     """All processes over gloo, so that gathered objects take no GPU memory."""
     if dist.get_backend() == dist.Backend.NCCL:
-        return dist.new_group(backend="gloo")
+        return _gloo_group_beside_nccl()
+    # Not cached: a group that is still referenced keeps its threads, which may then want to free
+    # Python objects while the interpreter ends, and abort the process.
     return dist.group.WORLD
+
+
+@functools.cache
+def _gloo_group_beside_nccl() -> dist.ProcessGroup:
+    return dist.new_group(backend="gloo")
 
 
 def all_gather(data: Any, group: dist.ProcessGroup | None = None) -> list[Any]:
