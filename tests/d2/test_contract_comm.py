@@ -18,8 +18,6 @@ def test_one_process_is_alone():
     assert comm.is_main_process()
     assert comm.all_gather({"a": 1}) == [{"a": 1}]
     assert comm.gather("x") == ["x"]
-    losses = {"loss": torch.tensor(2.0)}
-    assert comm.reduce_dict(losses) == losses
     assert 0 <= comm.shared_random_seed() < 2**31
     comm.synchronize()
 
@@ -29,16 +27,13 @@ def _work(rank, store, folder):
     dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=2)
     comm.create_local_process_group(2)
     np.random.seed(rank)
-    losses = {"b": torch.tensor(1.0 + rank), "a": torch.tensor(10.0 * rank)}
     seen = {
         "ranks": (comm.get_rank(), comm.get_world_size(), comm.is_main_process()),
         "local": (comm.get_local_rank(), comm.get_local_size()),
         "all_gather": comm.all_gather({"rank": rank, "data": list(range(rank))}),
         "gather": comm.gather(f"from {rank}", dst=1),
         "seed": comm.shared_random_seed(),
-        "mean": {name: float(value) for name, value in comm.reduce_dict(losses).items()},
     }
-    seen["sum"] = {k: float(v) for k, v in comm.reduce_dict(losses, average=False).items()}
     comm.synchronize()
     torch.save(seen, f"{folder}/{rank}.pt")
     dist.destroy_process_group()
@@ -64,12 +59,6 @@ def test_two_processes_gather(two_processes):
     assert first["gather"] == []
     assert second["gather"] == ["from 0", "from 1"]
     assert first["seed"] == second["seed"]
-
-
-def test_two_processes_reduce_to_the_first(two_processes):
-    first, _ = two_processes
-    assert first["mean"] == {"a": 5.0, "b": 1.5}
-    assert first["sum"] == {"a": 10.0, "b": 3.0}
 
 
 def test_seeds_cover_all_generators():

@@ -2,7 +2,6 @@
 
 import json
 import logging
-import math
 
 import pytest
 import torch
@@ -126,17 +125,6 @@ def test_a_state_without_its_hook_is_left_out():
     assert trainer.iter == 4
 
 
-def test_callback_hook():
-    seen = []
-    hook = hooks.CallbackHook(
-        before_train=lambda t: seen.append(("start", t.iter)),
-        after_step=lambda t: seen.append(("step", t.iter)),
-        after_train=lambda t: seen.append(("end", t.iter)),
-    )
-    train(CountingTrainer(), hook, stop=2)
-    assert seen == [("start", 0), ("step", 0), ("step", 1), ("end", 2)]
-
-
 def test_iteration_timer_leaves_out_the_first_iterations():
     trainer = train(CountingTrainer(), hooks.IterationTimer(warmup_iter=2), stop=5)
     times = trainer.storage.history("time").values()
@@ -183,28 +171,6 @@ def test_eval_hook_wants_numbers():
 
 def test_eval_hook_without_the_last():
     train(CountingTrainer(), hooks.EvalHook(0, pytest.fail, eval_after_train=False))
-
-
-@pytest.mark.parametrize(
-    ("mode", "values", "best_iteration"),
-    [("max", [0.3, 0.5, 0.4], 3), ("min", [1.0, math.nan, 2.0], 1)],
-)
-def test_best_checkpointer(tmp_path, mode, values, best_iteration):
-    trainer, figures = CountingTrainer(), iter(values)
-    checkpointer = Checkpointer(trainer.model, str(tmp_path))
-    train(
-        trainer,
-        hooks.EvalHook(2, lambda: {"task": {"PQ": next(figures)}}),
-        hooks.BestCheckpointer(2, checkpointer, "task/PQ", mode, file_prefix="best"),
-        stop=6,
-    )
-    assert torch.load(tmp_path / "best.pth", weights_only=True)["iteration"] == best_iteration
-
-
-def test_best_checkpointer_without_the_metric(tmp_path):
-    trainer = CountingTrainer()
-    train(trainer, hooks.BestCheckpointer(2, Checkpointer(trainer.model, str(tmp_path)), "PQ"))
-    assert not list(tmp_path.iterdir())
 
 
 def test_lr_scheduler_hook_steps_and_is_resumable():

@@ -37,13 +37,6 @@ def test_colourful_line_abbreviates_without_touching_the_record():
     assert record.name == "some.root.part"
 
 
-def test_log_every_n(caplog):
-    for index in range(7):
-        logger.log_every_n(logging.WARNING, f"call {index}", n=3)
-    assert [record.getMessage() for record in caplog.records] == ["call 0", "call 3", "call 6"]
-    assert caplog.records[0].name == __name__
-
-
 def test_log_every_n_seconds(caplog, monkeypatch):
     clock = iter([100.0, 101.0, 103.0, 103.5])
     monkeypatch.setattr(logger.time, "monotonic", lambda: next(clock))

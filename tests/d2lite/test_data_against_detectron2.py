@@ -35,11 +35,6 @@ AUGMENTATIONS = {
     "crop, relative range": lambda T: [T.RandomCrop("relative_range", (0.7, 0.4))],
     "scale and crop": lambda T: [T.ResizeScale(0.3, 2.0, 70, 70), T.FixedSizeCrop((70, 70))],
     "crop without padding": lambda T: [T.FixedSizeCrop((50, 99), pad=False)],
-    "colours": lambda T: [
-        T.RandomContrast(0.5, 1.5),
-        T.RandomBrightness(0.5, 1.5),
-        T.RandomSaturation(0.5, 1.5),
-    ],
     "the paper's": lambda T: [
         T.RandomFlip(),
         T.RandomApply(

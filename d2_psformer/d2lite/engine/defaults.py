@@ -86,8 +86,9 @@ def default_setup(cfg: CfgNode, args: argparse.Namespace) -> None:
     if is_main and output_dir:
         logger.info("Running with full config:\n%s", cfg.dump())
         path = os.path.join(output_dir, "config.yaml")
-        with PathManager.open(path, "w") as file:
+        with PathManager.open(f"{path}.tmp", "w") as file:
             file.write(cfg.dump())
+        os.replace(f"{path}.tmp", path)  # whole, or the one before
         logger.info("Full config saved to %s", path)
 
     # Processes must not draw the same random numbers.

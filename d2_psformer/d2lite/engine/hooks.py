@@ -1,15 +1,12 @@
 """Hooks for timing, writing, checkpoints, learning rate and evaluation."""
 
 import logging
-import math
-import operator
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
-from fvcore.common.checkpoint import Checkpointer
 from fvcore.common.checkpoint import PeriodicCheckpointer as _PeriodicCheckpointer
 from fvcore.common.param_scheduler import ParamScheduler
 from fvcore.common.timer import Timer
@@ -22,8 +19,6 @@ from ..utils.events import EventWriter
 from .train_loop import HookBase
 
 __all__ = [
-    "BestCheckpointer",
-    "CallbackHook",
     "EvalHook",
     "IterationTimer",
     "LRScheduler",
@@ -32,34 +27,6 @@ __all__ = [
 ]
 
 logger = logging.getLogger(__name__)
-
-
-def _ignore(trainer) -> None:
-    """Stand in for a callback that was not given."""
-
-
-class CallbackHook(HookBase):
-    """Functions of the trainer as a hook."""
-
-    def __init__(self, *, before_train=None, after_train=None, before_step=None, after_step=None):
-        self._before_train = before_train or _ignore
-        self._before_step = before_step or _ignore
-        self._after_step = after_step or _ignore
-        self._after_train = after_train or _ignore
-
-    def before_train(self):
-        self._before_train(self.trainer)
-
-    def before_step(self):
-        self._before_step(self.trainer)
-
-    def after_step(self):
-        self._after_step(self.trainer)
-
-    def after_train(self):
-        self._after_train(self.trainer)
-        # Closures often hold the trainer: let go of them.
-        self._before_train = self._before_step = self._after_step = self._after_train = _ignore
 
 
 class IterationTimer(HookBase):
@@ -196,60 +163,6 @@ class EvalHook(HookBase):
             self._do_eval()
         # The function often holds the trainer: let go of it.
         del self._func
-
-
-class BestCheckpointer(HookBase):
-    """Saves ``<file_prefix>.pth`` whenever the metric of the evaluation just done is the best.
-
-    Register it after the ``EvalHook`` and with the same period.
-
-    Args:
-        val_metric: name of the scalar, e.g. "panoptic_seg/PQ".
-        mode: "max" or "min".
-    """
-
-    def __init__(
-        self,
-        eval_period: int,
-        checkpointer: Checkpointer,
-        val_metric: str,
-        mode: str = "max",
-        file_prefix: str = "model_best",
-    ):
-        if mode not in ("max", "min"):
-            raise ValueError(f"BestCheckpointer's mode is '{mode}': it must be 'max' or 'min'.")
-        self._period = eval_period
-        self._checkpointer = checkpointer
-        self._val_metric = val_metric
-        self._is_better = operator.gt if mode == "max" else operator.lt
-        self._file_prefix = file_prefix
-        self.best_metric: float | None = None
-        self.best_iter: int | None = None
-
-    def _check(self):
-        if self._val_metric not in self.trainer.storage.latest():
-            logger.warning("Metric '%s' was not evaluated: no best model.", self._val_metric)
-            return
-        value, iteration = self.trainer.storage.latest()[self._val_metric]
-        if not math.isfinite(value):
-            return
-        if self.best_metric is None or self._is_better(value, self.best_metric):
-            self.best_metric, self.best_iter = value, iteration
-            self._checkpointer.save(self._file_prefix, iteration=iteration)
-            logger.info("Best %s so far: %.5f (saved)", self._val_metric, value)
-        else:
-            logger.info(
-                "%s is %.5f, not better than %.5f of iteration %d",
-                self._val_metric, value, self.best_metric, self.best_iter,
-            )  # fmt: skip
-
-    def after_step(self):
-        if _evaluates_now(self.trainer, self._period):
-            self._check()
-
-    def after_train(self):
-        if _has_finished(self.trainer):
-            self._check()
 
 
 class LRScheduler(HookBase):

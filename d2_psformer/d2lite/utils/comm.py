@@ -116,22 +116,3 @@ def gather(data: Any, dst: int = 0, group: dist.ProcessGroup | None = None) -> l
 def shared_random_seed() -> int:
     """A random number below 2^31, the same on every process; all processes must call it."""
     return all_gather(int(np.random.randint(2**31)))[0]
-
-
-@torch.no_grad()
-def reduce_dict(
-    input_dict: dict[str, torch.Tensor], average: bool = True
-) -> dict[str, torch.Tensor]:
-    """Sum or average scalar tensors over processes; only process 0 gets the right values.
-
-    Every process gives the same keys, and the tensors are on the device of the backend.
-    """
-    world_size = get_world_size()
-    if world_size == 1:
-        return input_dict
-    names = sorted(input_dict)
-    values = torch.stack([input_dict[name] for name in names])
-    dist.reduce(values, dst=0)
-    if average:
-        values /= world_size
-    return dict(zip(names, values, strict=True))

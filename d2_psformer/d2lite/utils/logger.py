@@ -105,14 +105,6 @@ def log_first_n(
         logging.getLogger(name or module).log(lvl, msg)
 
 
-def log_every_n(lvl: int, msg: str, n: int = 1, *, name: str | None = None) -> None:
-    """Log the first of every ``n`` calls from one place."""
-    module, place = _caller()
-    _calls[place] += 1
-    if (_calls[place] - 1) % n == 0:
-        logging.getLogger(name or module).log(lvl, msg)
-
-
 def log_every_n_seconds(lvl: int, msg: str, n: float = 1, *, name: str | None = None) -> None:
     """Log from one place at most once in ``n`` seconds."""
     module, place = _caller()

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 from fvcore.transforms.transform import (
-    BlendTransform,
     CropTransform,
     HFlipTransform,
     NoOpTransform,
@@ -23,11 +22,8 @@ from .transform import ResizeTransform
 __all__ = [
     "FixedSizeCrop",
     "RandomApply",
-    "RandomBrightness",
-    "RandomContrast",
     "RandomCrop",
     "RandomFlip",
-    "RandomSaturation",
     "Resize",
     "ResizeScale",
     "ResizeShortestEdge",
@@ -235,45 +231,3 @@ class RandomCrop(Augmentation):
             smallest = np.asarray(self.crop_size, dtype=np.float32)
             a, b = smallest + np.random.rand(2) * (1 - smallest)
         return int(h * a + 0.5), int(w * b + 0.5)
-
-
-class _RandomBlend(Augmentation):
-    """Blend the image with another one; the image's weight is drawn from the given range.
-
-    Args:
-        intensity_min, intensity_max: 1 keeps the image, 0 is only the other one, 2 moves away.
-    """
-
-    def __init__(self, intensity_min: float, intensity_max: float):
-        self._init(locals())
-
-    def other_image(self, image: np.ndarray) -> np.ndarray | float:
-        raise NotImplementedError
-
-    def get_transform(self, image: np.ndarray) -> Transform:
-        weight = np.random.uniform(self.intensity_min, self.intensity_max)
-        return BlendTransform(
-            src_image=self.other_image(image), src_weight=1 - weight, dst_weight=weight
-        )
-
-
-class RandomContrast(_RandomBlend):
-    """Less (< 1) or more (> 1) contrast."""
-
-    def other_image(self, image: np.ndarray) -> float:
-        return image.mean()
-
-
-class RandomBrightness(_RandomBlend):
-    """Darker (< 1) or brighter (> 1)."""
-
-    def other_image(self, image: np.ndarray) -> float:
-        return 0
-
-
-class RandomSaturation(_RandomBlend):
-    """Greyer (< 1) or more colourful (> 1); the image is RGB."""
-
-    def other_image(self, image: np.ndarray) -> np.ndarray:
-        assert image.shape[-1] == 3, "RandomSaturation needs an RGB image."
-        return image.dot([0.299, 0.587, 0.114])[:, :, np.newaxis]
