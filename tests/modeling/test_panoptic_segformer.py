@@ -287,6 +287,12 @@ def test_a_data_set_without_panoptic_metadata_is_named():
         build_model(cfg)
 
 
+@pytest.mark.parametrize("key", ["LOCATION_LAYERS", "STUFF_MASK_LAYERS", "TEST.TOPK"])
+def test_impossible_counts_are_named(key):
+    with pytest.raises(ValueError, match=f"MODEL.PSFORMER.{key} is 0: it must be at least 1"):
+        small_model(**{f"MODEL.PSFORMER.{key}": 0})
+
+
 # ---------------------------------------------------------------- shapes of the model
 
 

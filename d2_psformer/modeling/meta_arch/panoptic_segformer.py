@@ -63,6 +63,7 @@ class PanopticSegFormer(nn.Module):
     @classmethod
     def from_config(cls, cfg) -> dict:
         node = cfg.MODEL.PSFORMER
+        _check_counts(node)
         layout = ClassLayout.from_metadata(MetadataCatalog.get(cfg.DATASETS.TRAIN[0]))
         backbone = build_backbone(cfg)
         location_decoder = thing_mask_decoder = stuff_decoder = None
@@ -225,3 +226,15 @@ class PanopticSegFormer(nn.Module):
             prepare_targets(x["instances"].to(self.device), self.class_layout, canvas)
             for x in batched_inputs
         ]
+
+
+def _check_counts(node) -> None:
+    counts = {
+        key: node[key]
+        for key in ("HIDDEN_DIM", "NUM_HEADS", "NUM_POINTS", "NUM_QUERIES", "LOCATION_LAYERS")
+    }
+    # without a block of its own, stuff would have no class
+    counts |= {"STUFF_MASK_LAYERS": node.STUFF_MASK_LAYERS, "TEST.TOPK": node.TEST.TOPK}
+    for key, value in counts.items():
+        if value < 1:
+            raise ValueError(f"MODEL.PSFORMER.{key} is {value}: it must be at least 1.")
