@@ -7,7 +7,7 @@ import zipfile
 
 from tqdm import tqdm
 
-from ..d2.data import MetadataCatalog
+from ..d2.data import DatasetCatalog, MetadataCatalog
 from ..d2.evaluation import DatasetEvaluator
 from ..d2.utils import comm
 from ..data.files import atomic_write, write_json
@@ -28,11 +28,15 @@ class SubmissionWriter(DatasetEvaluator):
         dataset_name: a registered data set.
         output_dir: made if it is missing.
         metadata: gives the original category ids; by default that of the data set.
+
+    Raises:
+        ValueError: two images would share one PNG.
     """
 
     def __init__(self, dataset_name: str, output_dir: str, metadata=None):
         self._category_ids = dataset_category_ids(metadata or MetadataCatalog.get(dataset_name))
         self._stem = os.path.join(output_dir, f"panoptic_{dataset_name}_results")
+        _check_names(DatasetCatalog.get(dataset_name))
         self.reset()
 
     def reset(self) -> None:
@@ -43,7 +47,7 @@ class SubmissionWriter(DatasetEvaluator):
         for sample, output in zip(inputs, outputs, strict=True):
             image_id = sample["image_id"]
             ids, segments_info = output["panoptic_seg"]
-            name = os.path.splitext(os.path.basename(sample["file_name"]))[0] + ".png"
+            name = _png_name(sample)
             segments = with_dataset_ids(segments_info, self._category_ids, image_id)
             write_panoptic_png(os.path.join(self._stem, name), ids.cpu().numpy())
             self._annotations.append(
@@ -51,22 +55,12 @@ class SubmissionWriter(DatasetEvaluator):
             )
 
     def evaluate(self) -> dict:
-        """Write the JSON and the zip in the main process; there are no figures.
-
-        Raises:
-            ValueError: two images would share one PNG.
-        """
+        """Write the JSON and the zip in the main process; there are no figures."""
         comm.synchronize()
         parts = comm.gather(self._annotations)
         if not comm.is_main_process():
             return {}
         annotations = sorted(itertools.chain(*parts), key=lambda a: a["file_name"])
-        for one, other in itertools.pairwise(annotations):
-            if one["file_name"] == other["file_name"]:
-                raise ValueError(
-                    f"Images {one['image_id']} and {other['image_id']} would both be written to "
-                    f"'{one['file_name']}': give their image files different names."
-                )
         write_json(f"{self._stem}.json", {"annotations": annotations})
         self._write_zip([a["file_name"] for a in annotations])
         logger.info("The predictions of %d images are in %s.zip", len(annotations), self._stem)
@@ -79,3 +73,18 @@ class SubmissionWriter(DatasetEvaluator):
             for name in tqdm(names, desc="Zip", unit="image", disable=None):
                 # PNGs are compressed already.
                 archive.write(os.path.join(self._stem, name), f"{inside}/{name}")
+
+
+def _png_name(sample: dict) -> str:
+    return os.path.splitext(os.path.basename(sample["file_name"]))[0] + ".png"
+
+
+def _check_names(records: list[dict]) -> None:
+    first: dict[str, dict] = {}
+    for record in records:
+        other = first.setdefault(_png_name(record), record)
+        if other is not record:
+            raise ValueError(
+                f"Images {other['image_id']} and {record['image_id']} would both be written to "
+                f"'{_png_name(record)}': give their image files different names."
+            )
