@@ -9,6 +9,7 @@ import numpy as np
 from tqdm import tqdm
 
 import d2_psformer.modeling  # noqa: F401  registers models
+from d2_psformer.command_errors import told_in_one_sentence
 from d2_psformer.d2.config import CfgNode
 from d2_psformer.d2.data import detection_utils
 from d2_psformer.data.files import write_json
@@ -92,14 +93,12 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     return args
 
 
+@told_in_one_sentence()
 def main(arguments: list[str] | None = None) -> int:
     args = parse_args(arguments)
-    try:
-        inputs = find_inputs(args.input or [write_example_scenes(args.output / "inputs")])
-        check_output(args.output, inputs)
-        predictor = Predictor(build_config(args))
-    except (OSError, ValueError) as error:
-        sys.exit(f"demo.py: {error}")
+    inputs = find_inputs(args.input or [write_example_scenes(args.output / "inputs")])
+    check_output(args.output, inputs)
+    predictor = Predictor(build_config(args))
 
     writer = ResultWriter(args.output, predictor.metadata)
     pictures, failures = {}, []

@@ -24,6 +24,7 @@ Checkpoints, log.txt, metrics.json and TensorBoard files go to OUTPUT_DIR (defau
 
 def parse_args() -> argparse.Namespace:
     parser = default_argument_parser(EPILOG)
+    parser.description = "Train a model and evaluate it, or evaluate a trained one."
     args = parser.parse_args()
     if not args.config_file:
         parser.error(

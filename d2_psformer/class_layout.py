@@ -40,8 +40,8 @@ class ClassLayout:
         if things is None and stuff is None:
             name = metadata.get("name", "?")
             raise ValueError(
-                f"Data set '{name}' has no panoptic metadata: register it with "
-                "d2_psformer.data.register_panoptic or register_coco_panoptic."
+                f"Data set '{name}' has no panoptic metadata: register it with register_panoptic, "
+                "from a JSON whose categories tell 'isthing', or with register_coco_panoptic."
             )
         things, stuff = things or {}, stuff or {}
         # Detectron2 allows the stuff map to hold every id of the data set: things win.

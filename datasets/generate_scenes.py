@@ -12,6 +12,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # works before installation too
 
+from d2_psformer.command_errors import told_in_one_sentence
 from d2_psformer.data import datasets_root
 from d2_psformer.data.scenes import ScenesSpec, write_scenes
 
@@ -43,13 +44,11 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
+@told_in_one_sentence()
 def main() -> None:
     args = parse_arguments()
-    try:
-        spec = ScenesSpec(train=args.train, val=args.val, size=args.size, seed=args.seed)
-        written = write_scenes(args.output, spec, args.workers)
-    except (ValueError, OSError) as error:
-        sys.exit(f"generate_scenes: {error}")
+    spec = ScenesSpec(train=args.train, val=args.val, size=args.size, seed=args.seed)
+    written = write_scenes(args.output, spec, args.workers)
     print(f"{args.output}: {'written' if written else 'already there'}")
 
 

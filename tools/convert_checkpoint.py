@@ -11,21 +11,20 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from d2_psformer.checkpoint import convert_official
 from d2_psformer.checkpoint.files import read_weights
+from d2_psformer.command_errors import told_in_one_sentence
 from d2_psformer.data.files import atomic_write
 
 CONVERTERS = {"official": convert_official}
 
 
+@told_in_one_sentence()
 def main() -> None:
     args = parse_args()
-    try:
-        weights = read_weights(args.input, args.trust)
-    except (FileNotFoundError, ValueError) as error:
-        sys.exit(str(error))
+    weights = read_weights(args.input, args.trust)
     try:
         model = CONVERTERS[args.source](weights)
     except ValueError as error:
-        sys.exit(f"{args.input}: {error}")
+        raise ValueError(f"'{args.input}': {error}") from error
     with atomic_write(args.output) as file:
         torch.save({"model": model}, file)
     total = sum(x.numel() for x in model.values())

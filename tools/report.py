@@ -14,6 +14,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # works before ins
 
 import d2_psformer.modeling  # noqa: F401  registers models
 from d2_psformer.class_layout import ClassLayout
+from d2_psformer.command_errors import told_in_one_sentence
 from d2_psformer.d2.config import CfgNode
 from d2_psformer.d2.data import DatasetCatalog, MetadataCatalog
 from d2_psformer.d2.utils import setup_logger
@@ -67,22 +68,20 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     return args
 
 
+@told_in_one_sentence()
 def main(arguments: list[str] | None = None) -> None:
     args = parse_args(arguments)
-    try:
-        cfg = build_config(args)
-        output = args.output or Path(cfg.OUTPUT_DIR)
-        predictor = Predictor(cfg)
-        files = draw_pictures(predictor, cfg.DATASETS.TEST[0], args.num_images, output)
-        training_log = Path(cfg.OUTPUT_DIR, "metrics.json")
-        if training_log.is_file():
-            draw_curves(read_curves(training_log), output / "curves.png")
-            files.insert(1, "curves.png")
-        figures = {"this model": model_figures(cfg, predictor)}
-        if not args.no_baseline:
-            figures["nearest mean colour"] = baseline_figures(cfg)
-    except (OSError, ValueError) as error:
-        sys.exit(f"report.py: {error}")
+    cfg = build_config(args)
+    output = args.output or Path(cfg.OUTPUT_DIR)
+    predictor = Predictor(cfg)
+    files = draw_pictures(predictor, cfg.DATASETS.TEST[0], args.num_images, output)
+    training_log = Path(cfg.OUTPUT_DIR, "metrics.json")
+    if training_log.is_file():
+        draw_curves(read_curves(training_log), output / "curves.png")
+        files.insert(1, "curves.png")
+    figures = {"this model": model_figures(cfg, predictor)}
+    if not args.no_baseline:
+        figures["nearest mean colour"] = baseline_figures(cfg)
     table = figure_table(figures)
     lines = [f"# Results on {cfg.DATASETS.TEST[0]}", f"Weights: `{cfg.MODEL.WEIGHTS}`", table]
     lines += [f"![{name}](<{name}>)" for name in files]

@@ -1,10 +1,13 @@
 """Backbone weights that training starts from."""
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import timm
 from torch import Tensor, nn
 
+from ..d2.utils import comm
 from .backbone_names import body_name
 from .files import read_weights
 
@@ -21,7 +24,7 @@ def load_pretrained_backbone(model: nn.Module, cfg) -> None:
         FileNotFoundError: there is no such file.
         ValueError: the file is unusable or its weights do not fit, or layers are frozen and there
             are no weights.
-        RuntimeError: timm cannot get the weights.
+        OSError: timm cannot get the weights.
     """
     node = cfg.MODEL.BACKBONE
     backbone = model.backbone
@@ -30,7 +33,8 @@ def load_pretrained_backbone(model: nn.Module, cfg) -> None:
         source, weights = node.WEIGHTS, _from_file(node.WEIGHTS)
     elif is_timm and node.PRETRAINED:
         source = f"{node.TIMM_NAME}.{node.PRETRAINED}"
-        weights = _from_timm(source, backbone)
+        with _main_process_of_machine_first():
+            weights = _from_timm(source, backbone)
     elif any(not p.requires_grad for p in backbone.parameters()):
         keys = "MODEL.BACKBONE.PRETRAINED or .WEIGHTS" if is_timm else "MODEL.WEIGHTS"
         raise ValueError(
@@ -42,6 +46,17 @@ def load_pretrained_backbone(model: nn.Module, cfg) -> None:
         return
     _fill(backbone, weights, source)
     logger.info("The backbone starts from %s.", source)
+
+
+@contextmanager
+def _main_process_of_machine_first() -> Iterator[None]:
+    """The others find in the cache what it has downloaded."""
+    is_first = comm.get_local_rank() == 0
+    if not is_first:
+        comm.synchronize()
+    yield
+    if is_first:
+        comm.synchronize()
 
 
 def _from_file(path: str) -> dict[str, Tensor]:
@@ -64,8 +79,9 @@ def _from_timm(name: str, backbone: nn.Module) -> dict[str, Tensor]:
             **options,
         )
     except Exception as error:
-        raise RuntimeError(
-            f"timm could not get '{name}' ({type(error).__name__}: {error}): check the tag "
+        reason = " ".join(str(error).split())
+        raise OSError(
+            f"timm could not get '{name}' ({type(error).__name__}: {reason}): check the tag "
             "(MODEL.BACKBONE.PRETRAINED) and the network, or give a file as MODEL.BACKBONE.WEIGHTS."
         ) from error
     return {f"body.{key}": value for key, value in source.state_dict().items()}

@@ -4,6 +4,7 @@ import argparse
 import os
 import sys
 
+from ..command_errors import told_in_one_sentence
 from . import check_dataset, register_panoptic
 
 SHOWN_FAULTS = 20
@@ -33,17 +34,14 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     return options
 
 
+@told_in_one_sentence()
 def main(arguments: list[str] | None = None) -> int:
     options = parse_arguments(arguments)
-    try:
-        if options.images:
-            register_panoptic(
-                options.name, options.images, options.panoptic_json, options.panoptic_folder
-            )
-        report = check_dataset(options.name, workers=options.workers)
-    except (OSError, ValueError, KeyError, AssertionError) as error:
-        sys.stderr.write(_sentence(error) + "\n")
-        return 1
+    if options.images:
+        register_panoptic(
+            options.name, options.images, options.panoptic_json, options.panoptic_folder
+        )
+    report = check_dataset(options.name, workers=options.workers)
     sys.stdout.write(report.table() + "\n\n")
     for fault in report.faults[:SHOWN_FAULTS]:
         sys.stdout.write(f"- {fault}\n")
@@ -51,15 +49,6 @@ def main(arguments: list[str] | None = None) -> int:
         sys.stdout.write(f"- and {len(report.faults) - SHOWN_FAULTS} more\n")
     sys.stdout.write(f"{report.images} images, {len(report.faults)} faults\n")
     return 1 if report.faults else 0
-
-
-def _sentence(error: Exception) -> str:
-    """One sentence for any error; Detectron2 asserts that the files of its own data exist."""
-    if isinstance(error, KeyError):
-        return str(error.args[0])
-    if isinstance(error, FileNotFoundError) and error.filename:
-        return f"'{error.filename}' does not exist: see datasets/README.md."
-    return str(error)
 
 
 if __name__ == "__main__":

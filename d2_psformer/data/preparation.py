@@ -2,7 +2,6 @@
 
 import argparse
 import os
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -11,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ..command_errors import told_in_one_sentence
 from .files import write_json
 from .panoptic_png import write_panoptic_png
 from .parallel import map_with_progress
@@ -36,14 +36,12 @@ class Preparation:
     categories: list[dict[str, Any]]
     convert: Callable[[Path, Path, Path], tuple[dict, dict]]
 
+    @told_in_one_sentence()
     def run(self, description: str, arguments: Sequence[str] | None = None) -> None:
         """The whole command: parse options and convert the splits, or end with one sentence."""
         options = self._parse(description, arguments)
-        try:
-            for split in options.splits:
-                self._convert_split(options.root, split, options.workers)
-        except (OSError, ValueError) as error:
-            sys.exit(str(error))
+        for split in options.splits:
+            self._convert_split(options.root, split, options.workers)
 
     def _parse(self, description: str, arguments: Sequence[str] | None) -> argparse.Namespace:
         parser = argparse.ArgumentParser(

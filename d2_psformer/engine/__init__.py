@@ -6,7 +6,8 @@ from .data_loader import build_test_loader, build_train_loader
 from .evaluate import evaluate, test
 from .optimizer import build_gradient_clipper, build_optimizer
 from .predictor import Predictor
-from .setup import load_config, run, setup
+from .processes import run
+from .setup import load_config, setup
 from .train_step import TrainStep
 from .trainer import Trainer
 

@@ -1,17 +1,16 @@
-"""From the command line to a frozen config and processes that know each other."""
+"""From the command line to a frozen config, logs and data sets."""
 
 import argparse
 import logging
 import os
-from collections.abc import Callable
+import sys
 
 import torch
-import torch.distributed as dist
 import yaml
 
 from ..config import add_psformer_config
 from ..d2.config import CfgNode, get_cfg
-from ..d2.engine import default_setup, launch
+from ..d2.engine import TrainerBase, default_setup
 from ..d2.utils import comm, setup_logger
 from ..data import register_from_config
 
@@ -38,9 +37,18 @@ def setup(args: argparse.Namespace) -> CfgNode:
     cfg.freeze()
     default_setup(cfg, args)
     setup_logger(cfg.OUTPUT_DIR or None, distributed_rank=comm.get_rank(), name="d2_psformer")
+    _show_errors_once()
     if falls_back:
         logger.warning("No CUDA device found: running on the CPU.")
     return cfg
+
+
+def _show_errors_once() -> None:
+    """The training loop logs an error and raises it: the terminal shows it at the end alone."""
+    loop = TrainerBase.__module__
+    for handler in logging.getLogger(loop.partition(".engine.")[0]).handlers:
+        if getattr(handler, "stream", None) is sys.stdout:
+            handler.addFilter(lambda record: record.name != loop or not record.exc_info)
 
 
 def load_config(config_file: str, opts: list[str] | None = None) -> CfgNode:
@@ -68,33 +76,3 @@ def _told(error: Exception) -> str:
     # str() of a KeyError has quotes around it, and YAML's messages are of several lines
     text = error.args[0] if isinstance(error, KeyError) else str(error)
     return f"{' '.join(text.split())} (see d2_psformer/config.py and Detectron2's for all keys)"
-
-
-def run(main: Callable[[argparse.Namespace], object], args: argparse.Namespace) -> None:
-    """Call ``main(args)`` in every process: those of torchrun, or ``--num-gpus`` new ones.
-
-    Raises:
-        ValueError: this machine has fewer GPUs; without any, the processes use the CPU.
-    """
-    if "RANK" not in os.environ or "WORLD_SIZE" not in os.environ:
-        if args.num_gpus > (found := torch.cuda.device_count()) > 0:
-            raise ValueError(
-                f"--num-gpus is {args.num_gpus}, but this machine has {found}: give at most that."
-            )
-        launch(
-            main,
-            args.num_gpus,
-            num_machines=args.num_machines,
-            machine_rank=args.machine_rank,
-            dist_url=args.dist_url,
-            args=(args,),
-        )
-        return
-    on_gpu = torch.cuda.is_available()
-    if on_gpu:
-        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    dist.init_process_group("nccl" if on_gpu else "gloo")
-    comm.create_local_process_group(int(os.environ["LOCAL_WORLD_SIZE"]))
-    main(args)
-    comm.synchronize()
-    dist.destroy_process_group()

@@ -9,6 +9,7 @@ import sys
 
 from tqdm import tqdm
 
+from ..command_errors import told_in_one_sentence
 from .panoptic_files import PanopticFiles
 from .pq_counter import COCO_SIZE_BOUNDS, PanopticQuality
 from .pq_tables import per_class_table, summary_table
@@ -53,29 +54,23 @@ def evaluate_files(
     return quality
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """The command; returns its exit status."""
+@told_in_one_sentence()
+def main(arguments: list[str] | None = None) -> None:
+    """The command that the module's docstring describes."""
     options = _parser().parse_args(arguments)
-    try:
-        quality = evaluate_files(
-            options.gt_json_file,
-            options.pred_json_file,
-            options.gt_folder,
-            options.pred_folder,
-            size_bounds=tuple(options.size_bounds),
-        )
-    except (OSError, KeyError, ValueError) as error:
-        # str(KeyError) would put the sentence in quotes.
-        sentence = error.args[0] if isinstance(error, KeyError) else error
-        sys.stderr.write(f"error: {sentence}\n")
-        return 1
+    quality = evaluate_files(
+        options.gt_json_file,
+        options.pred_json_file,
+        options.gt_folder,
+        options.pred_folder,
+        size_bounds=tuple(options.size_bounds),
+    )
     results = quality.results()
     if options.per_class:
         sys.stdout.write(per_class_table(results) + "\n\n")
     sys.stdout.write(summary_table(results) + "\n")
     if options.json:
         write_results(options.json, {**results, "num_images": quality.num_images})
-    return 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -102,4 +97,4 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

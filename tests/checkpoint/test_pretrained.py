@@ -185,9 +185,7 @@ def test_weights_through_timm(name, monkeypatch):
 
 def test_a_failed_download_says_what_to_do():
     model, cfg = make("resnet18", tag="no_such_tag")
-    with pytest.raises(
-        RuntimeError, match=r"'resnet18\.no_such_tag'.*PRETRAINED.*BACKBONE\.WEIGHTS"
-    ):
+    with pytest.raises(OSError, match=r"'resnet18\.no_such_tag'.*PRETRAINED.*BACKBONE\.WEIGHTS"):
         load_pretrained_backbone(model, cfg)
 
 

@@ -88,11 +88,11 @@ def test_command_with_sound_data(tiny, capsys):
 
 
 def test_command_ends_with_one_sentence(tiny, capsys):
-    assert main(["no_such_name"]) == 1
-    assert "no_such_name" in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="no_such_name"):
+        main(["no_such_name"])
     if not os.path.exists("datasets/coco"):
-        assert main(["coco_2017_val_panoptic"]) == 1
-        assert "panoptic_val2017.json' does not exist" in capsys.readouterr().err
+        with pytest.raises(SystemExit, match="panoptic_val2017.json': No such file"):
+            main(["coco_2017_val_panoptic"])
     with pytest.raises(SystemExit):
         main(["own", "--images", "somewhere"])
     assert "go together" in capsys.readouterr().err

@@ -137,6 +137,6 @@ def test_command_takes_its_folder_from_the_environment(tmp_path, command, monkey
 
 
 def test_command_ends_bad_input_in_one_sentence(tmp_path, command):
-    with pytest.raises(SystemExit, match="generate_scenes: --size 8 is too small"):
+    with pytest.raises(SystemExit, match="--size 8 is too small"):
         command("--output", tmp_path / "scenes", "--size", 8)
     assert not (tmp_path / "scenes").exists()

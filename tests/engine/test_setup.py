@@ -89,7 +89,7 @@ def test_run_in_this_process(monkeypatch):
 def test_more_gpus_than_there_are(monkeypatch):
     monkeypatch.delenv("RANK", raising=False)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    with pytest.raises(ValueError, match="--num-gpus is 3, but this machine has 2"):
+    with pytest.raises(SystemExit, match="--num-gpus is 3, but this machine has 2: give"):
         run(pytest.fail, argparse.Namespace(num_gpus=3))
 
 

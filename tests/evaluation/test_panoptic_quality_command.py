@@ -57,18 +57,18 @@ def test_as_a_program(files, tmp_path):
     assert figures["by_size"]["large"]["All"]["pq"] is None
 
 
-def test_the_folders_can_be_named(files, capsys):
+def test_the_folders_can_be_named(files):
     gt, pred = files
     shutil.move(gt.parent / "predictions", gt.parent / "elsewhere")
-    assert main(arguments(gt, pred)) == 1
-    assert "predictions' does not exist" in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="predictions' does not exist"):
+        main(arguments(gt, pred))
     folder = str(gt.parent / "elsewhere")
-    assert main(arguments(gt, pred, "--pred_folder", folder, "--gt_folder", folder)) == 0
+    main(arguments(gt, pred, "--pred_folder", folder, "--gt_folder", folder))
 
 
 def test_size_bounds(files, tmp_path):
     out = tmp_path / "figures.json"
-    assert main(arguments(*files, "--size-bounds", "100", "400", "--json", str(out))) == 0
+    main(arguments(*files, "--size-bounds", "100", "400", "--json", str(out)))
     sizes = json.loads(out.read_text())["by_size"]
     assert {size: row["Things"]["n"] for size, row in sizes.items()} == {
         "small": 0,
@@ -95,17 +95,16 @@ def test_size_bounds(files, tmp_path):
 )
 def test_bad_predictions_end_in_one_sentence(files, capsys, change, sentence):
     change_predictions(files[1], change)
-    assert main(arguments(*files)) == 1
-    message = capsys.readouterr()
-    assert sentence in message.err
-    assert message.err.startswith("error: ") and message.err.count("\n") == 1
-    assert not message.out
+    with pytest.raises(SystemExit) as ended:
+        main(arguments(*files))
+    assert sentence in ended.value.code.split("\n")[0]
+    assert not capsys.readouterr().out
 
 
-def test_a_ground_truth_needs_categories(files, capsys):
+def test_a_ground_truth_needs_categories(files):
     change_predictions(files[0], lambda c: c.pop("categories"))
-    assert main(arguments(*files)) == 1
-    assert "has no 'categories'" in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="has no 'categories'"):
+        main(arguments(*files))
 
 
 def test_the_same_table_as_panopticapi(files, capsys):
@@ -113,7 +112,7 @@ def test_the_same_table_as_panopticapi(files, capsys):
     gt, pred = files
     theirs = api.pq_compute(str(gt), str(pred))
     printed = [line.split() for line in capsys.readouterr().out.splitlines()]
-    assert main(arguments(gt, pred)) == 0
+    main(arguments(gt, pred))
     ours = [line.split() for line in capsys.readouterr().out.splitlines()]
     for split in ("All", "Things", "Stuff"):
         row = next(line for line in printed if line[:1] == [split])
