@@ -4,13 +4,17 @@ import math
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..ops import ms_deform_attn
+from ..ops import fused_ms_deform_attn
 
 
 class MultiScaleDeformableAttention(nn.Module):
-    """Every query reads ``num_points`` points a head and level, at predicted offsets."""
+    """Every query reads ``num_points`` points a head and level, at predicted offsets.
+
+    Offsets and attention have parameters of their own, but one matrix product makes both.
+    """
 
     def __init__(self, dim: int, num_heads: int = 8, num_levels: int = 4, num_points: int = 4):
         super().__init__()
@@ -21,6 +25,7 @@ class MultiScaleDeformableAttention(nn.Module):
         self.attention_weights = nn.Linear(dim, num_heads * num_levels * num_points)
         self.value_proj = nn.Linear(dim, dim)
         self.output_proj = nn.Linear(dim, dim)
+        self._kept: _KeptProjection | None = None
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -65,18 +70,56 @@ class MultiScaleDeformableAttention(nn.Module):
         if padding_mask is not None:
             value = value.masked_fill(padding_mask[..., None], 0.0)
         value = value.view(batch, length, self.num_heads, dim // self.num_heads)
+        weight, bias = self._merged_projection()
+        sizes = [self.sampling_offsets.out_features, self.attention_weights.out_features]
+        offsets, logits = F.linear(query, weight, bias).split(sizes, dim=-1)
         points = (self.num_heads, self.num_levels, self.num_points)
-        offsets = self.sampling_offsets(query).unflatten(-1, (*points, 2))
-        weights = self.attention_weights(query).unflatten(-1, (self.num_heads, -1))
-        weights = weights.softmax(-1).unflatten(-1, points[1:])
-        locations = self._locations(offsets, reference, spatial_shapes)
-        return self.output_proj(ms_deform_attn(value, spatial_shapes, locations, weights))
+        offsets, logits = offsets.unflatten(-1, (*points, 2)), logits.unflatten(-1, points)
+        return self.output_proj(
+            fused_ms_deform_attn(value, spatial_shapes, offsets, logits, reference)
+        )
 
-    def _locations(self, offsets: Tensor, reference: Tensor, spatial_shapes) -> Tensor:
-        """Offsets are in cells around a point, in half box sizes (over all points) in a box."""
-        reference = reference[:, :, None, :, None]
-        if reference.shape[-1] == 4:
-            centre, size = reference.split(2, dim=-1)
-            return centre + offsets / self.num_points * size * 0.5
-        size = offsets.new_tensor([(w, h) for h, w in spatial_shapes])
-        return reference + offsets / size[:, None]
+    def train(self, mode: bool = True) -> "MultiScaleDeformableAttention":
+        self._kept = None
+        return super().train(mode)
+
+    def _merged_projection(self) -> tuple[Tensor, Tensor]:
+        """Weight and bias of offsets and attention, one below the other.
+
+        They are kept for inference, until a parameter is changed, replaced or moved.
+        """
+        offsets, attention = self.sampling_offsets, self.attention_weights
+        sources = (offsets.weight, attention.weight, offsets.bias, attention.bias)
+        may_keep = not (self.training or torch.is_grad_enabled() or torch.compiler.is_compiling())
+        if not may_keep or any(x.is_inference() for x in sources):  # those count no changes
+            return torch.cat(sources[:2]), torch.cat(sources[2:])
+        if self._kept is None or not self._kept.fits(sources):
+            self._kept = _KeptProjection(sources)
+        return self._kept.weight, self._kept.bias
+
+
+class _KeptProjection:
+    """Merged parameters, and by which state of their sources they were merged."""
+
+    def __init__(self, sources: tuple[Tensor, ...]):
+        self.weight, self.bias = torch.cat(sources[:2]), torch.cat(sources[2:])
+        # Holding the memory of the sources, so that none of another tensor can get its address.
+        self._sources = [x.detach() for x in sources]
+        self._versions = [x._version for x in sources]
+
+    def fits(self, sources: tuple[Tensor, ...]) -> bool:
+        """Whether these are the same tensors, unchanged: type, device, memory and version."""
+        return all(
+            now.dtype == then.dtype
+            and now.device == then.device
+            and now.data_ptr() == then.data_ptr()
+            and now._version == version
+            for now, then, version in zip(sources, self._sources, self._versions, strict=True)
+        )
+
+    def __deepcopy__(self, memo: dict) -> None:
+        """A copied module merges anew."""
+
+    def __reduce__(self) -> tuple:
+        """A saved one too."""
+        return type(None), ()

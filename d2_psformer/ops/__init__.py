@@ -1,5 +1,8 @@
-"""Multi-scale deformable attention behind one public function."""
+"""Multi-scale deformable attention: two public functions, and the kernels that serve them.
 
-from .ms_deform_attn import ms_deform_attn
+``python -m d2_psformer.ops`` tells which kernels there are; ``… build`` compiles them.
+"""
 
-__all__ = ["ms_deform_attn"]
+from .functions import fused_ms_deform_attn, ms_deform_attn
+
+__all__ = ["fused_ms_deform_attn", "ms_deform_attn"]

@@ -1,5 +1,8 @@
 """The attention module against transformers' Deformable DETR."""
 
+import copy
+import pickle
+
 import pytest
 import torch
 
@@ -63,3 +66,77 @@ def test_starts_as_a_star_with_uniform_weights():
 def test_heads_must_divide_channels():
     with pytest.raises(ValueError, match="dim 10 is not a multiple of num_heads 4"):
         MultiScaleDeformableAttention(10, 4)
+
+
+def inputs():
+    return torch.randn(2, 7, DIM), torch.rand(2, 7, len(SHAPES), 2), torch.randn(2, LENGTH, DIM)
+
+
+def changed_in_place(attention):
+    with torch.no_grad():
+        attention.attention_weights.bias += torch.arange(2 * 3 * POINTS)
+
+
+def replaced(attention):
+    weight = attention.sampling_offsets.weight.detach()
+    attention.sampling_offsets.weight = torch.nn.Parameter(weight + 1)
+
+
+def loaded(attention):
+    attention.load_state_dict({k: v * 2 for k, v in attention.state_dict().items()}, assign=True)
+
+
+def moved_and_back(attention):
+    attention.double().float()
+    attention.sampling_offsets.bias.data += 1
+
+
+def changed_while_training(attention):
+    attention.train()
+    attention.sampling_offsets.bias.data += 1
+    attention.eval()
+
+
+@pytest.mark.parametrize(
+    "change", [changed_in_place, replaced, loaded, moved_and_back, changed_while_training]
+)
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_inference_sees_every_change_of_the_parameters(attention, change, mode):
+    given = (*inputs(), SHAPES)
+    attention.eval()
+    with mode():
+        before = attention(*given)
+        assert torch.equal(attention(*given), before)
+    change(attention)
+    with mode():
+        kept = attention(*given)
+    fresh = attention.train()(*given)
+    torch.testing.assert_close(kept, fresh.detach())
+    assert not torch.allclose(kept, before)
+
+
+def test_inference_merges_its_projections_once(attention):
+    attention.eval()
+    with torch.no_grad():
+        first, second = (attention._merged_projection()[0] for _ in range(2))
+    assert first is second
+    assert attention._merged_projection()[0].requires_grad
+
+
+def test_what_is_kept_for_inference_is_neither_copied_nor_saved(attention):
+    given = (*inputs(), SHAPES)
+    attention.eval()
+    with torch.no_grad():
+        expected = attention(*given)
+        for twin in (copy.deepcopy(attention), pickle.loads(pickle.dumps(attention))):
+            assert twin._kept is None
+            torch.testing.assert_close(twin(*given), expected)
+    assert not [name for name in attention.state_dict() if "kept" in name]
+
+
+def test_gradients_reach_both_projections_in_eval_mode_too(attention):
+    attention.eval()
+    with torch.no_grad():
+        attention(*inputs(), SHAPES)
+    attention(*inputs(), SHAPES).sum().backward()
+    assert all(parameter.grad.any() for parameter in attention.parameters())

@@ -1,21 +1,18 @@
-"""The operator against transformers' function, by hand, and by numerical gradients."""
+"""The public functions against transformers, by hand, by numerical gradients; wrong arguments."""
 
 import pytest
 import torch
+from attention_inputs import BACKENDS, FORMS, call, random_inputs, skip_without
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from d2_psformer.ops import ms_deform_attn
+from d2_psformer.ops import fused_ms_deform_attn, ms_deform_attn
 
 
-def random_inputs(shapes, batch=2, queries=5, heads=3, channels=4, points=2, dtype=torch.float32):
-    """value, shapes, locations (some outside the map) and weights that sum to one."""
-    length = sum(h * w for h, w in shapes)
-    levels = len(shapes)
-    value = torch.randn(batch, length, heads, channels, dtype=dtype)
-    locations = torch.rand(batch, queries, heads, levels, points, 2, dtype=dtype) * 1.4 - 0.2
-    weights = torch.rand(batch, queries, heads, levels * points, dtype=dtype).softmax(-1)
-    return value, shapes, locations, weights.unflatten(-1, (levels, points))
+@pytest.fixture(params=BACKENDS)
+def backend(request):
+    skip_without(request.param)
+    return request.param
 
 
 @settings(max_examples=25, deadline=None)
@@ -31,41 +28,79 @@ def random_inputs(shapes, batch=2, queries=5, heads=3, channels=4, points=2, dty
 def test_equals_transformers(shapes, batch, queries, heads, channels, points, seed):
     theirs = pytest.importorskip("transformers.models.deformable_detr.modeling_deformable_detr")
     torch.manual_seed(seed)
-    value, _, locations, weights = random_inputs(shapes, batch, queries, heads, channels, points)
+    inputs = random_inputs(shapes, batch, queries, heads, channels, points)
+    value, _, locations, weights, _ = inputs
     expected = theirs.MultiScaleDeformableAttention()(
         value, torch.tensor(shapes), shapes, None, locations, weights, 64
     )
-    torch.testing.assert_close(ms_deform_attn(value, shapes, locations, weights), expected)
+    torch.testing.assert_close(call(inputs), expected)
+    torch.testing.assert_close(call(inputs, "pytorch"), expected)
 
 
-def test_cell_centre_reads_that_cell():
+@pytest.mark.parametrize("components", [2, 4])
+def test_fused_is_softmax_and_normalised_offsets_before_the_classic_form(backend, components):
+    value, shapes, offsets, logits, reference = random_inputs(components=components)
+    weights = logits.flatten(-2).softmax(-1).view_as(logits)
+    centre = reference[:, :, None, :, None, :2]
+    if components == 2:
+        sizes = torch.tensor([[w, h] for h, w in shapes])[:, None]
+        locations = centre + offsets / sizes
+    else:
+        locations = centre + offsets / 2 * reference[:, :, None, :, None, 2:] * 0.5
+    torch.testing.assert_close(
+        fused_ms_deform_attn(value, shapes, offsets, logits, reference, backend=backend),
+        ms_deform_attn(value, shapes, locations, weights, backend="pytorch"),
+    )
+
+
+def test_cell_centre_reads_that_cell(backend):
     value = torch.arange(6.0).view(1, 6, 1, 1)  # a 2 x 3 map
     centres = torch.tensor([[(x + 0.5) / 3, (y + 0.5) / 2] for y in range(2) for x in range(3)])
     output = ms_deform_attn(
-        value, [(2, 3)], centres.view(1, 6, 1, 1, 1, 2), torch.ones(1, 6, 1, 1, 1)
+        value,
+        [(2, 3)],
+        centres.view(1, 6, 1, 1, 1, 2),
+        torch.ones(1, 6, 1, 1, 1),
+        backend=backend,
     )
     torch.testing.assert_close(output.flatten(), torch.arange(6.0))
 
 
-def test_reads_zero_outside_and_half_on_the_border():
+def test_reads_zero_outside_and_half_on_the_border(backend):
     value = torch.ones(1, 4, 1, 1)
-    points = torch.tensor([[-1.0, 0.5], [0.0, 0.25], [0.0, 0.0], [2.0, 2.0]])
+    nan, inf = float("nan"), float("inf")
+    points = [[-1.0, 0.5], [0.0, 0.25], [0.0, 0.0], [2.0, 2.0], [nan, 0.5], [0.5, -inf]]
     output = ms_deform_attn(
-        value, [(2, 2)], points.view(1, 4, 1, 1, 1, 2), torch.ones(1, 4, 1, 1, 1)
+        value,
+        [(2, 2)],
+        torch.tensor(points).view(1, 6, 1, 1, 1, 2),
+        torch.ones(1, 6, 1, 1, 1),
+        backend=backend,
     )
-    torch.testing.assert_close(output.flatten(), torch.tensor([0.0, 0.5, 0.25, 0.0]))
+    torch.testing.assert_close(output.flatten(), torch.tensor([0.0, 0.5, 0.25, 0.0, 0.0, 0.0]))
 
 
-def test_spatial_shapes_may_be_a_tensor():
-    value, shapes, locations, weights = random_inputs([(3, 4), (2, 2)])
+@pytest.mark.parametrize("components", FORMS)
+def test_nan_locations_have_no_gradient(backend, components):
+    value, shapes, sampling, attention, reference = random_inputs(components=components)
+    sampling[0, 1, :, 0] = float("nan")
+    inputs = [x.requires_grad_() for x in (value, sampling, attention)]
+    output = call((inputs[0], shapes, *inputs[1:], reference), backend)
+    gradients = torch.autograd.grad(output.sum(), inputs)
+    assert all(gradient.isfinite().all() for gradient in gradients)
+    assert not gradients[1][0, 1, :, 0].any()
+
+
+def test_spatial_shapes_may_be_a_tensor(backend):
+    value, shapes, locations, weights, _ = random_inputs()
     torch.testing.assert_close(
-        ms_deform_attn(value, torch.tensor(shapes), locations, weights),
-        ms_deform_attn(value, shapes, locations, weights),
+        ms_deform_attn(value, torch.tensor(shapes), locations, weights, backend=backend),
+        ms_deform_attn(value, shapes, locations, weights, backend=backend),
     )
 
 
 def test_levels_and_points_add_up():
-    value, shapes, locations, weights = random_inputs([(3, 4), (2, 2)])
+    value, shapes, locations, weights, _ = random_inputs([(3, 4), (2, 2)])
     alone = [
         ms_deform_attn(
             value, shapes, locations, weights * (torch.arange(2) == level).view(1, 1, 1, 2, 1)
@@ -77,28 +112,136 @@ def test_levels_and_points_add_up():
     )
 
 
-def test_gradients():
-    value, shapes, locations, weights = random_inputs(
-        [(3, 4), (2, 2)], batch=1, queries=2, heads=2, channels=2, dtype=torch.float64
+@pytest.mark.parametrize("components", FORMS)
+def test_gradients(backend, components):
+    value, shapes, sampling, attention, reference = random_inputs(
+        batch=1, queries=2, heads=2, channels=2, dtype=torch.float64, components=components
     )
-    # bilinear sampling has kinks at cell centres: stay inside cells
-    locations = locations.clamp(0.02, 0.98)
-    tensors = [x.requires_grad_() for x in (value, locations, weights)]
-    assert torch.autograd.gradcheck(lambda v, x, w: ms_deform_attn(v, shapes, x, w), tensors)
+    if components is None:
+        sampling = sampling.clamp(0.02, 0.98)
+    tensors = [x for x in (value, sampling, attention, reference) if x is not None]
+
+    def function(value, sampling, attention, reference=None):
+        return call((value, shapes, sampling, attention, reference), backend)
+
+    assert torch.autograd.gradcheck(function, [x.requires_grad_() for x in tensors])
+
+
+@pytest.mark.parametrize("components", [2, 4])
+@pytest.mark.parametrize("needing", ["reference", "all but reference"])
+def test_gradients_do_not_depend_on_which_are_asked_for(backend, components, needing):
+    value, shapes, *others = random_inputs(components=components)
+    tensors = [value, *others]
+    asked = [3] if needing == "reference" else [0, 1, 2]
+
+    def gradients(backend, wanted):
+        leaves = [x.clone().requires_grad_(i in wanted) for i, x in enumerate(tensors)]
+        output = call((leaves[0], shapes, *leaves[1:]), backend)
+        return torch.autograd.grad(output.square().sum(), [leaves[i] for i in asked])
+
+    torch.testing.assert_close(gradients(backend, asked), gradients("pytorch", range(4)))
+
+
+@pytest.mark.parametrize("components", FORMS)
+@pytest.mark.parametrize("batch, queries", [(2, 0), (0, 3)])
+def test_nothing_asked_nothing_answered(backend, components, batch, queries):
+    value, shapes, sampling, attention, reference = random_inputs(
+        batch=batch, queries=queries, components=components
+    )
+    value.requires_grad_()
+    output = call((value, shapes, sampling, attention, reference), backend)
+    assert output.shape == (batch, queries, 12)
+    output.sum().backward()
+    assert not value.grad.any()
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("components", FORMS)
+def test_half_types_are_summed_in_float32(backend, dtype, components):
+    value, *others = random_inputs(components=components)
+    value = value.to(dtype)
+    output = call((value, *others), backend)
+    assert output.dtype == dtype
+    exact = call((value.float(), *others), "pytorch")
+    torch.testing.assert_close(output, exact.to(dtype))
+
+
+def test_slices_of_one_projection_need_no_copy(backend):
+    value, shapes, offsets, logits, reference = random_inputs(components=2)
+    merged = torch.cat([offsets.flatten(2), logits.flatten(2)], dim=-1)
+    parts = merged.split([offsets[0, 0].numel(), logits[0, 0].numel()], dim=-1)
+    slices = [x.unflatten(-1, y.shape[2:]) for x, y in zip(parts, (offsets, logits), strict=True)]
+    assert not slices[0].is_contiguous()
+    torch.testing.assert_close(
+        fused_ms_deform_attn(value, shapes, *slices, reference, backend=backend),
+        fused_ms_deform_attn(value, shapes, offsets, logits, reference, backend=backend),
+    )
+
+
+@pytest.mark.parametrize("components", FORMS)
+def test_any_number_of_threads_gives_the_same(backend, components):
+    threads = torch.get_num_threads()
+    try:
+        for queries in (3, 11, 60):
+            value, shapes, sampling, attention, reference = random_inputs(
+                [(9, 7), (4, 5)], queries=queries, components=components
+            )
+            leaves = [x.requires_grad_() for x in (value, sampling, attention)]
+            outcomes = []
+            for count in (1, 2, 5):
+                torch.set_num_threads(count)
+                for _ in range(5):
+                    output = call((value, shapes, sampling, attention, reference), backend)
+                    gradients = torch.autograd.grad(output.square().sum(), leaves)
+                    outcomes.append((output, *gradients))
+            for outcome in outcomes[1:]:
+                torch.testing.assert_close(outcome, outcomes[0])
+    finally:
+        torch.set_num_threads(threads)
+
+
+CLASSIC_ERRORS = [
+    (lambda v, s, x, w: (v[0], s, x, w), r"value must be \(B, S, heads, channels\)"),
+    (lambda v, s, x, w: (v.int(), s, x, w), "value must be float32, .* got int32"),
+    (lambda v, s, x, w: (v, [(3, 3), (2, 2)], x, w), "do not add up to the 16 values"),
+    (lambda v, s, x, w: (v, [(-3, -4), (2, 2)], x, w), "spatial_shapes must be positive"),
+    (lambda v, s, x, w: (v, [], x, w), "spatial_shapes must hold"),
+    (lambda v, s, x, w: (v, [(3, 4, 1)], x, w), r"spatial_shapes must be pairs \(H, W\)"),
+    (lambda v, s, x, w: (v, torch.ones(4), x, w), r"spatial_shapes must be \(levels, 2\)"),
+    (lambda v, s, x, w: (v, s, x[:1], w), r"sampling_locations must be \(2, Q, 3, 2"),
+    (lambda v, s, x, w: (v, s, x[:, :, :2], w), "sampling_locations must be"),
+    (lambda v, s, x, w: (v, s, x[:, :, :, :1], w), "sampling_locations must be"),
+    (lambda v, s, x, w: (v, s, x[..., 0], w), "sampling_locations must be"),
+    (lambda v, s, x, w: (v, s, x.double(), w), "sampling_locations must be float32"),
+    (lambda v, s, x, w: (v.half(), s, x.bfloat16(), w), "must be float16 or float32"),
+    (lambda v, s, x, w: (v, s, x.to("meta"), w), "sampling_locations is on meta, .* on cpu"),
+    (lambda v, s, x, w: (v, s, x, w[..., :1]), r"attention_weights must be \(2, 5, 3, 2, 2\)"),
+    (lambda v, s, x, w: (v, s, x, w.half()), "attention_weights must be float32"),
+]
+
+
+@pytest.mark.parametrize(("change", "message"), CLASSIC_ERRORS)
+def test_wrong_arguments_are_named(backend, change, message):
+    with pytest.raises(ValueError, match=message):
+        ms_deform_attn(*change(*random_inputs()[:4]), backend=backend)
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda v, s, x, w: (v[0], s, x, w), r"value must be \(B, S, heads, channels\)"),
-        (lambda v, s, x, w: (v, [(3, 3), (2, 2)], x, w), "do not add up to the 16 values"),
-        (lambda v, s, x, w: (v, s, x[:1], w), r"sampling_locations must be \(2, Q, 3, 2"),
-        (lambda v, s, x, w: (v, s, x[:, :, :2], w), "sampling_locations must be"),
-        (lambda v, s, x, w: (v, s, x[:, :, :, :1], w), "sampling_locations must be"),
-        (lambda v, s, x, w: (v, s, x[..., 0], w), "sampling_locations must be"),
-        (lambda v, s, x, w: (v, s, x, w[..., :1]), r"attention_weights must be \(2, 5, 3, 2, 2\)"),
+        (lambda x, w, r: (x[:, :1], w, r), r"attention_logits must be \(2, 1, 3, 2, 2\)"),
+        (lambda x, w, r: (x[:1], w, r), "sampling_offsets must be"),
+        (lambda x, w, r: (x, w, r[..., :1]), r"reference_points must be \(2, 5, 2, 2\) or"),
+        (lambda x, w, r: (x, w, r[:, :, :1]), "reference_points must be"),
+        (lambda x, w, r: (x, w, r.to("meta")), "reference_points is on meta"),
     ],
 )
-def test_wrong_shapes_are_named(change, message):
+def test_wrong_arguments_of_the_fused_form_are_named(backend, change, message):
+    value, shapes, *others = random_inputs(components=2)
     with pytest.raises(ValueError, match=message):
-        ms_deform_attn(*change(*random_inputs([(3, 4), (2, 2)])))
+        fused_ms_deform_attn(value, shapes, *change(*others), backend=backend)
+
+
+def test_an_unknown_backend_is_named():
+    with pytest.raises(ValueError, match=r"backend must be None or one of .* got 'cudnn'"):
+        call(random_inputs(), "cudnn")

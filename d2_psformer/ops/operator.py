@@ -1,0 +1,147 @@
+"""The operator ``torch.ops.d2_psformer.ms_deform_attn``: fake kernels, autograd and autocast.
+
+Its arguments are those of every kernel: classic (``reference`` None: sampling = locations,
+attention = weights) or fused (sampling = offsets, attention = logits). ``shapes`` is flat: h0, w0,
+h1, w1, ... ``backend`` is a name, or "auto". The kernel is chosen when the operator runs, so that
+a compiled or exported graph serves wherever it is taken.
+"""
+
+import torch
+from torch import Tensor
+
+from . import backends
+from .checks import HALF, check_inputs
+from .reference import fused_gradients, locations_of, weights_of
+
+INPUTS = (
+    "Tensor value, SymInt[] shapes, Tensor sampling, Tensor attention, Tensor? reference, "
+    "str backend"
+)
+LIBRARY = torch.library.Library("d2_psformer", "DEF")
+LIBRARY.define(f"ms_deform_attn({INPUTS}) -> Tensor", tags=torch.Tag.pt2_compliant_tag)
+LIBRARY.define(
+    f"ms_deform_attn_backward(Tensor grad_output, {INPUTS}) -> (Tensor, Tensor, Tensor)",
+    tags=torch.Tag.pt2_compliant_tag,
+)
+ms_deform_attn = torch.ops.d2_psformer.ms_deform_attn.default
+ms_deform_attn_backward = torch.ops.d2_psformer.ms_deform_attn_backward.default
+
+
+def _pairs(flat: list[int]) -> list[tuple[int, int]]:
+    return list(zip(flat[::2], flat[1::2], strict=True))
+
+
+def _forward(value, shapes, sampling, attention, reference, backend):
+    shapes = _pairs(shapes)
+    check_inputs(value, shapes, sampling, attention, reference)
+    kernel = backends.choose(backend, value, shapes, sampling, attention, reference)
+    return kernel.forward(value, shapes, sampling, attention, reference)
+
+
+def _backward(grad_output, value, shapes, sampling, attention, reference, backend):
+    shapes = _pairs(shapes)
+    check_inputs(value, shapes, sampling, attention, reference)
+    expected = (value.shape[0], sampling.shape[1], value.shape[2] * value.shape[3])
+    if grad_output.shape != expected or grad_output.dtype != value.dtype:
+        raise ValueError(
+            f"grad_output must be {expected} of {value.dtype}, got {tuple(grad_output.shape)} "
+            f"of {grad_output.dtype}."
+        )
+    kernel = backends.choose(backend, value, shapes, sampling, attention, reference)
+    grad_output = grad_output.contiguous()  # a sum's gradient is one number, expanded
+    return kernel.backward(grad_output, value, shapes, sampling, attention, reference)
+
+
+def _fake_forward(value, shapes, sampling, attention, reference, backend):
+    check_inputs(value, _pairs(shapes), sampling, attention, reference)
+    return value.new_empty(value.shape[0], sampling.shape[1], value.shape[2] * value.shape[3])
+
+
+def _fake_backward(grad_output, value, shapes, sampling, attention, reference, backend):
+    return tuple(x.new_empty(x.shape) for x in (value, sampling, attention))
+
+
+def _keep_for_backward(ctx, inputs, output) -> None:
+    value, ctx.shapes, sampling, attention, reference, ctx.backend = inputs
+    ctx.save_for_backward(value, sampling, attention, reference)
+
+
+def _gradients(ctx, grad_output: Tensor):
+    value, sampling, attention, reference = ctx.saved_tensors
+    if reference is not None and ctx.needs_input_grad[4]:
+        grads = _fused_gradients(
+            grad_output, value, ctx.shapes, sampling, attention, reference, ctx.backend
+        )
+    else:
+        inputs = (value, ctx.shapes, sampling, attention, reference, ctx.backend)
+        grads = (*ms_deform_attn_backward(grad_output, *inputs), None)
+    grad_value, grad_sampling, grad_attention, grad_reference = grads
+    return grad_value, None, grad_sampling, grad_attention, grad_reference, None
+
+
+def _fused_gradients(grad_output, value, shapes, offsets, logits, reference, backend):
+    """Of the reference points too, which kernels leave out: by the classic form's gradients."""
+    pairs = _pairs(shapes)
+    weights = weights_of(logits)
+    grad_value, grad_locations, grad_weights = ms_deform_attn_backward(
+        grad_output,
+        value,
+        shapes,
+        locations_of(offsets, pairs, reference),
+        weights,
+        None,
+        backend,
+    )
+    grads = fused_gradients(
+        grad_locations, grad_weights, pairs, offsets, logits, weights, reference
+    )
+    return grad_value, *grads
+
+
+def _refuse_second_derivative(ctx, *grads):
+    raise NotImplementedError(
+        "Multi-scale deformable attention has no second derivative, on no backend."
+    )
+
+
+def autocast_inputs(
+    device_type: str, value: Tensor, sampling: Tensor, attention: Tensor, reference: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+    """Values in autocast's type; locations and weights keep theirs, reference points float32."""
+    if value.dtype == torch.float64:
+        return value, sampling, attention, reference
+    value = value.to(torch.get_autocast_dtype(device_type))
+    sampling, attention = (
+        x.float() if x.dtype in HALF and x.dtype != value.dtype else x
+        for x in (sampling, attention)
+    )
+    return value, sampling, attention, None if reference is None else reference.float()
+
+
+def _autocast_rule(device_type: str):
+    def rule(value, shapes, sampling, attention, reference, backend):
+        value, sampling, attention, reference = autocast_inputs(
+            device_type, value, sampling, attention, reference
+        )
+        with torch.autocast(device_type, enabled=False):
+            return ms_deform_attn(value, shapes, sampling, attention, reference, backend)
+
+    return rule
+
+
+def _register() -> None:
+    forward, backward = "d2_psformer::ms_deform_attn", "d2_psformer::ms_deform_attn_backward"
+    LIBRARY.impl("ms_deform_attn", _forward, "CompositeExplicitAutograd")
+    LIBRARY.impl("ms_deform_attn_backward", _backward, "CompositeExplicitAutograd")
+    torch.library.register_fake(forward, _fake_forward, lib=LIBRARY)
+    torch.library.register_fake(backward, _fake_backward, lib=LIBRARY)
+    torch.library.register_autograd(
+        forward, _gradients, setup_context=_keep_for_backward, lib=LIBRARY
+    )
+    torch.library.register_autograd(backward, _refuse_second_derivative, lib=LIBRARY)
+    for device_type in ("cpu", "cuda"):
+        rule = _autocast_rule(device_type)
+        LIBRARY.impl("ms_deform_attn", rule, f"Autocast{device_type.upper()}")
+
+
+_register()
