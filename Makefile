@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 PY := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
+KERNELS := $(wildcard d2_psformer/ops/csrc/*)
 DEMO := configs/scenes/demo.yaml
 # glibc gives freed memory back at once, and training on a CPU pays for it with page faults.
 KEEP_MEMORY := MALLOC_TRIM_THRESHOLD_=1000000000 MALLOC_MMAP_THRESHOLD_=1000000000 \
@@ -17,7 +18,7 @@ help:
 	@echo "make format  repair style and format"
 	@echo "make clean   remove the virtual environment and the demo's output"
 
-$(INSTALLED): pyproject.toml
+$(INSTALLED): pyproject.toml setup.py $(KERNELS)
 	$(PYTHON) -m venv $(VENV)
 	$(PY) -m pip install --quiet --upgrade pip
 	$(PY) -m pip install --editable '.[dev]'

@@ -1,0 +1,212 @@
+"""Compiles the kernel libraries, and keeps a record of what was built or left out, and why.
+
+The kernels are plain C: no torch and no Python headers, so that they compile in seconds, inside an
+isolated ``pip install`` too, and fit every torch. Nothing here imports torch.
+"""
+
+import hashlib
+import json
+import logging
+import os
+import shlex
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timezone
+from pathlib import Path
+
+from .compilers import SOURCES, CannotBuildError, Recipe, cpu_recipe, cuda_recipe, sees_gpu
+
+LIBRARIES = {"cpu": cpu_recipe, "cuda": cuda_recipe}
+BESIDE_SOURCES = Path(__file__).parent / "lib"
+RECORD = "build_record.json"
+SHOWN_LINES = 20
+logger = logging.getLogger(__name__)
+
+
+def build(names: Iterable[str] = tuple(LIBRARIES), folder: Path | None = None) -> dict[str, dict]:
+    """Compile libraries; what cannot be compiled is told in the record, not raised.
+
+    Args:
+        names: keys of ``LIBRARIES``.
+        folder: where to; None: beside the sources, or in the user's cache if that is read-only.
+
+    Returns:
+        the record's entry of every name.
+    """
+    folder = _writable_folder() if folder is None else folder
+    folder.mkdir(parents=True, exist_ok=True)
+    entries = {name: _build_one(name, folder) for name in names}
+    _write_record(folder, entries)
+    return entries
+
+
+def build_at_install(folder: Path) -> dict[str, dict]:
+    """What an install compiles: nothing if D2_PSFORMER_NO_EXT=1; CUDA's only where it has a use."""
+    left_out = {}
+    if os.environ.get("D2_PSFORMER_NO_EXT") == "1":
+        left_out = dict.fromkeys(LIBRARIES, "D2_PSFORMER_NO_EXT=1 was set at the install.")
+    elif os.environ.get("FORCE_CUDA") != "1" and not sees_gpu():
+        left_out = {"cuda": "The install saw no NVIDIA GPU (FORCE_CUDA=1 compiles all the same)."}
+    entries = build([name for name in LIBRARIES if name not in left_out], folder)
+    skipped = {name: _entry(name, reason=reason) for name, reason in left_out.items()}
+    _write_record(folder, skipped)
+    return entries | skipped
+
+
+def library_path(name: str) -> Path | None:
+    """Where the library lies, None if it was not built."""
+    folder = _folder_of(name)
+    return folder / _file_name(name) if folder else None
+
+
+def record() -> dict[str, dict]:
+    """What was built or left out, by name: built, reason, compiler, version, flags, targets,
+    seconds, output (last lines of an error), sources (their hash), time. Empty if never tried."""
+    found = {}
+    for name in LIBRARIES:
+        folders = [_folder_of(name), *_folders()]
+        entries = (_read_record(folder).get(name) for folder in folders if folder)
+        entry = next(filter(None, entries), None)
+        if entry:
+            found[name] = entry
+    return found
+
+
+def why_missing(name: str) -> str:
+    """Why there is no library, with the mend, in sentences."""
+    entry = record().get(name)
+    if entry is None:
+        reason = "It has not been compiled."
+    elif entry["built"]:
+        reason = "The compiled library was removed."
+    else:
+        reason = entry["reason"]
+    return f"{reason} `python -m d2_psformer.ops build {name}` compiles it."
+
+
+def is_outdated(name: str) -> bool:
+    """Whether the sources have changed since the library was built from them."""
+    entry = record().get(name)
+    return entry is not None and entry["built"] and entry["sources"] != _fingerprint(name)
+
+
+def _build_one(name: str, folder: Path) -> dict:
+    start, recipe, output = time.perf_counter(), None, ""
+    try:
+        recipe = LIBRARIES[name]()
+        if not recipe.units:
+            raise CannotBuildError(f"There are no sources of {name} in {SOURCES}.")
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".build_") as workplace:
+            built = _compile(recipe, Path(workplace))
+            # Whole or not at all, also when two builds run at once or the old one is in use.
+            os.replace(built, folder / _file_name(name))
+        reason = ""
+    except CannotBuildError as error:
+        reason, _, output = str(error).partition("\n")
+    except OSError as error:
+        reason = f"{type(error).__name__}: {error}."
+    return _entry(name, recipe, reason, output, time.perf_counter() - start)
+
+
+def _compile(recipe: Recipe, workplace: Path) -> Path:
+    """Every source in a process of its own, then the link; returns the library."""
+    library = workplace / "library.so"
+    objects = [str(workplace / f"{i}.o") for i in range(len(recipe.units))]
+    commands = [
+        [*recipe.compiler, *recipe.flags, *own, "-c", str(source), "-o", target]
+        for (source, own), target in zip(recipe.units, objects, strict=True)
+    ]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for _ in pool.map(_run, commands):
+            pass
+    _run([*recipe.compiler, "-shared", *objects, "-o", str(library), *recipe.link])
+    return library
+
+
+def _run(command: list[str]) -> None:
+    logger.info(shlex.join(command))
+    done = subprocess.run(
+        command, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    if done.returncode:
+        lines = done.stdout.strip().splitlines()
+        told = next((line for line in lines if "error" in line), lines[-1] if lines else "no word")
+        raise CannotBuildError(
+            f"{Path(command[0]).name} ended with status {done.returncode}: {told.strip()}.\n"
+            + "\n".join(lines[-SHOWN_LINES:])
+        )
+
+
+def _entry(
+    name: str, recipe: Recipe | None = None, reason: str = "", output: str = "", seconds=0.0
+) -> dict:
+    return {
+        "built": not reason,
+        "reason": reason,
+        "compiler": recipe and shlex.join(recipe.compiler),
+        "version": recipe and recipe.version,
+        "flags": recipe and shlex.join(recipe.flags + recipe.link),
+        "targets": recipe.targets if recipe else [],
+        "seconds": round(seconds, 1),
+        "output": output,
+        "sources": _fingerprint(name),
+        "time": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "python": sys.version.split()[0],
+    }
+
+
+def _fingerprint(name: str) -> str:
+    """Hash of the sources of a library: the files of csrc that do not belong to another one."""
+    digest = hashlib.sha256()
+    others = tuple(f"{other}_" for other in LIBRARIES if other != name)
+    for path in sorted(SOURCES.glob("*")):
+        if not path.name.startswith(others):
+            digest.update(path.name.encode() + path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _file_name(name: str) -> str:
+    return f"libpsformer_{name}.so"
+
+
+def _user_folder() -> Path:
+    """For packages that lie read-only; one folder for each state of the sources."""
+    cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    return Path(cache, "d2_psformer", "-".join(map(_fingerprint, LIBRARIES)))
+
+
+def _folders() -> list[Path]:
+    return [BESIDE_SOURCES, _user_folder()]
+
+
+def _folder_of(name: str) -> Path | None:
+    """The first folder with a library that its record calls built."""
+    for folder in _folders():
+        entry = _read_record(folder).get(name)
+        if entry and entry["built"] and (folder / _file_name(name)).is_file():
+            return folder
+    return None
+
+
+def _writable_folder() -> Path:
+    nearest = BESIDE_SOURCES if BESIDE_SOURCES.exists() else BESIDE_SOURCES.parent
+    return BESIDE_SOURCES if os.access(nearest, os.W_OK) else _user_folder()
+
+
+def _read_record(folder: Path) -> dict[str, dict]:
+    try:
+        return json.loads((folder / RECORD).read_text())
+    except (OSError, ValueError):
+        return {}  # no record, or half of one: as if nothing had been built
+
+
+def _write_record(folder: Path, entries: dict[str, dict]) -> None:
+    entries = _read_record(folder) | entries
+    with tempfile.NamedTemporaryFile("w", dir=folder, delete=False) as file:
+        json.dump(entries, file, indent=2)
+    os.chmod(file.name, 0o644)
+    os.replace(file.name, folder / RECORD)
