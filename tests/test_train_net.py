@@ -61,7 +61,7 @@ def test_without_ground_truth_submission_files_are_written(data, tmp_path):
     done = train_net(tmp_path, *DEMO, "--eval-only", *WEIGHTS, *settings[:2], *settings[-2:])
     assert done.returncode == 0, done.stdout + done.stderr
     stem = "panoptic_own_results"
-    with zipfile.ZipFile(tmp_path / "inference" / f"{stem}.zip") as archive:
+    with zipfile.ZipFile(tmp_path / "inference" / "own" / f"{stem}.zip") as archive:
         entries = json.loads(archive.read(f"{stem}.json"))["annotations"]
         pictures = {e["file_name"]: archive.read(f"{stem}/{e['file_name']}") for e in entries}
         assert len(archive.namelist()) == 1 + len(entries) == 4
