@@ -32,13 +32,15 @@ def told_in_one_sentence() -> Iterator[None]:
 
 def sentence_of(error: Exception) -> str | None:
     """What to tell the user, None if the error looks like a fault of the program."""
-    is_known, sentence = isinstance(error, USER_ERRORS), str(error).strip()
+    kind, sentence = type(error), str(error).strip()
     if "Traceback (most recent call last)" in sentence:
         # From a worker of a data loader or a process of launch: all that is left of it is text.
-        kind, _, sentence = sentence.rpartition("\n")[2].partition(": ")
-        builtin = getattr(builtins, kind, None)
-        is_known |= isinstance(builtin, type) and issubclass(builtin, USER_ERRORS)
+        name, _, sentence = sentence.rpartition("\n")[2].partition(": ")
+        builtin = getattr(builtins, name, None)
+        kind = builtin if isinstance(builtin, type) else kind
     elif isinstance(error, OSError) and error.filename:
         sentence = f"'{error.filename}': {error.strerror}."
+    if not issubclass(kind, USER_ERRORS):
+        return None
     # The text of a KeyError is in quotes.
-    return sentence.strip("\"'") if is_known and sentence else None
+    return (sentence[1:-1] if kind is KeyError else sentence) or None

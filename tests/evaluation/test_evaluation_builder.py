@@ -36,7 +36,10 @@ def no_ground_truth(make_panoptic, tmp_path):
         thing_dataset_id_to_contiguous_id=known.thing_dataset_id_to_contiguous_id,
         stuff_dataset_id_to_contiguous_id=known.stuff_dataset_id_to_contiguous_id,
     )
-    yield name, DatasetCatalog.get(data.name)
+    records = DatasetCatalog.get(data.name)
+    DatasetCatalog.register(name, lambda: records)
+    yield name, records
+    DatasetCatalog.remove(name)
     MetadataCatalog.remove(name)
 
 

@@ -67,7 +67,10 @@ def test_backbone_and_neck(case):
 def test_padding_masks_and_positions(case):
     shapes = [tuple(x.shape[-2:]) for x in case.levels]
     assert [list(s) for s in shapes] == case.golden["hw_lvl"].tolist()
-    for i, mask in enumerate(level_padding_masks(case.images.padding_mask, shapes)):
+    padding = case.images.padding_mask
+    if padding is None:
+        padding = torch.zeros_like(case.images.tensor[:, 0], dtype=torch.bool)
+    for i, mask in enumerate(level_padding_masks(padding, shapes)):
         golden = torch.from_numpy(case.golden[f"padmask{i}"])
         assert torch.equal(mask, golden)
         assert_near(case.model.pixel_decoder.position(mask)[:, ::32], case.golden[f"pos{i}"])

@@ -112,6 +112,14 @@ def test_tokens_do_not_depend_on_what_lies_in_the_padding(decoder, padding_mask)
     torch.testing.assert_close(clean.tokens[valid], other.tokens[valid])
 
 
+def test_no_mask_is_a_mask_without_padding(decoder, padding_mask):
+    maps = random_maps()
+    without, empty = decoder(maps, None), decoder(maps, torch.zeros_like(padding_mask))
+    assert without.padding_mask is None is without.image(1).padding_mask
+    torch.testing.assert_close(without.tokens, empty.tokens)
+    assert (without.valid_ratios == 1).all()
+
+
 def test_images_of_a_batch_do_not_see_each_other(decoder, padding_mask):
     maps = random_maps()
     together = decoder(maps, padding_mask)

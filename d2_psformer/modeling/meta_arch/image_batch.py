@@ -13,12 +13,12 @@ class ImageBatch:
     """
     Attributes:
         tensor: (B, 3, H, W) normalised, zero where padded.
-        padding_mask: (B, H, W) bool, True = padding.
+        padding_mask: (B, H, W) bool, True = padding; None where every image fills the canvas.
         sizes: valid (height, width) of every image.
     """
 
     tensor: Tensor
-    padding_mask: Tensor
+    padding_mask: Tensor | None
     sizes: list[tuple[int, int]]
 
 
@@ -36,6 +36,8 @@ class ImageNormalizer(nn.Module):
         normalised = [(x.to(self.mean.device) - self.mean) / self.std for x in images]
         batch = ImageList.from_tensors(normalised, self.size_divisibility)
         sizes = [tuple(x.shape[-2:]) for x in normalised]
+        if all(size == batch.tensor.shape[-2:] for size in sizes):
+            return ImageBatch(batch.tensor, None, sizes)
         padding = torch.ones_like(batch.tensor[:, 0], dtype=torch.bool)
         for mask, (height, width) in zip(padding, sizes, strict=True):
             mask[:height, :width] = False

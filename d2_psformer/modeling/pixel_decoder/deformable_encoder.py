@@ -65,15 +65,18 @@ class DeformablePixelDecoder(nn.Module):
             "dropout": node.DROPOUT,
         }
 
-    def forward(self, features: dict[str, Tensor], padding_mask: Tensor) -> Memory:
+    def forward(self, features: dict[str, Tensor], padding_mask: Tensor | None) -> Memory:
         """
         Args:
             features: maps (B, C_l, H_l, W_l) by name.
-            padding_mask: (B, H, W) bool on the canvas, True = padding.
+            padding_mask: (B, H, W) bool on the canvas, True = padding; None for no padding.
         """
         levels = self.input_projection([features[f] for f in self.in_features])
         shapes = [tuple(x.shape[-2:]) for x in levels]
-        masks = level_padding_masks(padding_mask, shapes)
+        if padding_mask is None:
+            masks = [torch.zeros_like(x[:, 0], dtype=torch.bool) for x in levels]
+        else:
+            masks = level_padding_masks(padding_mask, shapes)
         tokens = torch.cat([x.flatten(2).transpose(1, 2) for x in levels], dim=1)
         position = torch.cat(
             [
@@ -82,7 +85,9 @@ class DeformablePixelDecoder(nn.Module):
             ],
             dim=1,
         )
-        flat_mask = torch.cat([mask.flatten(1) for mask in masks], dim=1)
+        flat_mask = None  # nothing to hide from the attention
+        if padding_mask is not None:
+            flat_mask = torch.cat([mask.flatten(1) for mask in masks], dim=1)
         ratios = torch.stack([valid_ratio(mask) for mask in masks], dim=1)
         reference = cell_centres(shapes, ratios)
         for layer in self.layers:
@@ -116,7 +121,7 @@ class EncoderLayer(nn.Module):
         position: Tensor,
         reference: Tensor,
         spatial_shapes: list[tuple[int, int]],
-        padding_mask: Tensor,
+        padding_mask: Tensor | None,
     ) -> Tensor:
         update = self.self_attn(tokens + position, reference, tokens, spatial_shapes, padding_mask)
         return self.ffn(self.norm(tokens + self.dropout(update)))

@@ -14,13 +14,13 @@ class Memory:
     Attributes:
         tokens: (B, S, dim), S = sum of H_l * W_l.
         spatial_shapes: (H, W) of every level, on the padded canvas.
-        padding_mask: (B, S) bool, True = padding.
+        padding_mask: (B, S) bool, True = padding; None for no padding.
         valid_ratios: (B, levels, 2), share of the canvas that is image, x before y.
     """
 
     tokens: Tensor
     spatial_shapes: tuple[tuple[int, int], ...]
-    padding_mask: Tensor
+    padding_mask: Tensor | None
     valid_ratios: Tensor
 
     def finest(self, num_levels: int) -> Tensor:
@@ -30,9 +30,8 @@ class Memory:
     def image(self, index: int) -> "Memory":
         """The memory of one image of the batch, as a batch of one."""
         one = slice(index, index + 1)
-        return Memory(
-            self.tokens[one], self.spatial_shapes, self.padding_mask[one], self.valid_ratios[one]
-        )
+        mask = None if self.padding_mask is None else self.padding_mask[one]
+        return Memory(self.tokens[one], self.spatial_shapes, mask, self.valid_ratios[one])
 
 
 def level_padding_masks(padding_mask: Tensor, shapes: list[tuple[int, int]]) -> list[Tensor]:
