@@ -1,0 +1,52 @@
+#!/usr/bin/env python
+"""Measure speed and memory beside what a user would run otherwise, in one process."""
+
+import argparse
+import importlib
+import json
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # works before installation too
+
+from d2_psformer.command_errors import told_in_one_sentence
+from d2_psformer.data.files import write_json
+from tools.benchmarks.machine import describe_machine
+
+# name -> what is measured; each is a module of tools/benchmarks with add_options(parser) and
+# measure(options) -> list of rows, and TITLE
+BENCHMARKS = {"op": "multi-scale deformable attention against grid_sample and other kernels"}
+
+EPILOG = """
+Examples:
+  everything on this CPU         tools/benchmark.py op --threads 1 2 --json op.json
+  one case, quickly              tools/benchmark.py op --cases decoder --rounds 3
+  on a GPU                       tools/benchmark.py op --device cuda
+
+Competitors take turns, so that noise of a shared machine meets all of them; figures are medians.
+"""
+
+
+@told_in_one_sentence()
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(dest="name", required=True)
+    for name, meaning in BENCHMARKS.items():
+        command = commands.add_parser(name, help=meaning, description=meaning)
+        command.add_argument("--json", type=Path, metavar="FILE", help="write all figures there")
+        command.add_argument(
+            "--rounds", type=int, default=7, metavar="N", help="turns (default: %(default)s)"
+        )
+        importlib.import_module(f"tools.benchmarks.{name}").add_options(command)
+    options = parser.parse_args()
+    machine = describe_machine(getattr(options, "device", "cpu"))
+    print(json.dumps(machine))
+    rows = importlib.import_module(f"tools.benchmarks.{options.name}").measure(options)
+    if options.json:
+        write_json(options.json, {"machine": machine, "results": rows})
+
+
+if __name__ == "__main__":
+    main()
