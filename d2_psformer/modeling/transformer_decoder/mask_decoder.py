@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -130,14 +131,17 @@ class MaskAttention(nn.Module):
         The last linear layer mixes channels and the resize mixes places, so they commute: mixing
         first leaves one channel to resize instead of ``num_heads``.
         """
+        batch, heads, queries, _ = scores.shape
         level_scores = scores.split([h * w for h, w in spatial_shapes], dim=-1)
-        mixing = self.mask_fc.weight.view(len(spatial_shapes), 1, self.num_heads, 1, 1)
+        mixing = self.mask_fc.weight.view(len(spatial_shapes), 1, heads)
         mask = self.mask_fc.bias
         for x, fc, mix, shape in zip(
             level_scores, self.level_fc, mixing, spatial_shapes, strict=True
         ):
-            hidden = F.relu(F.conv2d(x, fc.weight[..., None, None], fc.bias))
-            level = F.conv2d(hidden, mix)[:, 0].unflatten(-1, shape)
+            # as matrix products several times faster than as convolutions with 1x1 kernels
+            weight = fc.weight.expand(batch, -1, -1)
+            hidden = F.relu(torch.baddbmm(fc.bias[:, None], weight, x.flatten(2)))
+            level = (mix.expand(batch, -1, -1) @ hidden).view(batch, queries, *shape)
             if shape != spatial_shapes[0]:
                 level = F.interpolate(level, spatial_shapes[0], mode="bilinear")
             mask = mask + level
