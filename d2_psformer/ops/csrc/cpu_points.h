@@ -1,0 +1,261 @@
+// Geometry of a block of queries: which pixels every sampling point reads, and how they weigh.
+//
+// It is computed for a whole block before anything is gathered, in loops that vectorise. Together
+// with the gathering, addresses and weights wait for each other: that cost more than the gathering.
+#pragma once
+#include <math.h>
+
+#include "cpu_rows.h"
+
+namespace PSFORMER_NAMESPACE {
+
+// A block is small: its buffers share the first-level cache with the pixels.
+constexpr int kBlockQueries = 32;
+constexpr int kRowPoints = PSFORMER_MAX_LEVELS * PSFORMER_MAX_POINTS;
+constexpr int kBlockPoints = 1024;  // at most; a block of many points has fewer queries
+constexpr int kMargin = 16;         // vectors may reach beyond the end of an array
+
+// The points of a block as arrays. They lie close together: at distances of 4 KiB they would push
+// each other out of the first-level cache.
+template <class A>
+struct Points {
+  int32_t indices[5 * kBlockPoints];
+  A numbers[7 * kBlockPoints];
+  int count, pitch;
+
+  void resize(int n) {
+    count = n;
+    pitch = (n + kMargin - 1) / kMargin * kMargin;
+  }
+  // pixels of the corners: top left, top right, bottom left, bottom right
+  int32_t* index(int corner) { return indices + corner * pitch; }
+  const int32_t* index(int corner) const { return indices + corner * pitch; }
+  int32_t* live() { return indices + 4 * pitch; }             // is the point on the map?
+  A* weight(int corner) { return numbers + corner * pitch; }  // bilinear times attention
+  const A* weight(int corner) const { return numbers + corner * pitch; }
+  A* attention() { return numbers + 4 * pitch; }  // 0 where the point is not on the map
+  A* right() { return numbers + 5 * pitch; }      // distance to the left pixel column, in pixels
+  A* bottom() { return numbers + 6 * pitch; }     // distance to the upper pixel row
+};
+
+// A few numbers: shorter than a call of memcpy.
+template <class A>
+inline void copy_numbers(const A* from, A* to, int n) {
+  int i = 0;
+  for (; i + 4 <= n; i += 4) memcpy(to + i, from + i, 4 * sizeof(A));
+  for (; i < n; i++) to[i] = from[i];
+}
+
+template <class A>
+inline void read_numbers(const void* from, int64_t type, A* to, int64_t n) {
+  switch (type) {
+    case PSFORMER_F32:
+      for (int64_t i = 0; i < n; i++) to[i] = A(static_cast<const float*>(from)[i]);
+      break;
+    case PSFORMER_F64:
+      for (int64_t i = 0; i < n; i++) to[i] = A(static_cast<const double*>(from)[i]);
+      break;
+    case PSFORMER_BF16:
+      for (int64_t i = 0; i < n; i++) to[i] = widen(static_cast<const Bf16*>(from)[i]);
+      break;
+    case PSFORMER_F16:
+      for (int64_t i = 0; i < n; i++) to[i] = widen(static_cast<const F16*>(from)[i]);
+      break;
+  }
+}
+
+template <class A>
+inline void write_numbers(const A* from, void* to, int64_t type, int64_t n) {
+  switch (type) {
+    case PSFORMER_F32:
+      for (int64_t i = 0; i < n; i++) static_cast<float*>(to)[i] = float(from[i]);
+      break;
+    case PSFORMER_F64:
+      for (int64_t i = 0; i < n; i++) static_cast<double*>(to)[i] = double(from[i]);
+      break;
+    case PSFORMER_BF16:
+      for (int64_t i = 0; i < n; i++) narrow(float(from[i]), static_cast<Bf16*>(to)[i]);
+      break;
+    case PSFORMER_F16:
+      for (int64_t i = 0; i < n; i++) narrow(float(from[i]), static_cast<F16*>(to)[i]);
+      break;
+  }
+}
+
+template <class A>
+inline bool is_direct(int64_t type) {
+  return type == (sizeof(A) == 4 ? PSFORMER_F32 : PSFORMER_F64);
+}
+
+inline int64_t type_size(int64_t type) {
+  return type == PSFORMER_F64 ? 8 : type == PSFORMER_F32 ? 4 : 2;
+}
+
+// The levels [first, last) of one head, point by point, and where their coordinates come from:
+// pixel coordinate = anchor + sampling * scale, for classic locations and for offsets alike. The
+// gradient of the sampling is that of the pixel coordinate times the same scale.
+template <class A>
+struct Layout {
+  int first, last;  // levels
+  int points;       // of a query on these levels
+  // of point i % points: vectors may begin anywhere
+  A width[kRowPoints + kMargin], height[kRowPoints + kMargin];
+  int32_t start[kRowPoints + kMargin];  // index of the level's first pixel
+  int32_t nowhere;                      // index that stands for a pixel outside: it reads as zeros
+
+  Layout(const PsformerProblem& p, int first_level, int last_level, int32_t outside)
+      : first(first_level), last(last_level), nowhere(outside) {
+    points = int(p.points) * (last - first);
+    int64_t pixel = 0;
+    for (int l = 0; l < last; pixel += p.shapes[2 * l] * p.shapes[2 * l + 1], l++) {
+      for (int i = l < first ? points : (l - first) * int(p.points); i < (l + 1 - first) * p.points;
+           i++) {
+        width[i] = A(p.shapes[2 * l + 1]);
+        height[i] = A(p.shapes[2 * l]);
+        start[i] = int32_t(pixel);
+      }
+    }
+    for (int i = points; i < points + kMargin; i++) {
+      width[i] = width[i - points];
+      height[i] = height[i - points];
+      start[i] = start[i - points];
+    }
+  }
+};
+
+// Anchors and scales of one query, x and y alternating as in the sampling.
+template <class A>
+struct Placing {
+  A anchor[2 * kRowPoints], scale[2 * kRowPoints];
+
+  void classic(const Layout<A>& layout) {
+    for (int i = 0; i < layout.points; i++) {
+      anchor[2 * i] = anchor[2 * i + 1] = A(-0.5);
+      scale[2 * i] = layout.width[i];
+      scale[2 * i + 1] = layout.height[i];
+    }
+  }
+
+  void offsets(const PsformerProblem& p, const Layout<A>& layout, int64_t b, int64_t q) {
+    const int per_level = int(p.points), size = int(p.reference_size);
+    const int64_t at = b * p.reference_batch + (q * p.levels + layout.first) * size;
+    const A share = A(0.5) / A(per_level);
+    for (int i = 0, r = 0; i < layout.points; i += per_level, r += size) {
+      const A w = layout.width[i], h = layout.height[i];
+      A x, y, sx = 1, sy = 1;
+      if (p.reference_type == PSFORMER_F64) {
+        const double* box = static_cast<const double*>(p.reference) + at + r;
+        x = A(box[0]), y = A(box[1]);
+        if (size == 4) sx = A(box[2]) * w * share, sy = A(box[3]) * h * share;
+      } else {
+        const float* box = static_cast<const float*>(p.reference) + at + r;
+        x = A(box[0]), y = A(box[1]);
+        if (size == 4) sx = A(box[2]) * w * share, sy = A(box[3]) * h * share;
+      }
+      x = x * w - A(0.5);
+      y = y * h - A(0.5);
+      for (int k = 2 * i; k < 2 * (i + per_level); k += 2) {
+        anchor[k] = x;
+        anchor[k + 1] = y;
+        scale[k] = sx;
+        scale[k + 1] = sy;
+      }
+    }
+  }
+};
+
+// Pixel coordinates of a block: xy (queries, points, 2). Scales (queries, points, 2) are kept for
+// the gradients, if they differ from query to query.
+template <class A>
+inline void place_points(const PsformerProblem& p, const Layout<A>& layout, Placing<A>& placing,
+                         int64_t b, int64_t q0, int queries, int64_t head, A* xy) {
+  const int n = 2 * layout.points;
+  const int64_t size = type_size(p.sampling_type);
+  const char* row = static_cast<const char*>(p.sampling) +
+                    size * (b * p.sampling_batch + q0 * p.sampling_query +
+                            (head * p.levels + layout.first) * p.points * 2);
+  const bool direct = is_direct<A>(p.sampling_type), classic = p.reference_size == 0;
+  A converted[2 * kRowPoints];
+  for (int q = 0; q < queries; q++, row += size * p.sampling_query, xy += n) {
+    const A* sampling = reinterpret_cast<const A*>(row);
+    if (!direct) {
+      read_numbers(row, p.sampling_type, converted, n);
+      sampling = converted;
+    }
+    if (!classic) placing.offsets(p, layout, b, q0 + q);
+    typedef typename Full<A>::Value V;
+    int i = 0;
+    for (; i + Full<A>::N <= n; i += Full<A>::N) {
+      store(xy + i,
+            load<V>(placing.anchor + i) + load<V>(sampling + i) * load<V>(placing.scale + i));
+    }
+    for (; i < n; i++) xy[i] = placing.anchor[i] + sampling[i] * placing.scale[i];
+  }
+}
+
+// Corners and weights of points at the pixel coordinates xy, with the attention of every point.
+// A corner outside points nowhere. A corner of no bilinear weight does so too when gathering: a
+// product would let Inf and NaN through. Gradients need such corners: they are neighbours still.
+//
+// Written with vectors: GCC does not vectorise the plain loop, which took longer than the
+// gathering. The arrays hold a whole number of vectors.
+template <class A, bool Gradients>
+inline void locate(const Layout<A>& layout, A* xy, A* attention, int count, Points<A>& to) {
+  typedef typename Full<A>::Value V;
+  typedef typename Full<A>::Ints I;
+  typedef typename Full<A>::Index Index;
+  constexpr int N = Full<A>::N;
+  to.resize(count);
+  A x_of[kBlockPoints], y_of[kBlockPoints];
+  for (int i = count; i < to.pitch; i++) xy[2 * i] = xy[2 * i + 1] = attention[i] = 0;
+  for (int i = 0; i < to.pitch; i++) {
+    x_of[i] = xy[2 * i];
+    y_of[i] = xy[2 * i + 1];
+  }
+  int32_t *index = to.index(0), *on_map = to.live();
+  A *weight = to.weight(0), *kept = to.attention(), *right_of = to.right(), *below = to.bottom();
+  const int pitch = to.pitch, points = layout.points;
+  const I nowhere = I{} + layout.nowhere;
+  const V none = {};
+  for (int i = 0, point = 0; i < pitch; i += N) {
+    const V end_x = load<V>(layout.width + point), end_y = load<V>(layout.height + point);
+    const I width = __builtin_convertvector(end_x, I), height = __builtin_convertvector(end_y, I);
+    const I start = __builtin_convertvector(load<Index>(layout.start + point), I);
+    V x = load<V>(x_of + i), y = load<V>(y_of + i), a = load<V>(attention + i);
+    // comparisons with NaN are false
+    I live = (x > -1) & (x < end_x) & (y > -1) & (y < end_y);
+    x = live ? x : none;
+    y = live ? y : none;
+    a = live ? a : none;
+    I column = __builtin_convertvector(x, I), row = __builtin_convertvector(y, I);
+    column += __builtin_convertvector(column, V) > x;  // towards minus infinity: true is -1
+    row += __builtin_convertvector(row, V) > y;
+    V lx = x - __builtin_convertvector(column, V), ly = y - __builtin_convertvector(row, V);
+    V hx = 1 - lx, hy = 1 - ly;
+    I at = start + row * width + column;
+    I left = live & (column >= 0), right = live & (column < width - 1);
+    I top = row >= 0, bottom = row < height - 1;
+    if (!Gradients) {  // hx and hy are 0 for corners outside only
+      right &= lx != 0;
+      bottom &= ly != 0;
+    }
+    const I corners[4] = {(top & left) ? at : nowhere, (top & right) ? at + 1 : nowhere,
+                          (bottom & left) ? at + width : nowhere,
+                          (bottom & right) ? at + width + 1 : nowhere};
+    for (point += N; point >= points;) point -= points;
+    const V upper = a * hy, lower = a * ly,
+            weights[4] = {upper * hx, upper * lx, lower * hx, lower * lx};
+    for (int k = 0; k < 4; k++) {
+      store(index + k * pitch + i, __builtin_convertvector(corners[k], Index));
+      store(weight + k * pitch + i, weights[k]);
+    }
+    if (Gradients) {
+      store(on_map + i, __builtin_convertvector(live, Index));
+      store(kept + i, a);
+      store(right_of + i, lx);
+      store(below + i, ly);
+    }
+  }
+}
+
+}  // namespace PSFORMER_NAMESPACE

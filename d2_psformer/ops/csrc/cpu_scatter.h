@@ -1,0 +1,116 @@
+// Backward: gradients of the pixels, and the products that give those of points and attention.
+#pragma once
+#include "cpu_gather.h"
+
+namespace PSFORMER_NAMESPACE {
+
+// Where the gradients of one head's pixels are summed, laid out as the pixels are.
+struct GradMap {
+  char* base;
+  int64_t step;
+  char* nowhere;  // takes what falls outside
+};
+
+template <int Bytes>
+inline char* grad_at(const GradMap& map, int32_t index) {
+  if (Bytes != 0) return map.base + int64_t(index) * Bytes;
+  return index < 0 ? map.nowhere : map.base + int64_t(index) * map.step;
+}
+
+// grads (queries, channels): gradient of the sums. products (points, 4): grads times every corner.
+template <class A>
+using Scatter = void (*)(const Map& map, const GradMap& to, const Points<A>& points, int queries,
+                         int per_query, int64_t channels, const Ahead& ahead, const A* grads,
+                         A* products);
+
+template <class E, int C, bool Packed>
+void scatter(const Map& map, const GradMap& grad_map, const Points<float>& points, int queries,
+             int per_query, int64_t, const Ahead& ahead, const float* grads, float* products) {
+  typedef Pixel<E, C> P;
+  typedef typename P::V V;
+  constexpr int K = P::K, bytes = Packed ? C * int(sizeof(E)) : 0, grad_bytes = Packed ? C * 4 : 0;
+  const Map from = map;
+  const GradMap to = grad_map;
+  int n = 0;
+  for (int q = 0; q < queries; q++, grads += C) {
+    ahead.fetch(q);
+    V grad[K];
+    for (int i = 0; i < K; i++) grad[i] = load<V>(grads + i * P::N);
+    for (int end = n + per_query; n < end; n++) {
+      V product[4];
+      for (int k = 0; k < 4; k++) {
+        int32_t index = points.index(k)[n];
+        float w = points.weight(k)[n];
+        V pixel[K];
+        P::get(pixel_at<bytes>(from, index), pixel);
+        typename Lanes<P::N>::Floats* sums =
+            reinterpret_cast<typename Lanes<P::N>::Floats*>(grad_at<grad_bytes>(to, index));
+        product[k] = grad[0] * pixel[0];
+        for (int i = 1; i < K; i++) product[k] += grad[i] * pixel[i];
+        for (int i = 0; i < K; i++) sums[i] += w * grad[i];
+      }
+      Four dots = sums_of_four(product[0], product[1], product[2], product[3]);
+      memcpy(products + 4 * n, &dots, sizeof dots);
+    }
+  }
+}
+
+template <class E, class A>
+void scatter_any(const Map& map, const GradMap& to, const Points<A>& points, int queries,
+                 int per_query, int64_t channels, const Ahead&, const A* grads, A* products) {
+  int n = 0;
+  for (int q = 0; q < queries; q++, grads += channels) {
+    for (int end = n + per_query; n < end; n++) {
+      for (int k = 0; k < 4; k++) {
+        int32_t index = points.index(k)[n];
+        const E* pixel = reinterpret_cast<const E*>(pixel_at<0>(map, index));
+        A* sums = reinterpret_cast<A*>(grad_at<0>(to, index));
+        A w = points.weight(k)[n], product = 0;
+        for (int64_t c = 0; c < channels; c++) {
+          product += grads[c] * widen(pixel[c]);
+          sums[c] += w * grads[c];
+        }
+        products[4 * n + k] = product;
+      }
+    }
+  }
+}
+
+// Gradients of attention and of the pixel coordinates, xy alternating, from the products.
+// A corner of no weight is no part of the sum: its pixel may be Inf or NaN.
+template <class A>
+inline void finish_points(Points<A>& points, const A* products, A* grad_attention, A* grad_xy) {
+  typedef typename Full<A>::Value V;
+  typedef typename Full<A>::Ints I;
+  typedef typename Full<A>::Index Index;
+  constexpr int N = Full<A>::N;
+  A by_corner[4][kMargin], xy[2][kMargin];
+  for (int i = 0; i < points.count; i += N) {
+    const int here = points.count - i < N ? points.count - i : N;
+    for (int j = 0; j < N; j++) {
+      for (int k = 0; k < 4; k++) by_corner[k][j] = products[4 * (i + j) + k];
+    }
+    const V lx = load<V>(points.right() + i), ly = load<V>(points.bottom() + i),
+            a = load<V>(points.attention() + i);
+    const I live = __builtin_convertvector(load<Index>(points.live() + i), I);
+    const V none = {}, hx = 1 - lx, hy = 1 - ly;
+    const V weight[4] = {hy * hx, hy * lx, ly * hx, ly * lx};
+    V d[4], sum = none;
+    for (int k = 0; k < 4; k++) {
+      d[k] = load<V>(by_corner[k]);
+      sum += weight[k] != 0 ? weight[k] * d[k] : none;
+    }
+    sum = live ? sum : none;
+    const V gx = a * (hy * (d[1] - d[0]) + ly * (d[3] - d[2])),
+            gy = a * (hx * (d[2] - d[0]) + lx * (d[3] - d[1]));
+    store(xy[0], live ? gx : none);
+    store(xy[1], live ? gy : none);
+    store(grad_attention + i, sum);
+    for (int j = 0; j < here; j++) {
+      grad_xy[2 * (i + j)] = xy[0][j];
+      grad_xy[2 * (i + j) + 1] = xy[1][j];
+    }
+  }
+}
+
+}  // namespace PSFORMER_NAMESPACE

@@ -1,0 +1,138 @@
+// Vectors of floats in the width of the instruction set (GCC and clang vector extensions).
+#pragma once
+#include <stdint.h>
+#include <string.h>
+#if defined(__SSE2__)
+#include <immintrin.h>
+#endif
+
+#define PSFORMER_JOIN_(a, b) a##b
+#define PSFORMER_JOIN(a, b) PSFORMER_JOIN_(a, b)
+#define PSFORMER_NAMESPACE PSFORMER_JOIN(psformer_, PSFORMER_ISA)
+
+#if defined(__clang__)
+#define PSFORMER_SHUFFLE(ints, a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#else
+#define PSFORMER_SHUFFLE(ints, a, b, ...) __builtin_shuffle(a, b, ints{__VA_ARGS__})
+#endif
+
+namespace PSFORMER_NAMESPACE {
+
+#if defined(__AVX512F__)
+constexpr int kLanes = 16;
+#elif defined(__AVX2__)
+constexpr int kLanes = 8;
+#else
+constexpr int kLanes = 4;
+#endif
+
+// aligned(4): rows of a tensor start anywhere; may_alias: they are read through these types
+template <int N>
+struct Lanes {
+  typedef float Floats __attribute__((vector_size(N * 4), aligned(4), may_alias));
+  typedef uint32_t Words __attribute__((vector_size(N * 4), aligned(4), may_alias));
+  typedef float Value __attribute__((vector_size(N * 4)));
+  typedef int32_t Mask __attribute__((vector_size(N * 4)));
+};
+typedef Lanes<4>::Value Four;
+
+// As many numbers as fill a vector register, with integers of the same width: masks of comparisons.
+template <class A>
+struct Full;
+template <>
+struct Full<float> {
+  static constexpr int N = kLanes;
+  typedef float Value __attribute__((vector_size(4 * kLanes)));
+  typedef int32_t Ints __attribute__((vector_size(4 * kLanes)));
+  typedef int32_t Index __attribute__((vector_size(4 * kLanes)));
+};
+template <>
+struct Full<double> {
+  static constexpr int N = kLanes / 2;
+  typedef double Value __attribute__((vector_size(4 * kLanes)));
+  typedef int64_t Ints __attribute__((vector_size(4 * kLanes)));
+  typedef int32_t Index __attribute__((vector_size(2 * kLanes)));
+};
+
+template <class V>
+__attribute__((always_inline)) inline V load(const void* from) {
+  V value;
+  memcpy(&value, from, sizeof value);
+  return value;
+}
+template <class V>
+__attribute__((always_inline)) inline void store(void* to, V value) {
+  memcpy(to, &value, sizeof value);
+}
+
+// Past the caches, for results that are larger than they are: a plain store would first read the
+// line that it overwrites, and push pixels out. Three times as fast for rows far apart. No vector
+// extension has it, hence the only instructions by name. The address must be a multiple of the
+// size.
+template <class V>
+__attribute__((always_inline)) inline void stream(void* to, V value) {
+#if defined(__AVX512F__)
+  if constexpr (sizeof(V) == 64) return _mm512_stream_ps(static_cast<float*>(to), (__m512)value);
+#endif
+#if defined(__AVX2__)
+  if constexpr (sizeof(V) == 32) return _mm256_stream_ps(static_cast<float*>(to), (__m256)value);
+#endif
+#if defined(__SSE2__)
+  if constexpr (sizeof(V) == 16) return _mm_stream_ps(static_cast<float*>(to), (__m128)value);
+#endif
+  store(to, value);
+}
+template <bool Stream, class V>
+__attribute__((always_inline)) inline void put_vector(void* to, V value) {
+  if (Stream)
+    stream(to, value);
+  else
+    store(to, value);
+}
+
+// Streamed stores are seen by other threads from here on.
+inline void finish_streams() {
+#if defined(__SSE2__)
+  _mm_sfence();
+#endif
+}
+
+// Sums of the lanes of four vectors, together: the shuffles of one serve all four.
+inline Four sums_of_four(Lanes<4>::Value a, Lanes<4>::Value b, Lanes<4>::Value c,
+                         Lanes<4>::Value d) {
+  typedef Lanes<4>::Mask I;
+  Four ab = PSFORMER_SHUFFLE(I, a, b, 0, 1, 4, 5) + PSFORMER_SHUFFLE(I, a, b, 2, 3, 6, 7);
+  Four cd = PSFORMER_SHUFFLE(I, c, d, 0, 1, 4, 5) + PSFORMER_SHUFFLE(I, c, d, 2, 3, 6, 7);
+  return PSFORMER_SHUFFLE(I, ab, cd, 0, 2, 4, 6) + PSFORMER_SHUFFLE(I, ab, cd, 1, 3, 5, 7);
+}
+
+inline Four sums_of_four(Lanes<8>::Value a, Lanes<8>::Value b, Lanes<8>::Value c,
+                         Lanes<8>::Value d) {
+  typedef Lanes<8>::Mask I;
+  auto ac = PSFORMER_SHUFFLE(I, a, c, 0, 1, 8, 9, 4, 5, 12, 13) +
+            PSFORMER_SHUFFLE(I, a, c, 2, 3, 10, 11, 6, 7, 14, 15);
+  auto bd = PSFORMER_SHUFFLE(I, b, d, 0, 1, 8, 9, 4, 5, 12, 13) +
+            PSFORMER_SHUFFLE(I, b, d, 2, 3, 10, 11, 6, 7, 14, 15);
+  auto all = PSFORMER_SHUFFLE(I, ac, bd, 0, 8, 2, 10, 4, 12, 6, 14) +
+             PSFORMER_SHUFFLE(I, ac, bd, 1, 9, 3, 11, 5, 13, 7, 15);
+  Four halves[2];
+  memcpy(halves, &all, sizeof all);
+  return halves[0] + halves[1];
+}
+
+inline Four sums_of_four(Lanes<16>::Value a, Lanes<16>::Value b, Lanes<16>::Value c,
+                         Lanes<16>::Value d) {
+  typedef Lanes<16>::Mask I;
+  auto ab = PSFORMER_SHUFFLE(I, a, b, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23) +
+            PSFORMER_SHUFFLE(I, a, b, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31);
+  auto cd = PSFORMER_SHUFFLE(I, c, d, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23) +
+            PSFORMER_SHUFFLE(I, c, d, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31);
+  auto all =
+      PSFORMER_SHUFFLE(I, ab, cd, 0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27) +
+      PSFORMER_SHUFFLE(I, ab, cd, 4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22, 23, 28, 29, 30, 31);
+  Four parts[4];  // four lanes of every vector are left
+  memcpy(parts, &all, sizeof all);
+  return sums_of_four(parts[0], parts[1], parts[2], parts[3]);
+}
+
+}  // namespace PSFORMER_NAMESPACE
