@@ -9,9 +9,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # works before installation too
 
+from benchmarks.machine import describe_machine
+
 from d2_psformer.command_errors import told_in_one_sentence
 from d2_psformer.data.files import write_json
-from tools.benchmarks.machine import describe_machine
 
 # name -> what is measured; each is a module of tools/benchmarks with add_options(parser) and
 # measure(options) -> list of rows, and TITLE
@@ -39,11 +40,11 @@ def main() -> None:
         command.add_argument(
             "--rounds", type=int, default=7, metavar="N", help="turns (default: %(default)s)"
         )
-        importlib.import_module(f"tools.benchmarks.{name}").add_options(command)
+        importlib.import_module(f"benchmarks.{name}").add_options(command)
     options = parser.parse_args()
     machine = describe_machine(getattr(options, "device", "cpu"))
     print(json.dumps(machine))
-    rows = importlib.import_module(f"tools.benchmarks.{options.name}").measure(options)
+    rows = importlib.import_module(f"benchmarks.{options.name}").measure(options)
     if options.json:
         write_json(options.json, {"machine": machine, "results": rows})
 

@@ -6,8 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-
-from tools.benchmarks.timing import peak_memory, take_turns
+from benchmarks.timing import peak_memory, take_turns
 
 TOOL = Path(__file__).parents[2] / "tools" / "benchmark.py"
 
