@@ -14,6 +14,7 @@ template <class A>
 struct BackwardBlock {
   A all_attention[kBlockPoints], attention[kBlockPoints], xy[2 * kBlockPoints];
   A products[4 * kBlockPoints], grad_attention[kBlockPoints];
+  Anchors<A> anchors;
   Points<A> points;
 };
 
@@ -35,8 +36,9 @@ inline bool sums_in_place(const Plan<A>& plan) {
 }
 
 template <class A>
-void write_sampling_gradient(const Plan<A>& plan, const Layout<A>& layout, Placing<A>& placing,
-                             int64_t b, int64_t h, int64_t q0, int queries, A* xy) {
+void write_sampling_gradient(const Plan<A>& plan, const Layout<A>& layout,
+                             const Placing<A>& placing, const Anchors<A>& anchors, int64_t b,
+                             int64_t h, int64_t q0, int queries, A* xy) {
   const PsformerProblem& p = plan.p;
   const int n = 2 * layout.points;
   const int64_t size = type_size(p.sampling_type),
@@ -44,12 +46,10 @@ void write_sampling_gradient(const Plan<A>& plan, const Layout<A>& layout, Placi
   char* to = static_cast<char*>(p.grad_sampling) +
              size * (plan.row(b, q0, h) * p.levels + layout.first) * p.points * 2;
   for (int q = 0; q < queries; q++, xy += n, to += row_bytes) {
-    if (p.reference_size == 4) placing.offsets(p, layout, b, q0 + q);
     if (is_direct<A>(p.sampling_type)) {
-      A* direct = reinterpret_cast<A*>(to);
-      for (int i = 0; i < n; i++) direct[i] = xy[i] * placing.scale[i];
+      placing.scale_gradient(anchors, q, xy, reinterpret_cast<A*>(to));
     } else {
-      for (int i = 0; i < n; i++) xy[i] *= placing.scale[i];
+      placing.scale_gradient(anchors, q, xy, xy);
       write_numbers(xy, to, p.sampling_type, n);
     }
   }
@@ -61,7 +61,16 @@ void write_attention_gradient(const Plan<A>& plan, int64_t b, int64_t h, int64_t
                               const A* attention, A* grad) {
   const PsformerProblem& p = plan.p;
   int n = int(p.levels * p.points);
-  if (p.reference_size != 0) softmax_gradient(attention, grad, queries, n);
+  if (p.reference_size != 0) {
+    if constexpr (sizeof(A) == sizeof(float)) {
+      if (n % kLanes == 0)
+        softmax_gradient_by_vectors(attention, grad, queries, n);
+      else
+        softmax_gradient(attention, grad, queries, n);
+    } else {
+      softmax_gradient(attention, grad, queries, n);
+    }
+  }
   int64_t size = type_size(p.attention_type);
   char* to = static_cast<char*>(p.grad_attention) + size * plan.row(b, q0, h) * n;
   for (int q = 0; q < queries; q++)
@@ -70,7 +79,7 @@ void write_attention_gradient(const Plan<A>& plan, int64_t b, int64_t h, int64_t
 
 template <class A>
 void backward_block(const Plan<A>& plan, const Unit<A>& unit, const Layout<A>& layout,
-                    Placing<A>& placing, const QueryBlock& at) {
+                    const Placing<A>& placing, const QueryBlock& at) {
   const PsformerProblem& p = plan.p;
   const int queries = at.count, points = layout.points;
   const int64_t first = at.first;
@@ -78,7 +87,8 @@ void backward_block(const Plan<A>& plan, const Unit<A>& unit, const Layout<A>& l
   BackwardBlock<A> block;
   read_attention(p, b, first, queries, h, block.all_attention);
   take_levels(p, layout, block.all_attention, queries, block.attention);
-  place_points(p, layout, placing, b, first, queries, h, block.xy);
+  placing.read_anchors(p, b, first, queries, block.anchors);
+  place_points(p, layout, placing, block.anchors, b, first, queries, h, block.xy);
   locate<A, true>(layout, block.xy, block.attention, queries * points, block.points);
   plan.run.read(static_cast<const char*>(p.grad_out) + plan.row(b, first, h) * row_bytes,
                 p.heads * row_bytes, queries, p.channels, unit.grads);
@@ -91,7 +101,7 @@ void backward_block(const Plan<A>& plan, const Unit<A>& unit, const Layout<A>& l
   scatter(plan.map(b, h, unit.packed_head, unit.zeros), to, block.points, queries, points,
           p.channels, plan.ahead(b, h, at, p.grad_out), unit.grads, block.products);
   finish_points(block.points, block.products, block.grad_attention, block.xy);
-  write_sampling_gradient(plan, layout, placing, b, h, first, queries, block.xy);
+  write_sampling_gradient(plan, layout, placing, block.anchors, b, h, first, queries, block.xy);
   if (unit.grad_attention == nullptr) {
     write_attention_gradient(plan, b, h, first, queries, block.all_attention, block.grad_attention);
     return;
@@ -110,8 +120,7 @@ void backward_unit(const Plan<A>& plan, const Unit<A>& unit, int first_level, in
   const int64_t first = plan.start[first_level], pixels = plan.start[last_level] - first;
   const int64_t sum_pixel = p.channels * int64_t(sizeof(A));
   const Layout<A> layout(p, first_level, last_level, plan.nowhere);
-  Placing<A> placing;
-  placing.classic(layout);
+  const Placing<A> placing(p, layout);
   if (plan.packed) plan.pack(unit.b, unit.h, first, first + pixels, unit.packed_head);
   if (!sums_in_place(plan)) {
     memset(unit.sums + first * sum_pixel, 0, size_t(pixels * sum_pixel));

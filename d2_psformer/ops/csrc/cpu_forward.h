@@ -23,13 +23,14 @@ inline Team this_team() {
 template <class A>
 struct ForwardBlock {
   A attention[kBlockPoints], xy[2 * kBlockPoints];
+  Anchors<A> anchors;
   Points<A> points;
 };
 
 // Queries of one block and head.
 template <class A>
-void forward_block(const Plan<A>& plan, const Layout<A>& layout, Placing<A>& placing, int64_t b,
-                   int64_t h, const QueryBlock& at, const char* packed_head,
+void forward_block(const Plan<A>& plan, const Layout<A>& layout, const Placing<A>& placing,
+                   int64_t b, int64_t h, const QueryBlock& at, const char* packed_head,
                    const char* zeros, A* scratch) {
   const PsformerProblem& p = plan.p;
   const int queries = at.count;
@@ -37,7 +38,8 @@ void forward_block(const Plan<A>& plan, const Layout<A>& layout, Placing<A>& pla
   const bool streamed = plan.streams(p.out, p.queries);
   ForwardBlock<A> block;
   read_attention(p, b, first, queries, h, block.attention);
-  place_points(p, layout, placing, b, first, queries, h, block.xy);
+  placing.read_anchors(p, b, first, queries, block.anchors);
+  place_points(p, layout, placing, block.anchors, b, first, queries, h, block.xy);
   locate<A, false>(layout, block.xy, block.attention, queries * layout.points, block.points);
   Gather<A> gather = plan.packed ? plan.run.gather_packed : plan.run.gather_strided;
   gather(plan.map(b, h, packed_head, zeros), block.points, queries, layout.points, p.channels,
@@ -67,8 +69,7 @@ int run_forward(const PsformerProblem& p) {
     const Team team = this_team();
     A* scratch = reinterpret_cast<A*>(zeros + zero_bytes + team.rank * scratch_bytes);
     const Layout<A> layout(p, 0, int(p.levels), plan.nowhere);
-    Placing<A> placing;
-    placing.classic(layout);
+    const Placing<A> placing(p, layout);
     for (int64_t base = 0; base < heads; base += round) {
       const int64_t here = heads - base < round ? heads - base : round;
       const bool alone = round == team.size && here == round;  // one head each

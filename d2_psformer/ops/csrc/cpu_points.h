@@ -41,7 +41,9 @@ struct Points {
 // A few numbers: shorter than a call of memcpy.
 template <class A>
 inline void copy_numbers(const A* from, A* to, int n) {
+  typedef typename Full<A>::Value V;
   int i = 0;
+  for (; i + Full<A>::N <= n; i += Full<A>::N) store(to + i, load<V>(from + i));
   for (; i + 4 <= n; i += 4) memcpy(to + i, from + i, 4 * sizeof(A));
   for (; i < n; i++) to[i] = from[i];
 }
@@ -91,9 +93,7 @@ inline int64_t type_size(int64_t type) {
   return type == PSFORMER_F64 ? 8 : type == PSFORMER_F32 ? 4 : 2;
 }
 
-// The levels [first, last) of one head, point by point, and where their coordinates come from:
-// pixel coordinate = anchor + sampling * scale, for classic locations and for offsets alike. The
-// gradient of the sampling is that of the pixel coordinate times the same scale.
+// The levels [first, last) of one head, point by point.
 template <class A>
 struct Layout {
   int first, last;  // levels
@@ -123,76 +123,6 @@ struct Layout {
   }
 };
 
-// Anchors and scales of one query, x and y alternating as in the sampling.
-template <class A>
-struct Placing {
-  A anchor[2 * kRowPoints], scale[2 * kRowPoints];
-
-  void classic(const Layout<A>& layout) {
-    for (int i = 0; i < layout.points; i++) {
-      anchor[2 * i] = anchor[2 * i + 1] = A(-0.5);
-      scale[2 * i] = layout.width[i];
-      scale[2 * i + 1] = layout.height[i];
-    }
-  }
-
-  void offsets(const PsformerProblem& p, const Layout<A>& layout, int64_t b, int64_t q) {
-    const int per_level = int(p.points), size = int(p.reference_size);
-    const int64_t at = b * p.reference_batch + (q * p.levels + layout.first) * size;
-    const A share = A(0.5) / A(per_level);
-    for (int i = 0, r = 0; i < layout.points; i += per_level, r += size) {
-      const A w = layout.width[i], h = layout.height[i];
-      A x, y, sx = 1, sy = 1;
-      if (p.reference_type == PSFORMER_F64) {
-        const double* box = static_cast<const double*>(p.reference) + at + r;
-        x = A(box[0]), y = A(box[1]);
-        if (size == 4) sx = A(box[2]) * w * share, sy = A(box[3]) * h * share;
-      } else {
-        const float* box = static_cast<const float*>(p.reference) + at + r;
-        x = A(box[0]), y = A(box[1]);
-        if (size == 4) sx = A(box[2]) * w * share, sy = A(box[3]) * h * share;
-      }
-      x = x * w - A(0.5);
-      y = y * h - A(0.5);
-      for (int k = 2 * i; k < 2 * (i + per_level); k += 2) {
-        anchor[k] = x;
-        anchor[k + 1] = y;
-        scale[k] = sx;
-        scale[k + 1] = sy;
-      }
-    }
-  }
-};
-
-// Pixel coordinates of a block: xy (queries, points, 2). Scales (queries, points, 2) are kept for
-// the gradients, if they differ from query to query.
-template <class A>
-inline void place_points(const PsformerProblem& p, const Layout<A>& layout, Placing<A>& placing,
-                         int64_t b, int64_t q0, int queries, int64_t head, A* xy) {
-  const int n = 2 * layout.points;
-  const int64_t size = type_size(p.sampling_type);
-  const char* row = static_cast<const char*>(p.sampling) +
-                    size * (b * p.sampling_batch + q0 * p.sampling_query +
-                            (head * p.levels + layout.first) * p.points * 2);
-  const bool direct = is_direct<A>(p.sampling_type), classic = p.reference_size == 0;
-  A converted[2 * kRowPoints];
-  for (int q = 0; q < queries; q++, row += size * p.sampling_query, xy += n) {
-    const A* sampling = reinterpret_cast<const A*>(row);
-    if (!direct) {
-      read_numbers(row, p.sampling_type, converted, n);
-      sampling = converted;
-    }
-    if (!classic) placing.offsets(p, layout, b, q0 + q);
-    typedef typename Full<A>::Value V;
-    int i = 0;
-    for (; i + Full<A>::N <= n; i += Full<A>::N) {
-      store(xy + i,
-            load<V>(placing.anchor + i) + load<V>(sampling + i) * load<V>(placing.scale + i));
-    }
-    for (; i < n; i++) xy[i] = placing.anchor[i] + sampling[i] * placing.scale[i];
-  }
-}
-
 // Corners and weights of points at the pixel coordinates xy, with the attention of every point.
 // A corner outside points nowhere. A corner of no bilinear weight does so too when gathering: a
 // product would let Inf and NaN through. Gradients need such corners: they are neighbours still.
@@ -206,12 +136,7 @@ inline void locate(const Layout<A>& layout, A* xy, A* attention, int count, Poin
   typedef typename Full<A>::Index Index;
   constexpr int N = Full<A>::N;
   to.resize(count);
-  A x_of[kBlockPoints], y_of[kBlockPoints];
   for (int i = count; i < to.pitch; i++) xy[2 * i] = xy[2 * i + 1] = attention[i] = 0;
-  for (int i = 0; i < to.pitch; i++) {
-    x_of[i] = xy[2 * i];
-    y_of[i] = xy[2 * i + 1];
-  }
   int32_t *index = to.index(0), *on_map = to.live();
   A *weight = to.weight(0), *kept = to.attention(), *right_of = to.right(), *below = to.bottom();
   const int pitch = to.pitch, points = layout.points;
@@ -221,7 +146,8 @@ inline void locate(const Layout<A>& layout, A* xy, A* attention, int count, Poin
     const V end_x = load<V>(layout.width + point), end_y = load<V>(layout.height + point);
     const I width = __builtin_convertvector(end_x, I), height = __builtin_convertvector(end_y, I);
     const I start = __builtin_convertvector(load<Index>(layout.start + point), I);
-    V x = load<V>(x_of + i), y = load<V>(y_of + i), a = load<V>(attention + i);
+    V x, y, a = load<V>(attention + i);
+    separate(load<V>(xy + 2 * i), load<V>(xy + 2 * i + N), x, y);
     // comparisons with NaN are false
     I live = (x > -1) & (x < end_x) & (y > -1) & (y < end_y);
     x = live ? x : none;

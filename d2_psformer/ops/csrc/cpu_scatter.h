@@ -84,32 +84,27 @@ inline void finish_points(Points<A>& points, const A* products, A* grad_attentio
   typedef typename Full<A>::Ints I;
   typedef typename Full<A>::Index Index;
   constexpr int N = Full<A>::N;
-  A by_corner[4][kMargin], xy[2][kMargin];
   for (int i = 0; i < points.count; i += N) {
-    const int here = points.count - i < N ? points.count - i : N;
-    for (int j = 0; j < N; j++) {
-      for (int k = 0; k < 4; k++) by_corner[k][j] = products[4 * (i + j) + k];
-    }
+    const A* four = products + 4 * i;
+    V d[4], even[2], odd[2];
+    separate(load<V>(four), load<V>(four + N), even[0], odd[0]);
+    separate(load<V>(four + 2 * N), load<V>(four + 3 * N), even[1], odd[1]);
+    separate(even[0], even[1], d[0], d[2]);
+    separate(odd[0], odd[1], d[1], d[3]);
     const V lx = load<V>(points.right() + i), ly = load<V>(points.bottom() + i),
             a = load<V>(points.attention() + i);
     const I live = __builtin_convertvector(load<Index>(points.live() + i), I);
     const V none = {}, hx = 1 - lx, hy = 1 - ly;
     const V weight[4] = {hy * hx, hy * lx, ly * hx, ly * lx};
-    V d[4], sum = none;
-    for (int k = 0; k < 4; k++) {
-      d[k] = load<V>(by_corner[k]);
-      sum += weight[k] != 0 ? weight[k] * d[k] : none;
-    }
+    V sum = none, low, high;
+    for (int k = 0; k < 4; k++) sum += weight[k] != 0 ? weight[k] * d[k] : none;
     sum = live ? sum : none;
     const V gx = a * (hy * (d[1] - d[0]) + ly * (d[3] - d[2])),
             gy = a * (hx * (d[2] - d[0]) + lx * (d[3] - d[1]));
-    store(xy[0], live ? gx : none);
-    store(xy[1], live ? gy : none);
+    alternate(live ? gx : none, live ? gy : none, low, high);
+    store(grad_xy + 2 * i, low);
+    store(grad_xy + 2 * i + N, high);
     store(grad_attention + i, sum);
-    for (int j = 0; j < here; j++) {
-      grad_xy[2 * (i + j)] = xy[0][j];
-      grad_xy[2 * (i + j) + 1] = xy[1][j];
-    }
   }
 }
 

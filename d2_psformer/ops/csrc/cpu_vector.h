@@ -97,6 +97,64 @@ inline void finish_streams() {
 #endif
 }
 
+// even: lanes 0, 2, 4 ... of the pair (a, b); odd: the others.
+inline void separate(Lanes<16>::Value a, Lanes<16>::Value b, Lanes<16>::Value& even,
+                     Lanes<16>::Value& odd) {
+  typedef Lanes<16>::Mask I;
+  even = PSFORMER_SHUFFLE(I, a, b, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+  odd = PSFORMER_SHUFFLE(I, a, b, 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
+}
+inline void separate(Lanes<8>::Value a, Lanes<8>::Value b, Lanes<8>::Value& even,
+                     Lanes<8>::Value& odd) {
+  typedef Lanes<8>::Mask I;
+  even = PSFORMER_SHUFFLE(I, a, b, 0, 2, 4, 6, 8, 10, 12, 14);
+  odd = PSFORMER_SHUFFLE(I, a, b, 1, 3, 5, 7, 9, 11, 13, 15);
+}
+inline void separate(Four a, Four b, Four& even, Four& odd) {
+  typedef Lanes<4>::Mask I;
+  even = PSFORMER_SHUFFLE(I, a, b, 0, 2, 4, 6);
+  odd = PSFORMER_SHUFFLE(I, a, b, 1, 3, 5, 7);
+}
+template <class V>  // of doubles
+inline void separate(V a, V b, V& even, V& odd) {
+  constexpr int N = sizeof(V) / sizeof(a[0]);
+  V pair[2] = {a, b};
+  for (int i = 0; i < N; i++) {
+    even[i] = pair[2 * i / N][2 * i % N];
+    odd[i] = pair[2 * i / N][2 * i % N + 1];
+  }
+}
+
+// The other way: the pair (low, high) alternates between lanes of a and b.
+inline void alternate(Lanes<16>::Value a, Lanes<16>::Value b, Lanes<16>::Value& low,
+                      Lanes<16>::Value& high) {
+  typedef Lanes<16>::Mask I;
+  low = PSFORMER_SHUFFLE(I, a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+  high = PSFORMER_SHUFFLE(I, a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
+}
+inline void alternate(Lanes<8>::Value a, Lanes<8>::Value b, Lanes<8>::Value& low,
+                      Lanes<8>::Value& high) {
+  typedef Lanes<8>::Mask I;
+  low = PSFORMER_SHUFFLE(I, a, b, 0, 8, 1, 9, 2, 10, 3, 11);
+  high = PSFORMER_SHUFFLE(I, a, b, 4, 12, 5, 13, 6, 14, 7, 15);
+}
+inline void alternate(Four a, Four b, Four& low, Four& high) {
+  typedef Lanes<4>::Mask I;
+  low = PSFORMER_SHUFFLE(I, a, b, 0, 4, 1, 5);
+  high = PSFORMER_SHUFFLE(I, a, b, 2, 6, 3, 7);
+}
+template <class V>  // of doubles
+inline void alternate(V a, V b, V& low, V& high) {
+  constexpr int N = sizeof(V) / sizeof(a[0]);
+  V pair[2];
+  for (int i = 0; i < N; i++) {
+    pair[2 * i / N][2 * i % N] = a[i];
+    pair[2 * i / N][2 * i % N + 1] = b[i];
+  }
+  low = pair[0];
+  high = pair[1];
+}
+
 // Sums of the lanes of four vectors, together: the shuffles of one serve all four.
 inline Four sums_of_four(Lanes<4>::Value a, Lanes<4>::Value b, Lanes<4>::Value c,
                          Lanes<4>::Value d) {
