@@ -29,7 +29,7 @@ def test_op(tmp_path):
 def test_calls_take_turns():
     seen = []
     take_turns({"a": lambda: seen.append("a"), "b": lambda: seen.append("b")}, rounds=2)
-    assert "".join(seen) == "ab" * 3  # once to warm up
+    assert "".join(seen) == "aabb" * 2  # every turn begins with a call to warm up
 
 
 def use_memory():

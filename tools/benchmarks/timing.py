@@ -12,12 +12,14 @@ Call = Callable[[], object]
 
 
 def take_turns(calls: dict[str, Call], rounds: int, device: str = "cpu") -> dict[str, float]:
-    """Median seconds of each call; they are warmed up once and then take turns."""
-    for call in calls.values():
-        call()
+    """Median seconds of each call; they take turns, and each turn begins with a call to warm up.
+
+    Without that the caches would hold what another one has left there.
+    """
     seconds: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(rounds):
         for name, call in calls.items():
+            call()
             _wait(device)
             start = time.perf_counter()
             call()
