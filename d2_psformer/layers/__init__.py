@@ -3,17 +3,20 @@
 from .boxes import box_cxcywh_to_xyxy, box_xyxy_to_cxcywh, generalized_box_iou
 from .deformable_attention import MultiScaleDeformableAttention
 from .feed_forward import MLP, FeedForward
+from .linear_layer import Linear, linear
 from .numerics import inverse_sigmoid, prior_bias
 from .position_encoding import SinePositionEncoding
 
 __all__ = [
     "MLP",
     "FeedForward",
+    "Linear",
     "MultiScaleDeformableAttention",
     "SinePositionEncoding",
     "box_cxcywh_to_xyxy",
     "box_xyxy_to_cxcywh",
     "generalized_box_iou",
     "inverse_sigmoid",
+    "linear",
     "prior_bias",
 ]

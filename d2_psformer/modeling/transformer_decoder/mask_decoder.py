@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ...layers import FeedForward
+from ...layers import FeedForward, Linear
 from ..pixel_decoder import Memory
 
 
@@ -90,10 +90,14 @@ class MaskBlock(nn.Module):
         if self.self_attn is not None:
             update, _ = self.self_attn(query, query, query, need_weights=False)
             query = self.self_norm(query + update)
-        scores = self.cross_attn.scores(query, tokens)
-        mask = self.cross_attn.fuse(scores, spatial_shapes) if make_mask else None
-        query = self.cross_norm(query + self.cross_attn.read(scores, tokens))
-        return self.ffn(query), mask
+        mask = None
+        if make_mask:
+            scores = self.cross_attn.scores(query, tokens)
+            mask = self.cross_attn.fuse(scores, spatial_shapes)
+            update = self.cross_attn.read(scores, tokens)
+        else:
+            update = self.cross_attn.attend(query, tokens)
+        return self.ffn(self.cross_norm(query + update)), mask
 
 
 class MaskAttention(nn.Module):
@@ -102,11 +106,11 @@ class MaskAttention(nn.Module):
     def __init__(self, dim: int, num_heads: int, num_levels: int, values: bool):
         super().__init__()
         self.num_heads = num_heads
-        self.q_proj = nn.Linear(dim, dim)
-        self.k_proj = nn.Linear(dim, dim)
+        self.q_proj = Linear(dim, dim)
+        self.k_proj = Linear(dim, dim)
         if values:
-            self.v_proj = nn.Linear(dim, dim)
-            self.out_proj = nn.Linear(dim, dim)
+            self.v_proj = Linear(dim, dim)
+            self.out_proj = Linear(dim, dim)
         self.level_fc = nn.ModuleList(nn.Linear(num_heads, num_heads) for _ in range(num_levels))
         self.mask_fc = nn.Linear(num_heads * num_levels, 1)
         for layer in self.children():
@@ -122,8 +126,13 @@ class MaskAttention(nn.Module):
 
     def read(self, scores: Tensor, tokens: Tensor) -> Tensor:
         """Softmax over all levels together, then the weighted values: (B, N, dim)."""
-        values = scores.softmax(-1) @ self._split(self.v_proj(tokens))
-        return self.out_proj(values.transpose(1, 2).flatten(2))
+        return self._project(scores.softmax(-1) @ self._split(self.v_proj(tokens)))
+
+    def attend(self, query: Tensor, tokens: Tensor) -> Tensor:
+        """What :meth:`read` gives, without scores: (B, N, dim). Nothing of size N x S is kept."""
+        q, k = self._split(self.q_proj(query)), self._split(self.k_proj(tokens))
+        values = self._split(self.v_proj(tokens))
+        return self._project(F.scaled_dot_product_attention(q, k, values))
 
     def fuse(self, scores: Tensor, spatial_shapes: Sequence[tuple[int, int]]) -> Tensor:
         """Scores of all levels -> masks (B, N, H_1, W_1) on the finest one, >= 0.
@@ -146,6 +155,9 @@ class MaskAttention(nn.Module):
                 level = F.interpolate(level, spatial_shapes[0], mode="bilinear")
             mask = mask + level
         return F.relu(mask)
+
+    def _project(self, values: Tensor) -> Tensor:
+        return self.out_proj(values.transpose(1, 2).flatten(2))
 
     def _split(self, x: Tensor) -> Tensor:
         return x.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
