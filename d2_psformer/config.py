@@ -74,6 +74,9 @@ def _add_model_keys(cfg: CN) -> None:
     node.CLASS_PRIOR = 0.01
     # Side of the first predicted boxes as a fraction of the image (-2 as a bias is 0.12).
     node.BOX_SIZE_PRIOR = 0.12
+    # Parts that compute their activations again in the backward pass instead of keeping them, for
+    # less memory and more time: any of "backbone", "encoder", "mask_decoder".
+    node.CHECKPOINTING = []
 
     node.LOSS = CN()
     # Weights of the losses, used as matching costs too (cost and loss of one kind share a key).

@@ -1,6 +1,7 @@
 """Layers shared by all architectures: plain torch, no config."""
 
 from .boxes import box_cxcywh_to_xyxy, box_xyxy_to_cxcywh, generalized_box_iou
+from .checkpointing import run_layer
 from .deformable_attention import MultiScaleDeformableAttention
 from .feed_forward import MLP, FeedForward
 from .linear_layer import Linear, linear
@@ -19,4 +20,5 @@ __all__ = [
     "inverse_sigmoid",
     "linear",
     "prior_bias",
+    "run_layer",
 ]

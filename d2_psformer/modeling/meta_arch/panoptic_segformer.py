@@ -63,7 +63,7 @@ class PanopticSegFormer(nn.Module):
     @classmethod
     def from_config(cls, cfg) -> dict:
         node = cfg.MODEL.PSFORMER
-        _check_counts(node)
+        _check_keys(node)
         layout = ClassLayout.from_metadata(MetadataCatalog.get(cfg.DATASETS.TRAIN[0]))
         backbone = build_backbone(cfg)
         location_decoder = thing_mask_decoder = stuff_decoder = None
@@ -74,6 +74,7 @@ class PanopticSegFormer(nn.Module):
                 num_heads=node.NUM_HEADS,
                 num_layers=node.THING_MASK_LAYERS,
                 num_levels=len(node.IN_FEATURES),
+                checkpointing="mask_decoder" in node.CHECKPOINTING,
             )
         if layout.num_stuff:
             stuff_decoder = StuffDecoder(cfg, layout.num_stuff)
@@ -228,7 +229,7 @@ class PanopticSegFormer(nn.Module):
         ]
 
 
-def _check_counts(node) -> None:
+def _check_keys(node) -> None:
     counts = {
         key: node[key]
         for key in ("HIDDEN_DIM", "NUM_HEADS", "NUM_POINTS", "NUM_QUERIES", "LOCATION_LAYERS")
@@ -238,3 +239,9 @@ def _check_counts(node) -> None:
     for key, value in counts.items():
         if value < 1:
             raise ValueError(f"MODEL.PSFORMER.{key} is {value}: it must be at least 1.")
+    parts = {"backbone", "encoder", "mask_decoder"}
+    if unknown := set(node.CHECKPOINTING) - parts:
+        raise ValueError(
+            f"MODEL.PSFORMER.CHECKPOINTING names {', '.join(sorted(unknown))}: "
+            f"use any of {', '.join(sorted(parts))}."
+        )

@@ -5,7 +5,12 @@ from torch import Tensor, nn
 
 from ...d2.config import configurable
 from ...d2.layers import ShapeSpec
-from ...layers import FeedForward, MultiScaleDeformableAttention, SinePositionEncoding
+from ...layers import (
+    FeedForward,
+    MultiScaleDeformableAttention,
+    SinePositionEncoding,
+    run_layer,
+)
 from .input_projection import InputProjection
 from .memory import Memory, level_padding_masks, valid_ratio
 
@@ -29,14 +34,17 @@ class DeformablePixelDecoder(nn.Module):
         num_points: int = 4,
         dim_feedforward: int = 1024,
         dropout: float = 0.1,
+        checkpointing: bool = False,
     ):
         """
         Args:
             in_channels: channels of the backbone features to read, fine to coarse.
             num_levels: levels of the memory; those beyond the features are made from the last.
+            checkpointing: compute the layers' activations again in the backward pass.
         """
         super().__init__()
         self.in_features = list(in_channels)
+        self.checkpointing = checkpointing
         self.input_projection = InputProjection(list(in_channels.values()), dim, num_levels)
         self.position = SinePositionEncoding(dim)
         self.level_embed = nn.Parameter(torch.randn(num_levels, dim))
@@ -63,6 +71,7 @@ class DeformablePixelDecoder(nn.Module):
             "num_points": node.NUM_POINTS,
             "dim_feedforward": node.DIM_FEEDFORWARD,
             "dropout": node.DROPOUT,
+            "checkpointing": "encoder" in node.CHECKPOINTING,
         }
 
     def forward(self, features: dict[str, Tensor], padding_mask: Tensor | None) -> Memory:
@@ -91,7 +100,11 @@ class DeformablePixelDecoder(nn.Module):
         ratios = torch.stack([valid_ratio(mask) for mask in masks], dim=1)
         reference = cell_centres(shapes, ratios)
         for layer in self.layers:
-            tokens = layer(tokens, position, reference, shapes, flat_mask)
+            tokens = run_layer(
+                layer,
+                *(tokens, position, reference, shapes, flat_mask),
+                recompute=self.checkpointing,
+            )
         return Memory(tokens, tuple(shapes), flat_mask, ratios)
 
 

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ...layers import FeedForward, Linear
+from ...layers import FeedForward, Linear, run_layer
 from ..pixel_decoder import Memory
 
 
@@ -20,6 +20,7 @@ class MaskDecoder(nn.Module):
         num_layers: blocks before the tail.
         num_levels: how many levels, the finest of the memory, the masks are made of.
         self_attention: queries see each other (stuff); otherwise each is on its own (things).
+        checkpointing: compute the blocks' activations again in the backward pass.
     """
 
     def __init__(
@@ -30,9 +31,11 @@ class MaskDecoder(nn.Module):
         num_layers: int = 4,
         num_levels: int = 3,
         self_attention: bool = False,
+        checkpointing: bool = False,
     ):
         super().__init__()
         self.num_levels = num_levels
+        self.checkpointing = checkpointing
         self.blocks = nn.ModuleList(
             MaskBlock(dim, num_heads, num_levels, self_attention) for _ in range(num_layers)
         )
@@ -59,7 +62,11 @@ class MaskDecoder(nn.Module):
         shapes = memory.spatial_shapes[: self.num_levels]
         masks, queries = [], []
         for block in self.blocks:
-            query, mask = block(_add(query, query_position), tokens, shapes, every_mask)
+            query, mask = run_layer(
+                block,
+                *(_add(query, query_position), tokens, shapes, every_mask),
+                recompute=self.checkpointing,
+            )
             queries.append(query)
             if every_mask:
                 masks.append(mask)

@@ -36,6 +36,7 @@ class StuffDecoder(nn.Module):
         num_layers: int = 6,
         num_levels: int = 3,
         class_prior: float = 0.01,
+        checkpointing: bool = False,
     ):
         super().__init__()
         # first half content, second half position: the other way round than the thing queries
@@ -46,6 +47,7 @@ class StuffDecoder(nn.Module):
             num_layers=num_layers,
             num_levels=num_levels,
             self_attention=True,
+            checkpointing=checkpointing,
         )
         self.class_embed = nn.ModuleList(nn.Linear(dim, 1) for _ in range(num_layers))
         for classify in self.class_embed:
@@ -61,6 +63,7 @@ class StuffDecoder(nn.Module):
             "num_layers": node.STUFF_MASK_LAYERS,
             "num_levels": len(node.IN_FEATURES),
             "class_prior": node.CLASS_PRIOR,
+            "checkpointing": "mask_decoder" in node.CHECKPOINTING,
         }
 
     def forward(self, memory: Memory, every_mask: bool = True) -> StuffPredictions:
