@@ -3,13 +3,15 @@
 from .boxes import box_cxcywh_to_xyxy, box_xyxy_to_cxcywh, generalized_box_iou
 from .checkpointing import run_layer
 from .deformable_attention import MultiScaleDeformableAttention
+from .dropout import Dropout
 from .feed_forward import MLP, FeedForward
-from .linear_layer import Linear, linear
+from .linear_layer import Linear
 from .numerics import inverse_sigmoid, prior_bias
 from .position_encoding import SinePositionEncoding
 
 __all__ = [
     "MLP",
+    "Dropout",
     "FeedForward",
     "Linear",
     "MultiScaleDeformableAttention",
@@ -18,7 +20,6 @@ __all__ = [
     "box_xyxy_to_cxcywh",
     "generalized_box_iou",
     "inverse_sigmoid",
-    "linear",
     "prior_bias",
     "run_layer",
 ]

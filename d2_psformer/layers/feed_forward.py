@@ -6,7 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .linear_layer import Linear, linear
+from .dropout import Dropout
+from .linear_layer import Linear, linear_relu
 
 # Rows whose hidden channels stay in the cache of a CPU from one matrix product to the next.
 _ROWS = 2048
@@ -42,7 +43,7 @@ class FeedForward(nn.Module):
         self.activation = activation()
         self.linear2 = Linear(hidden_dim, dim)
         self.norm = nn.LayerNorm(dim, eps=norm_eps)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., dim) -> (..., dim)."""
@@ -53,7 +54,8 @@ class FeedForward(nn.Module):
 
     def _layer(self, x: Tensor) -> Tensor:
         if isinstance(self.activation, nn.ReLU):
-            hidden = linear(x, self.linear1.weight, self.linear1.bias, relu=True)
+            drop = self.dropout.p if self.training else 0.0
+            hidden = linear_relu(x, self.linear1.weight, self.linear1.bias, drop)
         else:
-            hidden = self.activation(self.linear1(x))
-        return self.norm(x + self.dropout(self.linear2(self.dropout(hidden))))
+            hidden = self.dropout(self.activation(self.linear1(x)))
+        return self.norm(x + self.dropout(self.linear2(hidden)))

@@ -5,6 +5,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from .dropout import drawn, dropout, kept_scale
+
 
 class Linear(nn.Linear):
     """``nn.Linear``, computed by :func:`linear`: same parameters, same names, same numbers."""
@@ -13,12 +15,11 @@ class Linear(nn.Linear):
         return linear(x, self.weight, self.bias)
 
 
-def linear(x: Tensor, weight: Tensor, bias: Tensor | None, relu: bool = False) -> Tensor:
-    """x W^T + b, then a ReLU if wanted.
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """x W^T + b.
 
-    PyTorch takes float32 products to MKL, which on AMD processors is a fifth slower than oneDNN;
-    and oneDNN applies the ReLU while it writes, which saves a pass over the result. Half precision
-    goes to oneDNN by itself.
+    PyTorch takes float32 products to MKL, which on AMD processors is a fifth slower than oneDNN.
+    Half precision goes to oneDNN by itself.
 
     Args:
         x: (..., in).
@@ -28,13 +29,23 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None, relu: bool = False) -
     Returns:
         (..., out).
     """
-    if _serves(x, weight):
-        return _OneDnnLinear.apply(x, weight, bias, relu)
-    result = F.linear(x, weight, bias)
-    return F.relu(result) if relu else result
+    if _one_dnn_serves(x, weight):
+        return _OneDnnLinear.apply(x, weight, bias, False, 0.0)
+    return F.linear(x, weight, bias)
 
 
-def _serves(x: Tensor, weight: Tensor) -> bool:
+def linear_relu(x: Tensor, weight: Tensor, bias: Tensor | None, drop: float = 0.0) -> Tensor:
+    """:func:`linear`, then a ReLU, then dropout with probability ``drop``.
+
+    oneDNN applies the ReLU while it writes. For the backward pass the result alone is kept: where
+    it is zero, the ReLU or the dropout has stopped the gradient.
+    """
+    if _one_dnn_serves(x, weight):
+        return _OneDnnLinear.apply(x, weight, bias, True, drop)
+    return dropout(F.relu(F.linear(x, weight, bias)), drop)
+
+
+def _one_dnn_serves(x: Tensor, weight: Tensor) -> bool:
     return (
         x.device.type == "cpu"
         and x.dtype == weight.dtype == torch.float32
@@ -43,12 +54,9 @@ def _serves(x: Tensor, weight: Tensor) -> bool:
         and not torch.compiler.is_compiling()  # compilers and exporters know F.linear
         and not torch.jit.is_tracing()
         and torch.backends.mkldnn.enabled
-        and _has_one_dnn()
+        and torch.backends.mkldnn.is_available()
+        and hasattr(torch.ops.mkldnn, "_linear_pointwise")
     )
-
-
-def _has_one_dnn() -> bool:
-    return torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 
 
 def _product(x: Tensor, weight: Tensor, bias: Tensor | None, after: str = "none") -> Tensor:
@@ -57,9 +65,14 @@ def _product(x: Tensor, weight: Tensor, bias: Tensor | None, after: str = "none"
 
 class _OneDnnLinear(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, x: Tensor, weight: Tensor, bias: Tensor | None, relu: bool) -> Tensor:
+    def forward(
+        ctx, x: Tensor, weight: Tensor, bias: Tensor | None, relu: bool, drop: float
+    ) -> Tensor:
         result = _product(x, weight, bias, "relu" if relu else "none")
+        if drop:
+            result.masked_fill_(drawn(result.shape, drop), 0).mul_(kept_scale(drop))
         ctx.save_for_backward(x, weight, result if relu else None)
+        ctx.drop = drop
         return result
 
     @staticmethod
@@ -67,7 +80,9 @@ class _OneDnnLinear(torch.autograd.Function):
     def backward(ctx, gradient: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, activated = ctx.saved_tensors
         if activated is not None:
-            gradient = torch.where(activated > 0, gradient, 0.0)
+            gradient = torch.ops.aten.threshold_backward(gradient, activated, 0)
+        if ctx.drop:
+            gradient.mul_(kept_scale(ctx.drop))
         of_x = of_weight = of_bias = None
         if ctx.needs_input_grad[0]:
             of_x = _product(gradient, weight.t(), None)
@@ -76,4 +91,4 @@ class _OneDnnLinear(torch.autograd.Function):
             of_weight = rows.t() @ x.reshape(len(rows), -1)
         if ctx.needs_input_grad[2]:
             of_bias = rows.sum(0)
-        return of_x, of_weight, of_bias, None
+        return of_x, of_weight, of_bias, None, None

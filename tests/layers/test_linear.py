@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from d2_psformer.layers import FeedForward, Linear, linear
+from d2_psformer.layers import FeedForward, Linear
 from d2_psformer.layers import feed_forward as feed_forward_module
+from d2_psformer.layers.linear_layer import linear, linear_relu
 
 
 @given(
@@ -26,7 +27,7 @@ def test_result_and_gradients(rows, channels, with_bias, relu):
     bias = torch.randn(channels[1], generator=generator).requires_grad_() if with_bias else None
     expected = F.linear(x, weight, bias)
     expected = expected.relu() if relu else expected
-    result = linear(x, weight, bias, relu)
+    result = (linear_relu if relu else linear)(x, weight, bias)
     torch.testing.assert_close(result, expected, rtol=1e-4, atol=1e-5)
     inputs = [t for t in (x, weight, bias) if t is not None]
     gradient = torch.randn(expected.shape, generator=generator)
@@ -44,6 +45,24 @@ def test_layouts_of_any_kind():
         layer = Linear(part.shape[-1], 8)
         with torch.no_grad():
             torch.testing.assert_close(layer(part), nn.Linear.forward(layer, part))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_dropout_after_a_relu(dtype):
+    x, weight = torch.randn(50, 16, dtype=dtype), torch.randn(40, 16, dtype=dtype)
+    x.requires_grad_(), weight.requires_grad_()
+    result = linear_relu(x, weight, None, drop=0.25)
+    plain = F.linear(x, weight).relu()
+    kept = (result != 0).to(dtype)
+    assert 0.2 < 1 - kept.sum() / (plain > 0).sum() < 0.3
+    torch.testing.assert_close(result, plain * kept / 0.75)
+    gradient = torch.randn_like(result)
+    torch.testing.assert_close(
+        torch.autograd.grad(result, (x, weight), gradient),
+        torch.autograd.grad(plain * kept / 0.75, (x, weight), gradient),
+        rtol=1e-4,
+        atol=1e-4,
+    )
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from ...d2.config import configurable
 from ...d2.layers import ShapeSpec
 from ...layers import (
+    Dropout,
     FeedForward,
     MultiScaleDeformableAttention,
     SinePositionEncoding,
@@ -122,7 +123,7 @@ class EncoderLayer(nn.Module):
     ):
         super().__init__()
         self.self_attn = MultiScaleDeformableAttention(dim, num_heads, num_levels, num_points)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.norm = nn.LayerNorm(dim)
         self.ffn = FeedForward(dim, dim_feedforward, dropout)
         for linear in (self.ffn.linear1, self.ffn.linear2):

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from ...d2.config import configurable
 from ...layers import (
     MLP,
+    Dropout,
     FeedForward,
     MultiScaleDeformableAttention,
     inverse_sigmoid,
@@ -141,7 +142,7 @@ class LocationLayer(nn.Module):
         self.cross_attn = MultiScaleDeformableAttention(dim, num_heads, num_levels, num_points)
         self.norm2 = nn.LayerNorm(dim)
         self.ffn = FeedForward(dim, dim_feedforward, dropout)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         for weight in (
             self.self_attn.out_proj.weight,
             self.ffn.linear1.weight,
