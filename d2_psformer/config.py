@@ -94,6 +94,8 @@ def _add_model_keys(cfg: CN) -> None:
     # Parts that compute their activations again in the backward pass instead of keeping them, for
     # less memory and more time: any of "backbone", "encoder", "mask_decoder".
     node.CHECKPOINTING = []
+    # torch.compile backbone, encoder and decoders: minutes at the start, then less time a step.
+    node.COMPILE = False
 
     node.LOSS = CN()
     # Weights of the losses, used as matching costs too (cost and loss of one kind share a key).
@@ -113,6 +115,8 @@ def _add_model_keys(cfg: CN) -> None:
     node.TEST.PANOPTIC_ON = True
     node.TEST.SEMANTIC_ON = False
     node.TEST.INSTANCE_ON = False
+    # Type for autocast at inference: "" for none, "bfloat16" or "float16".
+    node.TEST.AUTOCAST = ""
     # Thing candidates: the best (query, class) pairs.
     node.TEST.TOPK = 100
     # Stop after this block of the mask decoders, with its own mask and class; 0: not before the

@@ -6,6 +6,7 @@ import torch
 import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from ..class_layout import ClassLayout
 from ..layers import box_cxcywh_to_xyxy, generalized_box_iou
@@ -13,6 +14,9 @@ from .losses import dice_loss, pairwise_dice_cost, sigmoid_focal_loss
 from .matching import LocationCost, hungarian, hungarian_each
 from .targets import BatchedThings, Match, Targets
 from .transformer_decoder import Locations
+
+# The loss of so many masks is taken in one go.
+_CHUNK = 64
 
 
 @dataclass(frozen=True)
@@ -201,11 +205,9 @@ class PanopticCriterion:
         resized = torch.cat([resize_masks(x, size) for x in truth])
         losses = {}
         for block, predicted in enumerate(masks):
-            # not F.interpolate on an empty tensor: it refuses
-            terms = predicted.sum() * 0
-            if len(predicted):
-                fine = F.interpolate(predicted.float()[None], size, mode="bilinear")[0]
-                terms = dice_loss(fine, resized).sum()
+            chunks = zip(predicted.split(_CHUNK), resized.split(_CHUNK), strict=True)
+            # fine masks are made again in the backward pass: cheap, and none of them is kept
+            terms = sum(checkpoint(_fine_dice, *chunk, use_reentrant=False) for chunk in chunks)
             losses[f"{name}{layer_suffix(block, len(masks))}"] = self.weights.dice * terms
         return losses
 
@@ -245,6 +247,14 @@ class PanopticCriterion:
     def _focal(self, logits: Tensor, positive: Tensor) -> Tensor:
         w = self.weights
         return sigmoid_focal_loss(logits, positive, w.focal_alpha, w.focal_gamma)
+
+
+def _fine_dice(masks: Tensor, truth: Tensor) -> Tensor:
+    """Sum of the dice losses of masks (N, h, w), resized to their truth (N, H, W)."""
+    if not len(masks):  # F.interpolate refuses these
+        return masks.sum() * 0
+    fine = F.interpolate(masks.float()[None], truth.shape[-2:], mode="bilinear")[0]
+    return dice_loss(fine, truth).sum()
 
 
 def layer_suffix(layer: int, num_layers: int) -> str:

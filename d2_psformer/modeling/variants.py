@@ -8,6 +8,7 @@ CHOICES = {
     "CLASSIFY": ("location", "mask"),
     "MASK_SUPERVISION": ("all", "last"),
     "ENCODER": ("deformable", "single_scale", "attention", "none"),
+    "TEST.AUTOCAST": ("", "bfloat16", "float16"),
     "TEST.MERGING": ("mask_wise", "pixel_argmax", "maskformer"),
 }
 CHECKPOINTING = ("backbone", "encoder", "mask_decoder")

@@ -1,6 +1,7 @@
 """Panoptic SegFormer (Li et al., CVPR 2022, arXiv 2109.03814)."""
 
 import math
+from contextlib import nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -49,6 +50,8 @@ class PanopticSegFormer(nn.Module):
         results: ResultBuilder,
         class_layout: ClassLayout,
         centres_of_mass: bool = False,
+        autocast: torch.dtype | None = None,
+        compiled: bool = False,
     ):
         """
         Args:
@@ -56,6 +59,8 @@ class PanopticSegFormer(nn.Module):
             stuff_decoder: None where there is no stuff, or its queries are matched like things'.
             matched_queries: what is done with the queries of the location decoder.
             centres_of_mass: they learn these in place of the centres of boxes.
+            autocast: half-precision type for inference.
+            compiled: run backbone, pixel decoder and decoders through torch.compile.
         """
         super().__init__()
         self.normalizer = normalizer
@@ -69,6 +74,10 @@ class PanopticSegFormer(nn.Module):
         self.results = results
         self.class_layout = class_layout
         self.centres_of_mass = centres_of_mass
+        self.autocast = autocast
+        if compiled:
+            for part in (backbone, pixel_decoder, *self._decoders()):
+                part.compile(fullgraph=True)
         # contiguous ids of the classes of matched queries, things before stuff
         self.matched_ids = class_layout.thing_ids
         if stuff_decoder is None:
@@ -95,6 +104,8 @@ class PanopticSegFormer(nn.Module):
             "results": ResultBuilder.from_config(cfg, layout),
             "class_layout": layout,
             "centres_of_mass": node.LOCATION_SUPERVISION == "centre",
+            "autocast": getattr(torch, node.TEST.AUTOCAST) if node.TEST.AUTOCAST else None,
+            "compiled": node.COMPILE,
         }
 
     @property
@@ -113,12 +124,24 @@ class PanopticSegFormer(nn.Module):
             on, ``panoptic_seg``, ``sem_seg`` (K, H, W), ``instances``.
         """
         images = self.normalizer([x["image"] for x in batched_inputs])
+        if self.training:
+            memory, locations = self._locate(images)
+            return self.losses(memory, locations, self._targets(batched_inputs, images))
+        outer = nullcontext()
+        if self.autocast is not None:
+            outer = torch.autocast(self.device.type, self.autocast)
+        with outer:
+            memory, locations = self._locate(images)
+            return self.inference(memory, locations, images, batched_inputs)
+
+    def _decoders(self) -> list[nn.Module]:
+        decoders = self.location_decoder, self.thing_mask_decoder, self.stuff_decoder
+        return [decoder for decoder in decoders if decoder is not None]
+
+    def _locate(self, images: ImageBatch) -> tuple[Memory, Locations | None]:
         features = self.backbone(images.tensor)
         memory = self.pixel_decoder(features, images.padding_mask)
-        locations = self.location_decoder(memory) if self.location_decoder else None
-        if self.training:
-            return self.losses(memory, locations, self._targets(batched_inputs, images))
-        return self.inference(memory, locations, images, batched_inputs)
+        return memory, self.location_decoder(memory) if self.location_decoder else None
 
     def losses(
         self, memory: Memory, locations: Locations | None, targets: list[Targets]
