@@ -91,8 +91,8 @@ def _from_timm(name: str, backbone: nn.Module) -> dict[str, Tensor]:
     except Exception as error:
         reason = " ".join(str(error).split())
         raise OSError(
-            f"timm could not get '{name}' ({type(error).__name__}: {reason}): check the network, or "
-            "give a file as MODEL.BACKBONE.WEIGHTS."
+            f"timm could not get '{name}' ({type(error).__name__}: {reason}): check the network, "
+            "or give a file as MODEL.BACKBONE.WEIGHTS."
         ) from error
     return {f"body.{key}": value for key, value in source.state_dict().items()}
 
