@@ -1,7 +1,11 @@
-"""Parameter names of backbones elsewhere -> those of :class:`TimmBackbone`."""
+"""Parameter names of backbones elsewhere -> those of :class:`TimmBackbone`.
+
+ResNets have the same names everywhere (torchvision, timm). The layouts below are recognised by a
+parameter that no other has.
+"""
 
 import re
-from collections.abc import Container
+from collections.abc import Callable, Container
 
 # timm's feature extractors flatten the first two levels: stages.0.x -> stages_0.x
 _FLATTENED = re.compile(r"^(stages|layers|stem|blocks)\.(\d+)\.")
@@ -9,13 +13,60 @@ _FLATTENED = re.compile(r"^(stages|layers|stem|blocks)\.(\d+)\.")
 # Not features: classifiers, and tables that are computed.
 _LEFT_OUT = re.compile(r"^(fc|head|classifier|norm)\.|relative_position_index$|attn_mask$")
 
+_Renames = list[tuple[str, str | Callable[[re.Match], str]]]
+
+
+def _shifted(pattern: str, by: int) -> Callable[[re.Match], str]:
+    """Put the first number of a match, plus ``by``, into ``pattern``."""
+    return lambda match: pattern.format(int(match[1]) + by)
+
+
+# PVTv2 counts its stages from 1, and starts each with a patch embedding of its own.
+_PVT: _Renames = [
+    (r"^patch_embed1\.", "patch_embed."),
+    (r"^patch_embed(\d)\.", _shifted("stages.{}.downsample.", -1)),
+    (r"^block(\d)\.", _shifted("stages.{}.blocks.", -1)),
+    (r"^norm(\d)\.", _shifted("stages.{}.norm.", -1)),
+    (r"\.dwconv\.dwconv\.", ".dwconv."),
+]
+# The official Swin ends a stage with the patch merging that timm's begins the next with.
+_SWIN: _Renames = [
+    (r"^layers\.(\d)\.downsample\.", _shifted("layers.{}.downsample.", 1)),
+    # of its authors' detectors
+    (r"^norm(\d)\.", _shifted("output_norms.{}.", -1)),
+]
+# One flat list: patch embedding, stage, patch merging, stage, ...
+_TORCHVISION_SWIN: _Renames = [
+    (r"^features\.0\.0\.", "patch_embed.proj."),
+    (r"^features\.0\.2\.", "patch_embed.norm."),
+    (r"^features\.([1357])\.(?=\d)", lambda match: f"layers.{int(match[1]) // 2}.blocks."),
+    (r"^features\.([246])\.", lambda match: f"layers.{int(match[1]) // 2}.downsample."),
+    (r"\.mlp\.0\.", ".mlp.fc1."),
+    (r"\.mlp\.3\.", ".mlp.fc2."),
+]
+_CONVNEXT: _Renames = [
+    (r"^downsample_layers\.0\.", "stem."),
+    (r"^downsample_layers\.(\d)\.", r"stages.\1.downsample."),
+    (r"^stages\.(\d)\.(?=\d)", r"stages.\1.blocks."),
+    (r"\.dwconv\.", ".conv_dw."),
+    (r"\.pwconv(\d)\.", r".mlp.fc\1."),
+    # of its authors' detectors
+    (r"^norm(\d)\.", _shifted("output_norms.{}.", -1)),
+]
+_LAYOUTS = {
+    "patch_embed1.proj.weight": _PVT,
+    "layers.0.downsample.reduction.weight": _SWIN,
+    "features.1.0.attn.relative_position_bias_table": _TORCHVISION_SWIN,
+    "downsample_layers.0.0.weight": _CONVNEXT,
+}
+
 
 def body_name(key: str, names: Container[str], prefix: str = "") -> str | None:
-    """Name inside :class:`TimmBackbone` of a parameter of timm, torchvision, PVTv2 or Swin.
+    """Name inside :class:`TimmBackbone` of a parameter of timm, torchvision, PVTv2, Swin, ConvNeXt.
 
     Args:
         key: the name, without ``prefix``.
-        names: all names of the file, by which the family is told.
+        names: all names of the file, by which the layout is told.
         prefix: what stands before each name there.
 
     Returns:
@@ -23,26 +74,10 @@ def body_name(key: str, names: Container[str], prefix: str = "") -> str | None:
     """
     if _LEFT_OUT.search(key):
         return None
-    if f"{prefix}patch_embed1.proj.weight" in names:
-        key = _from_pvt(key)
-    elif f"{prefix}layers.0.downsample.reduction.weight" in names:
-        norm = re.fullmatch(r"norm(\d)\.(weight|bias)", key)
-        if norm:
-            return f"output_norms.{int(norm[1]) - 1}.{norm[2]}"
-        # the official Swin ends a stage with the patch merging that timm's begins the next with
-        key = re.sub(
-            r"^layers\.(\d)\.downsample", lambda m: f"layers.{int(m[1]) + 1}.downsample", key
-        )
+    for told_by, renames in _LAYOUTS.items():
+        if prefix + told_by in names:
+            for pattern, name in renames:
+                key = re.sub(pattern, name, key)
+    if key.startswith("output_norms."):
+        return key
     return "body." + _FLATTENED.sub(r"\1_\2.", key)
-
-
-def _from_pvt(key: str) -> str:
-    """PVTv2 counts its stages from 1, and starts each with a patch embedding of its own."""
-    key = re.sub(r"^patch_embed1\.", "patch_embed.", key)
-    for pattern, name in (
-        (r"^patch_embed(\d)\.", "downsample"),
-        (r"^block(\d)\.", "blocks"),
-        (r"^norm(\d)\.", "norm"),
-    ):
-        key = re.sub(pattern, lambda m, name=name: f"stages.{int(m[1]) - 1}.{name}.", key)
-    return key.replace(".dwconv.dwconv.", ".dwconv.")

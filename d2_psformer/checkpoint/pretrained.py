@@ -22,8 +22,8 @@ def load_pretrained_backbone(model: nn.Module, cfg) -> None:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file is unusable or its weights do not fit, or layers are frozen and there
-            are no weights.
+        ValueError: the file is unusable or its weights do not fit, timm knows no such weights, or
+            layers are frozen and there are no weights.
         OSError: timm cannot get the weights.
     """
     node = cfg.MODEL.BACKBONE
@@ -33,6 +33,7 @@ def load_pretrained_backbone(model: nn.Module, cfg) -> None:
         source, weights = node.WEIGHTS, _from_file(node.WEIGHTS)
     elif is_timm and node.PRETRAINED:
         source = f"{node.TIMM_NAME}.{node.PRETRAINED}"
+        _check_tag(node.TIMM_NAME, node.PRETRAINED)
         with _main_process_of_machine_first():
             weights = _from_timm(source, backbone)
     elif any(not p.requires_grad for p in backbone.parameters()):
@@ -66,6 +67,15 @@ def _from_file(path: str) -> dict[str, Tensor]:
     return renamed
 
 
+def _check_tag(name: str, tag: str) -> None:
+    known = [full.partition(".")[2] for full in timm.list_pretrained(f"{name}.*")]
+    if tag not in known:
+        raise ValueError(
+            f"timm has no weights '{tag}' for '{name}' (MODEL.BACKBONE.PRETRAINED), but "
+            f"{', '.join(known) or 'none at all'}; a file can be given as MODEL.BACKBONE.WEIGHTS."
+        )
+
+
 def _from_timm(name: str, backbone: nn.Module) -> dict[str, Tensor]:
     """Download (or take from timm's cache) because the config asks for it."""
     logger.info("Getting the weights '%s' through timm.", name)
@@ -81,8 +91,8 @@ def _from_timm(name: str, backbone: nn.Module) -> dict[str, Tensor]:
     except Exception as error:
         reason = " ".join(str(error).split())
         raise OSError(
-            f"timm could not get '{name}' ({type(error).__name__}: {reason}): check the tag "
-            "(MODEL.BACKBONE.PRETRAINED) and the network, or give a file as MODEL.BACKBONE.WEIGHTS."
+            f"timm could not get '{name}' ({type(error).__name__}: {reason}): check the network, "
+            "or give a file as MODEL.BACKBONE.WEIGHTS."
         ) from error
     return {f"body.{key}": value for key, value in source.state_dict().items()}
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..command_errors import told_in_one_sentence
+from .builtin import datasets_root
 from .files import write_json
 from .panoptic_png import write_panoptic_png
 from .parallel import map_with_progress
@@ -24,6 +25,7 @@ class Preparation:
     Attributes:
         folder: of the benchmark under ``$DETECTRON2_DATASETS``.
         sources: one glob per split, below that folder, with one hit per image.
+        source_files: takes the benchmark's folder and one hit; returns what else must be there.
         output: folder of the PNGs below that folder, with ``{split}``; the JSON lies beside it.
         categories: of the JSON.
         convert: takes the benchmark's folder, the folder of the PNGs and one hit; writes the PNG
@@ -32,6 +34,7 @@ class Preparation:
 
     folder: str
     sources: dict[str, str]
+    source_files: Callable[[Path, Path], list[Path]]
     output: str
     categories: list[dict[str, Any]]
     convert: Callable[[Path, Path, Path], tuple[dict, dict]]
@@ -40,8 +43,9 @@ class Preparation:
     def run(self, description: str, arguments: Sequence[str] | None = None) -> None:
         """The whole command: parse options and convert the splits, or end with one sentence."""
         options = self._parse(description, arguments)
-        for split in options.splits:
-            self._convert_split(options.root, split, options.workers)
+        files = {split: self._find(options.root, split) for split in options.splits}
+        for split, paths in files.items():
+            self._convert_split(options.root, split, paths, options.workers)
 
     def _parse(self, description: str, arguments: Sequence[str] | None) -> argparse.Namespace:
         parser = argparse.ArgumentParser(
@@ -50,24 +54,56 @@ class Preparation:
         parser.add_argument(
             "--root",
             type=Path,
-            default=Path(os.environ.get("DETECTRON2_DATASETS", "datasets")) / self.folder,
+            default=Path(datasets_root(), self.folder),
             metavar="DIR",
             help=f"where the download is unpacked (default: $DETECTRON2_DATASETS/{self.folder})",
         )
         splits = list(self.sources)
-        parser.add_argument("--splits", nargs="+", choices=splits, default=splits)
         parser.add_argument(
-            "--workers", type=int, default=os.cpu_count(), metavar="N", help="processes (all cores)"
+            "--splits", nargs="+", choices=splits, default=splits, help="which ones (all)"
         )
-        return parser.parse_args(arguments)
+        parser.add_argument(
+            "--workers",
+            type=int,
+            default=os.cpu_count(),
+            metavar="N",
+            help="processes (all cores); 0: none beside this one",
+        )
+        options = parser.parse_args(arguments)
+        if options.workers < 0:
+            parser.error(f"--workers is {options.workers}: give 0 or more")
+        return options
 
-    def _convert_split(self, root: Path, split: str, workers: int) -> None:
-        files = sorted(root.glob(self.sources[split]))
-        if not files:
+    def _find(self, root: Path, split: str) -> list[Path]:
+        """One file per image of a split, in order, if all that belongs to them is there."""
+        if not root.is_dir():
+            raise FileNotFoundError(
+                f"Folder '{root}' does not exist: unpack the download there or name its folder "
+                "with --root (see datasets/README.md)."
+            )
+        hits = sorted(root.glob(self.sources[split]))
+        if not hits:
             raise FileNotFoundError(
                 f"There is no '{root / self.sources[split]}': unpack the download there, see "
                 "datasets/README.md."
             )
+        self._check_sources(root, split, hits)
+        return hits
+
+    def _check_sources(self, root: Path, split: str, hits: list[Path]) -> None:
+        missing: dict[Path, list[str]] = {}
+        for hit in hits:
+            for path in self.source_files(root, hit):
+                if not path.is_file():
+                    missing.setdefault(path.parent, []).append(path.name)
+        if missing:
+            folder, names = next(iter(missing.items()))
+            raise FileNotFoundError(
+                f"'{folder}' has no file for {len(names)} of the {len(hits)} images of {split}, "
+                f"the first is '{names[0]}': unpack its archive there, see datasets/README.md."
+            )
+
+    def _convert_split(self, root: Path, split: str, files: list[Path], workers: int) -> None:
         output = root / self.output.format(split=split)
         convert = partial(self.convert, root, output)
         entries = list(map_with_progress(convert, files, workers=workers, description=split))

@@ -165,8 +165,16 @@ def test_other_backbones_may_start_at_random_but_not_frozen():
         load_pretrained_backbone(SimpleNamespace(backbone=backbone), cfg)
 
 
-@pytest.mark.parametrize("name", ["resnet18", "swin_tiny_patch4_window7_224", "pvt_v2_b0"])
-def test_weights_through_timm(name, monkeypatch):
+@pytest.mark.parametrize(
+    ("name", "tag"),
+    [
+        ("resnet18", "tv_in1k"),
+        ("swin_tiny_patch4_window7_224", "ms_in22k"),
+        ("pvt_v2_b0", "in1k"),
+        ("convnext_atto", "d2_in1k"),
+    ],
+)
+def test_weights_through_timm(name, tag, monkeypatch):
     """timm's part of the work is replaced: the same call, without a download."""
     asked = []
     original = timm.create_model
@@ -175,17 +183,26 @@ def test_weights_through_timm(name, monkeypatch):
         asked.append((model_name, pretrained))
         return original(model_name.split(".")[0], pretrained=False, **options)
 
-    model, cfg = make(name, tag="tag_in1k")
+    model, cfg = make(name, tag=tag)
     monkeypatch.setattr(pretrained.timm, "create_model", without_download)
     before = next(model.backbone.body.parameters()).clone()
     load_pretrained_backbone(model, cfg)
-    assert asked == [(f"{name}.tag_in1k", True)]
+    assert asked == [(f"{name}.{tag}", True)]
     assert not torch.equal(next(model.backbone.body.parameters()), before)
 
 
 def test_a_failed_download_says_what_to_do():
-    model, cfg = make("resnet18", tag="no_such_tag")
-    with pytest.raises(OSError, match=r"'resnet18\.no_such_tag'.*PRETRAINED.*BACKBONE\.WEIGHTS"):
+    model, cfg = make("resnet18", tag="tv_in1k")
+    with pytest.raises(OSError, match=r"'resnet18\.tv_in1k'.*network.*BACKBONE\.WEIGHTS"):
+        load_pretrained_backbone(model, cfg)
+
+
+def test_an_unknown_tag_is_told_with_those_that_timm_has():
+    model, cfg = make("resnet18", tag="in22k")
+    told = (
+        r"no weights 'in22k' for 'resnet18' \(MODEL.BACKBONE.PRETRAINED\), but .*tv_in1k.*WEIGHTS"
+    )
+    with pytest.raises(ValueError, match=told):
         load_pretrained_backbone(model, cfg)
 
 

@@ -1,6 +1,5 @@
-import importlib.util
 import json
-import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -12,17 +11,15 @@ from PIL import Image
 from d2_psformer.d2.data import DatasetCatalog, MetadataCatalog
 from d2_psformer.data import check_dataset, read_panoptic_png, register_panoptic
 from d2_psformer.data.ade20k_categories import ADE20K_CATEGORIES
+from d2_psformer.data.ade20k_preparation import ADE20K, THING_IDS
+from d2_psformer.data.cityscapes_preparation import CITYSCAPES, evaluated_categories
 
 ROOT = Path(__file__).parents[2]
 ID_OF = {c["name"]: c["id"] for c in ADE20K_CATEGORIES}
 
 
-def _script(name):
-    spec = importlib.util.spec_from_file_location(name, ROOT / "datasets" / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # where worker processes look for its functions
-    spec.loader.exec_module(module)
-    return module
+def prepare(preparation, root: Path, splits=("val",), workers: int = 0) -> None:
+    preparation.run("", ["--root", str(root), "--splits", *splits, "--workers", str(workers)])
 
 
 def _save(path: Path, array) -> None:
@@ -46,8 +43,7 @@ def ade20k(tmp_path):
 
 
 def test_ade20k(ade20k):
-    script = _script("prepare_ade20k_panoptic")
-    script.ADE20K.run("", ["--root", str(ade20k), "--splits", "val", "--workers", "0"])
+    prepare(ADE20K, ade20k)
     content = json.loads((ade20k / "ade20k_panoptic_val.json").read_text())
     assert content["images"] == [
         {"id": "ADE_val_1", "file_name": "ADE_val_1.jpg", "height": 2, "width": 4}
@@ -63,8 +59,7 @@ def test_ade20k(ade20k):
 
 
 def test_ade20k_result_is_sound_data(ade20k):
-    script = _script("prepare_ade20k_panoptic")
-    script.ADE20K.run("", ["--root", str(ade20k), "--splits", "val", "--workers", "0"])
+    prepare(ADE20K, ade20k)
     register_panoptic(
         "own_ade",
         ade20k / "images" / "validation",
@@ -74,29 +69,63 @@ def test_ade20k_result_is_sound_data(ade20k):
     assert check_dataset("own_ade").faults == []
 
 
-def test_ade20k_refuses_other_archives(ade20k, capsys):
-    script = _script("prepare_ade20k_panoptic")
-    path = ade20k / "annotations_instance/validation/ADE_val_1.png"
-    arguments = ["--root", str(ade20k), "--splits", "val", "--workers", "0"]
-    _save(path, np.full((2, 4, 3), 101, np.uint8))
-    with pytest.raises(SystemExit, match=r"'ADE_val_1.png' of annotations_instance has a class"):
-        script.ADE20K.run("", arguments)
-    _save(path, np.zeros((3, 4, 3), np.uint8))
-    with pytest.raises(SystemExit, match="'ADE_val_1' have shapes"):
-        script.ADE20K.run("", arguments)
-    path.unlink()
-    with pytest.raises(SystemExit, match=r"ADE_val_1.png"):
-        script.ADE20K.run("", arguments)
-    with pytest.raises(SystemExit, match=r"images/training.*unpack"):
-        script.ADE20K.run("", ["--root", str(ade20k)])
+def test_workers_change_nothing(ade20k):
+    for number in range(2, 20):
+        for folder in ("images", "annotations", "annotations_instance"):
+            (source,) = (ade20k / folder / "validation").glob("ADE_val_1.*")
+            (source.parent / f"ADE_val_{number}{source.suffix}").write_bytes(source.read_bytes())
+    prepare(ADE20K, ade20k)
+    results = [ade20k / "ade20k_panoptic_val.json", *(ade20k / "ade20k_panoptic_val").iterdir()]
+    alone = {path: path.read_bytes() for path in results}
+    prepare(ADE20K, ade20k, workers=2)
+    assert len(alone) == 20
+    assert {path: path.read_bytes() for path in results} == alone
+
+
+INSTANCES = "annotations_instance/validation/ADE_val_1.png"
+
+
+@pytest.mark.parametrize(
+    ("file", "array", "sentence"),
+    [
+        (INSTANCES, np.full((2, 4, 3), 101, np.uint8), r"annotations_instance has class 101"),
+        (INSTANCES, np.zeros((3, 4, 3), np.uint8), r"'ADE_val_1' have shapes \(2, 4\) and"),
+        (INSTANCES, np.zeros((2, 4), np.uint8), r"'ADE_val_1' have shapes"),
+        # Detectron2's copies count from 0 and have 255 for what is not labelled
+        (
+            "annotations/validation/ADE_val_1.png",
+            np.full((2, 4), 255, np.uint8),
+            r"annotations has class 255, outside of 1\.\.\.150",
+        ),
+    ],
+)
+def test_ade20k_refuses_other_archives(ade20k, file, array, sentence):
+    _save(ade20k / file, array)
+    with pytest.raises(SystemExit, match=sentence):
+        prepare(ADE20K, ade20k)
     assert not (ade20k / "ade20k_panoptic_val.json").exists()
+
+
+def test_ade20k_tells_what_is_missing_before_it_begins(ade20k):
+    path = ade20k / INSTANCES
+    path.write_bytes(path.read_bytes()[:50])
+    with pytest.raises(SystemExit, match=r"ADE_val_1\.png' cannot be decoded.*unpack it anew"):
+        prepare(ADE20K, ade20k)
+    path.unlink()
+    told = r"annotations_instance/validation' has no file for 1 of the 1 .* 'ADE_val_1\.png'"
+    with pytest.raises(SystemExit, match=told):
+        prepare(ADE20K, ade20k)
+    with pytest.raises(SystemExit, match=r"There is no '.*images/training.*unpack"):
+        prepare(ADE20K, ade20k, splits=("train", "val"))
+    with pytest.raises(SystemExit, match=r"nowhere' does not exist: unpack .* --root"):
+        prepare(ADE20K, ade20k / "nowhere")
+    assert not (ade20k / "ade20k_panoptic_val").exists()
 
 
 def test_instance_numbers_follow_the_order_of_the_things():
     """Some rows of the table that the instance challenge publishes (instance class, class)."""
-    things = _script("prepare_ade20k_panoptic").THING_IDS
     for number, scene_class in {1: 8, 5: 15, 18: 36, 57: 89, 64: 99, 90: 137, 100: 150}.items():
-        assert things[number - 1] + 1 == scene_class
+        assert THING_IDS[number - 1] + 1 == scene_class
 
 
 @pytest.fixture
@@ -114,8 +143,7 @@ def cityscapes(tmp_path):
 
 
 def test_cityscapes(cityscapes):
-    script = _script("prepare_cityscapes_panoptic")
-    script.CITYSCAPES.run("", ["--root", str(cityscapes), "--workers", "0"])
+    prepare(CITYSCAPES, cityscapes)
     folder = cityscapes / "gtFine"
     content = json.loads((folder / "cityscapes_panoptic_val.json").read_text())
     assert len(content["categories"]) == 19
@@ -129,21 +157,52 @@ def test_cityscapes(cityscapes):
     assert np.asarray(train_ids).tolist() == [[0, 0, 255, 13], [13, 13, 13, 255]]
 
 
-def test_the_backend_loads_what_was_made_of_cityscapes(cityscapes):
-    """In a process of its own: the folder of the built-in data sets is fixed at import."""
-    script = _script("prepare_cityscapes_panoptic")
-    script.CITYSCAPES.run("", ["--root", str(cityscapes), "--splits", "train", "--workers", "1"])
-    environment = {**os.environ, "DETECTRON2_DATASETS": str(cityscapes.parent)}
-    run = {"capture_output": True, "text": True, "env": environment, "cwd": ROOT}
-    command = [sys.executable, "-W", "ignore", "-m", "d2_psformer.data"]
-    done = subprocess.run(
-        [*command, "cityscapes_fine_panoptic_train", "--workers", "0"], check=False, **run
+def test_the_commands_write_what_the_registered_names_read(
+    ade20k, cityscapes, tmp_path, monkeypatch
+):
+    """Read in a process of its own: the folder of the built-in data sets is fixed at import."""
+    root = tmp_path / "all"
+    root.mkdir()
+    (root / "ADEChallengeData2016").symlink_to(ade20k)
+    (root / "cityscapes").symlink_to(cityscapes)
+    monkeypatch.setenv("DETECTRON2_DATASETS", str(root))
+    for name in ("ade20k", "cityscapes"):
+        script = ROOT / "datasets" / f"prepare_{name}_panoptic.py"
+        monkeypatch.setattr(sys, "argv", [str(script), "--splits", "val", "--workers", "1"])
+        runpy.run_path(str(script), run_name="__main__")
+    code = (
+        "from d2_psformer.data import check_dataset\n"
+        "for name in ('ade20k_panoptic_val', 'cityscapes_fine_panoptic_val'):\n"
+        "    report = check_dataset(name)\n"
+        "    print(report.images, report.faults, int(report.counts[:, 1].sum()))"
     )
-    assert "1 images, 0 faults" in done.stdout, done.stderr
+    command = [sys.executable, "-W", "ignore", "-c", code]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, cwd=ROOT)
+    assert done.stdout.splitlines() == ["1 [] 4", "1 [] 4"], done.stderr
+
+
+def test_the_commands_explain_themselves(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["prepare", "--help"])
+    with pytest.raises(SystemExit):
+        runpy.run_path(str(ROOT / "datasets/prepare_ade20k_panoptic.py"), run_name="__main__")
+    text = capsys.readouterr().out
+    assert "Examples:" in text and "--root" in text
+
+
+def test_cityscapes_tells_what_is_missing_before_it_begins(cityscapes):
+    prefix = "val/bonn/bonn_000001_000019"
+    (cityscapes / f"gtFine/{prefix}_gtFine_labelIds.png").unlink()
+    told = r"gtFine/val/bonn' has no file for 1 of the 1 images of val.*labelIds\.png"
+    with pytest.raises(SystemExit, match=told):
+        prepare(CITYSCAPES, cityscapes, splits=("train", "val"))
+    (cityscapes / f"leftImg8bit/{prefix.replace('val', 'train')}_leftImg8bit.png").unlink()
+    with pytest.raises(SystemExit, match=r"leftImg8bit/train/bonn' has no file"):
+        prepare(CITYSCAPES, cityscapes, splits=("train",))
+    assert not list(cityscapes.glob("gtFine/cityscapes_panoptic_*"))
 
 
 def test_categories_are_those_of_the_registered_cityscapes():
-    categories = _script("prepare_cityscapes_panoptic").evaluated_categories()
+    categories = evaluated_categories()
     metadata = MetadataCatalog.get("cityscapes_fine_panoptic_val")
     assert [c["name"] for c in categories] == metadata.stuff_classes
     assert [c["id"] for c in categories if c["isthing"]] == [24, 25, 26, 27, 28, 31, 32, 33]

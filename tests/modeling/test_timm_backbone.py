@@ -29,7 +29,8 @@ def backbone(name: str = "resnet10t", **options) -> TimmBackbone:
         ("swinv2_cr_tiny_224", 0),  # channels first
         ("efficientnet_b0", 0),  # a feature extractor of its own class
         ("convnext_atto", 32),  # rounds down
-        ("mambaout_femto", 32),  # channels last, no output norms
+        ("mambaout_femto", 0),  # channels last, no output norms
+        ("mobilevitv2_050", 64),  # patches of 2x2 in its coarsest map
         ("hrnet_w18_small", 32),  # cannot add up odd maps
         ("dla34", 32),  # its first feature is no output by default
     ],
@@ -37,7 +38,7 @@ def backbone(name: str = "resnet10t", **options) -> TimmBackbone:
 def test_every_family(name, divisibility):
     model = backbone(name).eval()
     assert model.size_divisibility == divisibility
-    height, width = (75, 101) if not divisibility else (64, 96)
+    height, width = (75, 101) if not divisibility else (64, 128)
     with torch.no_grad():
         features = model(torch.randn(1, 3, height, width))
     shapes = model.output_shape()
@@ -61,6 +62,24 @@ def test_unknown_model_is_named_with_its_neighbours():
         backbone("pvt_v3_b0")
 
 
+def test_models_of_fixed_windows_ask_for_whole_ones():
+    with torch.device("meta"):
+        model = backbone("maxvit_tiny_rw_224").eval()
+        assert model.size_divisibility == 224
+        assert model(torch.zeros(1, 3, 224, 448))["res5"].shape[-2:] == (7, 14)
+
+
+@pytest.mark.parametrize("name", ["coatnet_pico_rw_224", "inception_v3"])
+def test_models_of_one_size_are_told(name):
+    with pytest.raises(ValueError, match=rf"'{name}' cannot take images of any size.*TIMM_NAME"):
+        backbone(name)
+
+
+def test_models_without_stochastic_depth_are_told():
+    with pytest.raises(ValueError, match=r"'dla34' has no stochastic depth.*DROP_PATH to 0"):
+        backbone("dla34", drop_path=0.1)
+
+
 def test_model_without_the_strides_is_told():
     with pytest.raises(ValueError, match=r"'vit_tiny_patch16_224' has strides .*res3, res5"):
         backbone("vit_tiny_patch16_224")
@@ -81,14 +100,32 @@ def test_freeze_at_means_what_it_means_in_detectron2(freeze_at, frozen):
     assert learning(model) == everything - frozen
 
 
-@pytest.mark.parametrize("name", ["pvt_v2_b0", "swin_tiny_patch4_window7_224"])
-def test_transformers_freeze_by_stage(name):
+@pytest.mark.parametrize(
+    ("name", "stem"),
+    [("pvt_v2_b0", 1), ("swin_tiny_patch4_window7_224", 1), ("convnext_atto", 2)],
+)
+def test_other_families_freeze_by_stage(name, stem):
     parts = list(dict(backbone(name).body.named_children()))
-    assert learning(backbone(name, freeze_at=1)) == set(parts[1:])
-    assert learning(backbone(name, freeze_at=2)) == set(parts[2:])
+    assert learning(backbone(name, freeze_at=1)) == set(parts[stem:])
+    assert learning(backbone(name, freeze_at=2)) == set(parts[stem + 1 :])
+    assert learning(backbone(name, freeze_at=5)) == set()
 
 
-@pytest.mark.parametrize(("name", "freeze_at"), [("efficientnet_b0", 1), ("resnet10t", 6)])
+def test_stages_inside_of_a_list_freeze_too():
+    """EfficientNet's stem goes up to stride 2, its stages of strides 4, 8 are the next blocks."""
+    frozen = {
+        freeze_at: {
+            name.rpartition("blocks.")[2][0] if "blocks" in name else name.split(".")[0]
+            for name, p in backbone("efficientnet_b0", freeze_at=freeze_at).body.named_parameters()
+            if not p.requires_grad
+        }
+        for freeze_at in (1, 2, 3)
+    }
+    stem = {"conv_stem", "bn1", "0"}
+    assert frozen == {1: stem, 2: stem | {"1"}, 3: stem | {"1", "2"}}
+
+
+@pytest.mark.parametrize(("name", "freeze_at"), [("hrnet_w18_small", 1), ("resnet10t", 6)])
 def test_freezing_what_cannot_be_frozen_is_told(name, freeze_at):
     with pytest.raises(ValueError, match=rf"{name}.*FREEZE_AT {freeze_at}.*Set it to 0"):
         backbone(name, freeze_at=freeze_at)

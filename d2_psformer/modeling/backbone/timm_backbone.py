@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from timm.layers import LayerNorm2d
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from ...d2.config import configurable
 from ...d2.layers import ShapeSpec
@@ -14,14 +15,20 @@ from ...d2.modeling import BACKBONE_REGISTRY, Backbone
 from .swin_windows import use_whole_windows
 
 _STRIDES = {"res2": 4, "res3": 8, "res4": 16, "res5": 32}
+# Families whose stages end without a norm -> eps of the norm that detectors add to each.
+_OUTPUT_NORM_EPS = {"swin": 1e-5, "convnext": 1e-6}
+# Multiples that images are padded to for models that do not take any size, the least one first:
+# of the coarsest stride, or of the windows that some cut their coarsest map into.
+_PADDINGS = (32, 64, 224, 256, 384, 512)
 
 
 @BACKBONE_REGISTRY.register()
 class TimmBackbone(Backbone):
     """Features named by stride: res2 (4), res3 (8), res4 (16), res5 (32).
 
-    Building never loads weights: see :mod:`d2_psformer.checkpoint`. Swin gets, as in the reference,
-    the input padded to its patch size and a LayerNorm on every output level.
+    Building never loads weights: see :mod:`d2_psformer.checkpoint`. As in their authors' detectors,
+    Swin and ConvNeXt get a LayerNorm on every output level, and Swin's input is padded to its patch
+    size.
     """
 
     @configurable
@@ -46,8 +53,9 @@ class TimmBackbone(Backbone):
                 that are not frozen then see every batch twice.
 
         Raises:
-            ValueError: timm has no such model, it has no feature of a wanted stride, or it is
-                built in a way whose stages cannot be frozen or checkpointed.
+            ValueError: timm has no such model, it has no feature of a wanted stride, it works on
+                images of one size only, or its stages cannot be frozen or checkpointed, or have no
+                stochastic depth.
         """
         super().__init__()
         self.name = name
@@ -73,17 +81,20 @@ class TimmBackbone(Backbone):
         if checkpointing:
             self._checkpoint_stages()
         # Convolutions are 15 to 25 % faster in this layout on a CPU, and tensor cores want it too.
-        self.body.to(memory_format=torch.channels_last)
-        self.puts_channels_last = getattr(self.body, "output_fmt", "NCHW") == "NHWC"
+        for module in self.body.modules():
+            if isinstance(module, nn.Conv2d):
+                module.to(memory_format=torch.channels_last)
+        self.puts_channels_last = _puts_channels_last(self.body)
         self.channels = self.body.feature_info.channels()
+        eps = next((e for prefix, e in _OUTPUT_NORM_EPS.items() if name.startswith(prefix)), None)
         self.output_norms = nn.ModuleList(
-            LayerNorm2d(c, eps=1e-5) if self.is_swin else nn.Identity() for c in self.channels
+            nn.Identity() if eps is None else LayerNorm2d(c, eps=eps) for c in self.channels
         )
         # Swin's own padding makes every stride round up.
-        self.divisibility = 0 if self.is_swin or _rounds_up(plan) else max(_STRIDES.values())
+        self.divisibility = 0 if self.is_swin else _divisibility(name, plan)
         self._frozen = self._frozen_stages(freeze_at, plan) if freeze_at else []
         if freeze_bn:
-            self._frozen += [m for m in self.body.modules() if isinstance(m, nn.BatchNorm2d)]
+            self._frozen += [m for m in self.body.modules() if isinstance(m, _BatchNorm)]
         for module in self._frozen:
             module.requires_grad_(False)
         self.train()
@@ -102,7 +113,7 @@ class TimmBackbone(Backbone):
 
     @property
     def size_divisibility(self) -> int:
-        """0 where every stride rounds up, so that any canvas will do; else 32."""
+        """0 where every stride rounds up, so that any canvas will do; else at least 32."""
         return self.divisibility
 
     def output_shape(self) -> dict[str, ShapeSpec]:
@@ -138,20 +149,32 @@ class TimmBackbone(Backbone):
 
     def _frozen_stages(self, freeze_at: int, plan: nn.Module) -> list[nn.Module]:
         """What lies before the end of stage ``freeze_at - 1``, the stem being stage 0."""
-        stages = [
-            info["module"].replace(".", "_")
-            for info in plan.feature_info
-            if info["reduction"] in _STRIDES.values()
-        ]
-        children = dict(self.body.named_children())
-        last = stages[max(freeze_at - 2, 0)] if freeze_at <= len(stages) + 1 else None
-        if last not in children:
+        ends = {info["reduction"]: info["module"] for info in plan.feature_info}
+        stages = [ends[stride] for stride in _STRIDES.values() if stride in ends]
+        frozen = None
+        if freeze_at <= len(stages) + 1:
+            last = stages[max(freeze_at - 2, 0)]
+            frozen = _modules_until(self.body, last, including=freeze_at > 1)
+        if frozen is None:
+            parts = ", ".join(name for name, _ in self.body.named_children())
             raise ValueError(
                 f"timm model '{self.name}' has no separate stage for MODEL.BACKBONE.FREEZE_AT "
-                f"{freeze_at}: its parts are {', '.join(children)}. Set it to 0."
+                f"{freeze_at}: its parts are {parts}. Set it to 0."
             )
-        end = list(children).index(last) + (freeze_at > 1)
-        return list(children.values())[:end]
+        return frozen
+
+
+def _modules_until(root: nn.Module, path: str, including: bool) -> list[nn.Module] | None:
+    """Children of any depth that come before the module at ``path``; None if it is not there."""
+    modules = []
+    path = path if path.partition(".")[0] in dict(root.named_children()) else path.replace(".", "_")
+    for part in path.split("."):
+        names = [name for name, _ in root.named_children()]
+        if part not in names:
+            return None
+        modules += [root.get_submodule(name) for name in names[: names.index(part)]]
+        root = root.get_submodule(part)
+    return [*modules, root] if including else modules
 
 
 def _feature_plan(name: str, options: dict) -> nn.Module:
@@ -160,17 +183,44 @@ def _feature_plan(name: str, options: dict) -> nn.Module:
         near = timm.list_models(f"*{name.split('_', maxsplit=1)[0]}*")[:5]
         hint = f"; near it: {', '.join(near)}" if near else ""
         raise ValueError(f"timm has no model '{name}' (MODEL.BACKBONE.TIMM_NAME){hint}.")
-    with torch.device("meta"):
-        return timm.create_model(name, pretrained=False, features_only=True, **options)
-
-
-def _rounds_up(plan: nn.Module) -> bool:
-    """Whether odd sizes give ceil(size / stride) cells; not so for ConvNeXt and its like."""
-    strides = plan.feature_info.reduction()
-    side = 2 * max(strides) + 1
     try:
-        maps = plan.eval()(torch.zeros(1, 3, side, side, device="meta"))
-    except (AssertionError, RuntimeError):
-        # HRNet and its like cannot add up the maps of an odd size at all
-        return False
-    return all(y.shape[-1] == math.ceil(side / s) for y, s in zip(maps, strides, strict=True))
+        with torch.device("meta"):
+            return timm.create_model(name, pretrained=False, features_only=True, **options)
+    except TypeError as error:
+        if "drop_path_rate" not in str(error):
+            raise
+        raise ValueError(
+            f"timm model '{name}' has no stochastic depth: set MODEL.BACKBONE.DROP_PATH to 0."
+        ) from error
+
+
+def _divisibility(name: str, plan: nn.Module) -> int:
+    """0 where odd sizes give ceil(size / stride) cells, else what sides must be a multiple of."""
+    coarsest = max(plan.feature_info.reduction())
+    if _fits(plan, 2 * coarsest + 1, 3 * coarsest + 1):
+        return 0
+    for side in _PADDINGS:
+        if _fits(plan, side, 2 * side):
+            return side
+    raise ValueError(
+        f"timm model '{name}' cannot take images of any size, not even padded to multiples of "
+        f"{', '.join(map(str, _PADDINGS))} pixels: choose another MODEL.BACKBONE.TIMM_NAME."
+    )
+
+
+def _fits(plan: nn.Module, height: int, width: int) -> bool:
+    """Whether an image of this size gives maps of its size divided by the strides, rounded up."""
+    strides = plan.feature_info.reduction()
+    try:
+        maps = plan.eval()(torch.zeros(1, 3, height, width, device="meta"))
+    except (AssertionError, RuntimeError, ValueError, IndexError):
+        return False  # of windows that do not fit, of maps of odd sizes that cannot be added up
+    rows = 1 if _puts_channels_last(plan) else 2
+    return all(
+        tuple(y.shape[rows : rows + 2]) == (math.ceil(height / s), math.ceil(width / s))
+        for y, s in zip(maps, strides, strict=True)
+    )
+
+
+def _puts_channels_last(model: nn.Module) -> bool:
+    return getattr(model, "output_fmt", "NCHW") == "NHWC"
