@@ -4,12 +4,14 @@ They are called like :class:`~d2_psformer.modeling.merging.MaskWiseMerging`; the
 class probability alone.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from .merging import Segment
+from .resized_masks import Box, ResizedMasks
 
 
 @dataclass(frozen=True)
@@ -24,8 +26,8 @@ class PixelArgmaxMerging:
     score_threshold: float = 0.25
     mask_threshold: float = 0.5
 
-    def score(self, masks: Tensor, class_scores: Tensor) -> Tensor:
-        """(N, H, W) and (N,) -> (N,): the class probabilities."""
+    def score(self, masks: ResizedMasks, class_scores: Tensor) -> Tensor:
+        """N masks and (N,) -> (N,): the class probabilities."""
         return class_scores
 
     def may_stay(self, small_masks: Tensor, class_scores: Tensor) -> Tensor:
@@ -34,27 +36,26 @@ class PixelArgmaxMerging:
         return (class_scores >= self.score_threshold) & (peak > self.mask_threshold)
 
     def __call__(
-        self, masks: Tensor, scores: Tensor, is_thing: Tensor
+        self, masks: ResizedMasks, scores: Tensor, is_thing: Tensor
     ) -> tuple[Tensor, list[Segment]]:
-        """Masks (N, H, W), scores (N,), is_thing (N,) -> id map (H, W) int32, 0 = void; its ids.
+        """N masks, scores (N,), is_thing (N,) -> id map (H, W) int32, 0 = void; its ids.
 
         The best segment has id 1.
         """
-        order = best_first(scores, self.score_threshold)
-        if not len(order):
-            return nobodys(masks), []
-        highest, winner = masks[order].max(0)
-        ids = torch.where(highest > self.mask_threshold, winner + 1, 0)
-        counts = ids.flatten().bincount(minlength=len(order) + 1)[1:]
-        return label(ids, counts > 0, order, scores, counts)
+        order = _best_first(scores, self.score_threshold)
+        contest = _Contest(masks, self.mask_threshold)
+        for place, box, values in _in_order(masks, self.mask_threshold, order):
+            contest.enter(place, box, values)
+        won = contest.won(len(order))
+        return _label(contest.winner, won > 0, order, scores, won)
 
 
 @dataclass(frozen=True)
 class MaskFormerMerging:
     """Every pixel goes to the highest product of class probability and mask (MaskFormer).
 
-    Masks count as at most 1, as MaskFormer's are. A segment that won too little of its own mask is
-    dropped, and what it won is void.
+    Masks count as at most 1, as MaskFormer's are; where all are 0 nobody wins. A segment that won
+    too little of its own mask is dropped, and what it won is void.
 
     Attributes:
         score_threshold: candidates of a lower class probability are dropped first.
@@ -68,8 +69,8 @@ class MaskFormerMerging:
     thing_overlap_threshold: float = 0.4
     stuff_overlap_threshold: float = 0.2
 
-    def score(self, masks: Tensor, class_scores: Tensor) -> Tensor:
-        """(N, H, W) and (N,) -> (N,): the class probabilities."""
+    def score(self, masks: ResizedMasks, class_scores: Tensor) -> Tensor:
+        """N masks and (N,) -> (N,): the class probabilities."""
         return class_scores
 
     def may_stay(self, small_masks: Tensor, class_scores: Tensor) -> Tensor:
@@ -77,39 +78,63 @@ class MaskFormerMerging:
         return class_scores >= self.score_threshold
 
     def __call__(
-        self, masks: Tensor, scores: Tensor, is_thing: Tensor
+        self, masks: ResizedMasks, scores: Tensor, is_thing: Tensor
     ) -> tuple[Tensor, list[Segment]]:
-        """Masks (N, H, W), scores (N,), is_thing (N,) -> id map (H, W) int32, 0 = void; its ids.
+        """N masks, scores (N,), is_thing (N,) -> id map (H, W) int32, 0 = void; its ids.
 
         The best segment has id 1.
         """
-        order = best_first(scores, self.score_threshold)
-        if not len(order):
-            return nobodys(masks), []
-        candidates = masks[order]
-        product = scores[order, None, None] * candidates.clamp(max=1)
-        ids = product.argmax(0) + 1
-        won = ids.flatten().bincount(minlength=len(order) + 1)[1:]
-        own = (candidates >= self.mask_threshold).sum((1, 2))
-        limits = torch.where(
-            is_thing[order], self.thing_overlap_threshold, self.stuff_overlap_threshold
-        )
+        order = _best_first(scores, self.score_threshold)
+        probabilities, things = scores[order].tolist(), is_thing[order]
+        own = torch.zeros(len(order), dtype=torch.long, device=masks.device)
+        contest = _Contest(masks, 0.0)
+        for place, box, values in _in_order(masks, 0.0, order):
+            contest.enter(place, box, probabilities[place] * values.clamp(max=1))
+            own[place] = (values >= self.mask_threshold).sum()
+        won = contest.won(len(order))
+        limits = torch.where(things, self.thing_overlap_threshold, self.stuff_overlap_threshold)
         keep = (won > 0) & (own > 0) & (won >= (1 - limits) * own)
-        return label(ids, keep, order, scores, won)
+        return _label(contest.winner, keep, order, scores, won)
 
 
-def best_first(scores: Tensor, threshold: float) -> Tensor:
+class _Contest:
+    """Who has the highest value at each pixel; the first of several equal ones wins.
+
+    Args:
+        floor: a pixel where no value is above this has no winner.
+    """
+
+    def __init__(self, masks: ResizedMasks, floor: float):
+        self.highest = torch.full(masks.size, floor, device=masks.device)
+        # 1 + the place of the winner, 0 for nobody
+        self.winner = torch.zeros(masks.size, dtype=torch.long, device=masks.device)
+
+    def enter(self, place: int, box: Box, values: Tensor) -> None:
+        better = values > self.highest[box]
+        self.highest[box] = torch.where(better, values, self.highest[box])
+        self.winner[box] = torch.where(better, place + 1, self.winner[box])
+
+    def won(self, places: int) -> Tensor:
+        """Pixels of each place, (places,)."""
+        return self.winner.flatten().bincount(minlength=places + 1)[1:]
+
+
+def _best_first(scores: Tensor, threshold: float) -> Tensor:
     """Indices (K,) of the candidates that reach the threshold."""
     ranked = scores.sort(descending=True, stable=True)
     return ranked.indices[ranked.values >= threshold]
 
 
-def nobodys(masks: Tensor) -> Tensor:
-    """A map of masks (N, H, W) where all is void."""
-    return torch.zeros(masks.shape[1:], dtype=torch.int32, device=masks.device)
+def _in_order(
+    masks: ResizedMasks, threshold: float, order: Tensor
+) -> Iterator[tuple[int, Box, Tensor]]:
+    """Place in the order, box and values of the masks that have pixels above the threshold."""
+    places = {index: place for place, index in enumerate(order.tolist())}
+    for index, box, values in masks.regions(threshold, list(places)):
+        yield places[index], box, values
 
 
-def label(
+def _label(
     ids: Tensor, keep: Tensor, order: Tensor, scores: Tensor, areas: Tensor
 ) -> tuple[Tensor, list[Segment]]:
     """Number the segments that are kept 1, 2, …; the others become void.

@@ -6,10 +6,11 @@ import torch
 from torch import Tensor
 
 from ..class_layout import ClassLayout
-from ..d2.structures import BitMasks, Instances
+from ..d2.structures import Boxes, Instances
 from .merging import MaskWiseMerging
 from .merging_pixelwise import MaskFormerMerging, PixelArgmaxMerging
 from .merging_stuff import join_stuff
+from .resized_masks import ResizedMasks
 
 
 @dataclass(frozen=True)
@@ -17,13 +18,13 @@ class Predictions:
     """Candidates of one image.
 
     Attributes:
-        masks: (N, H, W) float >= 0, unbounded, at the size of the result.
+        masks: N of them, >= 0, unbounded, at the size (H, W) of the result.
         scores: (N,) class probability.
         classes: (N,) long, contiguous ids of the data set.
         is_thing: (N,) bool.
     """
 
-    masks: Tensor
+    masks: ResizedMasks
     scores: Tensor
     classes: Tensor
     is_thing: Tensor
@@ -85,24 +86,32 @@ class ResultBuilder:
         Masks are not probabilities, so this is a choice: the score of a segment says how sure it
         is, its mask where it is.
         """
-        shape = (self.class_layout.num_classes, *predictions.masks.shape[1:])
-        semantic = predictions.masks.new_zeros(shape)
-        for mask, score, label in zip(
-            predictions.masks, scores, predictions.classes.tolist(), strict=True
-        ):
-            torch.maximum(semantic[label], score * mask.clamp(max=1), out=semantic[label])
+        shape = (self.class_layout.num_classes, *predictions.masks.size)
+        semantic = scores.new_zeros(shape)
+        classes = predictions.classes.tolist()
+        for index, box, values in predictions.masks.regions(0.0):
+            best = semantic[classes[index]][box]
+            torch.maximum(best, scores[index] * values.clamp(max=1), out=best)
         return semantic
 
     def instance_seg(self, predictions: Predictions, scores: Tensor) -> Instances:
         """Things as ``Instances``: pred_masks, pred_boxes (from masks), scores, pred_classes."""
-        masks = predictions.masks > self.merging.mask_threshold
-        keep = predictions.is_thing & masks.flatten(1).any(-1)
-        masks = masks[keep]
-        instances = Instances(tuple(masks.shape[-2:]))
+        size, things = predictions.masks.size, predictions.is_thing.tolist()
+        found = {
+            index: mask
+            for index, mask in predictions.masks.above(self.merging.mask_threshold).items()
+            if things[index] and mask.area
+        }
+        masks = torch.zeros((len(found), *size), dtype=torch.bool, device=scores.device)
+        for whole, mask in zip(masks, found.values(), strict=True):
+            whole[mask.box] = mask.pixels
+        boxes = [mask.tight_box() for mask in found.values()]
+        index = torch.tensor(list(found), dtype=torch.long, device=scores.device)
+        instances = Instances(size)
         instances.pred_masks = masks
-        instances.pred_boxes = BitMasks(masks).get_bounding_boxes().to(masks.device)
-        instances.scores = scores[keep].clamp(max=1)
-        instances.pred_classes = predictions.classes[keep]
+        instances.pred_boxes = Boxes(scores.new_tensor(boxes).view(-1, 4))
+        instances.scores = scores[index].clamp(max=1)
+        instances.pred_classes = predictions.classes[index]
         return instances
 
 

@@ -10,9 +10,10 @@ from ...class_layout import ClassLayout
 from ...d2.config import configurable
 from ...d2.data import MetadataCatalog
 from ...d2.modeling import META_ARCH_REGISTRY, Backbone, build_backbone
-from ..criterion import PanopticCriterion, resize_masks
+from ..criterion import PanopticCriterion
 from ..outputs import Predictions, ResultBuilder
 from ..pixel_decoder import DeformablePixelDecoder, Memory
+from ..resized_masks import ResizedMasks
 from ..targets import Targets, all_as_things, prepare_targets, with_centres_of_mass
 from ..transformer_decoder import (
     LearnedQueries,
@@ -208,10 +209,12 @@ class PanopticSegFormer(nn.Module):
             results.append(self.results(predictions))
         return results
 
-    def _to_image(self, masks: Tensor, valid: tuple[int, int], size: tuple[int, int]) -> Tensor:
-        """(N, h, w) on the padded canvas -> (N, *size) of the image alone."""
+    def _to_image(
+        self, masks: Tensor, valid: tuple[int, int], size: tuple[int, int]
+    ) -> ResizedMasks:
+        """Masks (N, h, w) on the padded canvas -> those of the image alone, at its wanted size."""
         rows, columns = (math.ceil(side / self.mask_stride) for side in valid)
-        return resize_masks(masks[:, :rows, :columns], size)
+        return ResizedMasks(masks[:, :rows, :columns], size)
 
     def _contiguous(self, ids: tuple[int, ...]) -> Tensor:
         return torch.tensor(ids, device=self.device)
