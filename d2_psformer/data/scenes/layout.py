@@ -40,9 +40,7 @@ class Layout:
     items: list[Item] = field(default_factory=list)
 
 
-def make_layout(
-    size: int, rng: np.random.Generator, level: Level = LEVELS["standard"]
-) -> Layout:
+def make_layout(size: int, rng: np.random.Generator, level: Level = LEVELS["standard"]) -> Layout:
     """Draw 2 to 4 bands, things, sometimes a crowd and sometimes a void patch."""
     layout = _bands(size, rng)
     fewest, most = level.things

@@ -15,6 +15,8 @@ class Level:
         twin_share: things that lie beside or over one of the same class, about as large, in the
             same colour and texture.
         contrast: CIE Lab distance between the colour of a thing and what surrounds it.
+        hue_tells: every class of things has hues of its own. A short training then learns what
+            things are, and can go on to whose pixels are whose.
     """
 
     things: tuple[int, int]
@@ -23,6 +25,7 @@ class Level:
     min_visible_pixels: int
     twin_share: float
     contrast: float
+    hue_tells: bool
 
 
 LEVELS = {
@@ -33,6 +36,7 @@ LEVELS = {
         min_visible_pixels=60,
         twin_share=0.0,
         contrast=32.0,
+        hue_tells=False,
     ),
     "hard": Level(
         things=(5, 12),
@@ -41,6 +45,7 @@ LEVELS = {
         min_visible_pixels=45,
         twin_share=0.4,
         contrast=20.0,
+        hue_tells=True,
     ),
 }
 

@@ -8,14 +8,17 @@ import cv2
 import numpy as np
 
 from . import textures
+from .categories import THING_NAMES
 from .layout import REFERENCE_SIZE, Item, Layout
 from .levels import LEVELS, Level
 from .shapes import to_fixed_point
 
 _CANDIDATES = 24  # colours to choose from
-_STUFF_TONES = ((0.15, 0.6), (0.45, 0.9))  # ranges of saturation and value
-_THING_TONES = ((0.45, 1.0), (0.35, 1.0))
-_VOID_TONES = ((0.0, 0.2), (0.1, 0.9))
+_ANY_HUE = (0, 360)
+_STUFF_TONES = (_ANY_HUE, (0.15, 0.6), (0.45, 0.9))  # ranges of hue, saturation and value
+_THING_TONES = (_ANY_HUE, (0.45, 1.0), (0.35, 1.0))
+_VOID_TONES = (_ANY_HUE, (0.0, 0.2), (0.1, 0.9))
+_HUES_OF_A_CLASS = 30  # degrees
 _THING_TEXTURES = tuple(textures.THING_TEXTURES)
 _VOID_TEXTURE = "marble"
 
@@ -34,7 +37,7 @@ def paint(
     coats: list[_Coat] = []
     for item in layout.items:
         coat = None if item.twin is None else coats[item.twin]
-        coats.append(_paint_item(canvas, item, coat, towards_light, level.contrast, rng))
+        coats.append(_paint_item(canvas, item, coat, towards_light, level, rng))
     _light(canvas, towards_light, rng)
     canvas += np.float32(rng.uniform(0.006, 0.02)) * textures.grain(canvas.shape[1], rng)
     levels = np.clip(canvas * 255 + 0.5, 0, 255).astype(np.uint8)
@@ -62,7 +65,7 @@ def _paint_item(
     item: Item,
     coat: _Coat | None,
     towards_light: np.ndarray,
-    contrast: float,
+    level: Level,
     rng: np.random.Generator,
 ) -> _Coat:
     """Paint with this coat, or with a new one; returns it."""
@@ -73,8 +76,8 @@ def _paint_item(
     is_void = item.name is None
 
     if coat is None:
-        tones = _VOID_TONES if is_void else _THING_TONES
-        colour = _contrasting_colour(tones, _pixels_around(view, cover), contrast, rng)
+        tones = _VOID_TONES if is_void else _thing_tones(item.name, level)
+        colour = _contrasting_colour(tones, _pixels_around(view, cover), level.contrast, rng)
         texture = _VOID_TEXTURE if is_void else _THING_TEXTURES[rng.integers(len(_THING_TEXTURES))]
         coat = colour, texture
     colour, texture = coat
@@ -85,6 +88,13 @@ def _paint_item(
         _draw_rim(paint, item, np.array([columns.start, rows.start]), unit)
     view += (cover * np.float32(1 / 255)) * (paint - view)
     return coat
+
+
+def _thing_tones(name: str, level: Level) -> tuple:
+    if not level.hue_tells:
+        return _THING_TONES
+    first = THING_NAMES.index(name) * 360 / len(THING_NAMES)
+    return ((first, first + _HUES_OF_A_CLASS), *_THING_TONES[1:])
 
 
 def _surroundings(alpha: np.ndarray, reach: int) -> tuple[slice, slice]:
@@ -111,8 +121,7 @@ def _contrasting_colour(
     It is the first of some candidates that is ``least`` away in Lab from nine in ten of them, else
     the one farthest from them.
     """
-    hue = rng.uniform(0, 360, _CANDIDATES)
-    saturation, value = (rng.uniform(low, high, _CANDIDATES) for low, high in tones)
+    hue, saturation, value = (rng.uniform(low, high, _CANDIDATES) for low, high in tones)
     hsv = np.stack([hue, saturation, value], axis=1).astype(np.float32)
     candidates = cv2.cvtColor(hsv[None], cv2.COLOR_HSV2RGB)[0]
     gaps = np.linalg.norm(_lab(candidates)[:, None] - _lab(behind)[None], axis=2)

@@ -174,20 +174,22 @@ class PanopticSegFormer(nn.Module):
         stuff = self.stuff_decoder(memory, every_mask=False) if self.stuff_decoder else None
         results = []
         for i, (inputs, valid) in enumerate(zip(batched_inputs, images.sizes, strict=True)):
-            masks, scores, classes, is_thing = [], [], [], []
+            masks, scores, classes, is_thing, queries = [], [], [], [], []
             if locations is not None:
-                thing_masks, thing_scores, thing_classes = self._thing_candidates(
+                thing_masks, thing_scores, thing_classes, thing_queries = self._thing_candidates(
                     memory.image(i), locations.queries[-1, i], locations.logits[-1, i]
                 )
                 masks.append(thing_masks)
                 scores.append(thing_scores)
                 classes.append(self._contiguous(self.class_layout.thing_ids)[thing_classes])
                 is_thing.append(torch.ones_like(thing_classes, dtype=torch.bool))
+                queries.append(thing_queries)
             if stuff is not None:
                 masks.append(stuff.masks[-1][i])
                 scores.append(stuff.logits[-1, i].sigmoid())
                 classes.append(self._contiguous(self.class_layout.stuff_ids))
                 is_thing.append(torch.zeros_like(classes[-1], dtype=torch.bool))
+                queries.append(torch.arange(len(classes[-1]), device=self.device))
             small_masks, class_scores = torch.cat(masks), torch.cat(scores).float()
             wanted = self.results.wanted(small_masks, class_scores)
             size = (inputs.get("height", valid[0]), inputs.get("width", valid[1]))
@@ -196,21 +198,23 @@ class PanopticSegFormer(nn.Module):
                 scores=class_scores[wanted],
                 classes=torch.cat(classes)[wanted],
                 is_thing=torch.cat(is_thing)[wanted],
+                queries=torch.cat(queries)[wanted],
             )
             results.append(self.results(predictions))
         return results
 
     def _thing_candidates(
         self, memory: Memory, queries: Tensor, logits: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Best (query, class) pairs of one image: masks (K, h, w), scores (K,), classes (K,)."""
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Best (query, class) pairs of one image: masks (K, h, w), scores, classes, queries."""
         flat = logits.sigmoid().flatten()
         scores, pairs = flat.topk(min(self.topk, len(flat)))
         classes = pairs % logits.shape[-1]
         # a query may be wanted with several classes, but it has one mask
-        distinct, row = (pairs // logits.shape[-1]).unique(return_inverse=True)
+        wanted = pairs // logits.shape[-1]
+        distinct, row = wanted.unique(return_inverse=True)
         masks, _ = self.thing_mask_decoder(queries[None, distinct], memory, every_mask=False)
-        return masks[-1][0, row], scores, classes
+        return masks[-1][0, row], scores, classes, wanted
 
     def _to_image(self, masks: Tensor, valid: tuple[int, int], size: tuple[int, int]) -> Tensor:
         """(N, h, w) on the padded canvas -> (N, *size) of the image alone."""
