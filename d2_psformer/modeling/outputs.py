@@ -8,6 +8,8 @@ from torch import Tensor
 from ..class_layout import ClassLayout
 from ..d2.structures import BitMasks, Instances
 from .merging import MaskWiseMerging
+from .merging_pixelwise import MaskFormerMerging, PixelArgmaxMerging
+from .merging_stuff import join_stuff
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,7 @@ class Predictions:
 class ResultBuilder:
     """Makes the kinds of result that are switched on, in Detectron2's formats."""
 
-    merging: MaskWiseMerging
+    merging: MaskWiseMerging | PixelArgmaxMerging | MaskFormerMerging
     class_layout: ClassLayout
     panoptic: bool = True
     semantic: bool = False
@@ -42,14 +44,7 @@ class ResultBuilder:
     @classmethod
     def from_config(cls, cfg, class_layout: ClassLayout) -> "ResultBuilder":
         node = cfg.MODEL.PSFORMER.TEST
-        merging = MaskWiseMerging(
-            class_power=node.CLASS_POWER,
-            mask_power=node.MASK_POWER,
-            score_threshold=node.SCORE_THRESHOLD,
-            mask_threshold=node.MASK_THRESHOLD,
-            thing_overlap_threshold=node.THING_OVERLAP_THRESHOLD,
-            stuff_overlap_threshold=node.STUFF_OVERLAP_THRESHOLD,
-        )
+        merging = _build_merging(node)
         return cls(merging, class_layout, node.PANOPTIC_ON, node.SEMANTIC_ON, node.INSTANCE_ON)
 
     def __call__(self, predictions: Predictions) -> dict:
@@ -76,11 +71,13 @@ class ResultBuilder:
         Beside Detectron2's keys an entry has ``query``, for those who ask what it attended to.
         """
         id_map, segments = self.merging(predictions.masks, scores, predictions.is_thing)
+        classes, is_thing = predictions.classes.tolist(), predictions.is_thing.tolist()
+        id_map, segments = join_stuff(id_map, segments, classes, is_thing)
         return id_map, [
             {
                 "id": segment.id,
-                "category_id": int(predictions.classes[segment.index]),
-                "isthing": bool(predictions.is_thing[segment.index]),
+                "category_id": classes[segment.index],
+                "isthing": is_thing[segment.index],
                 "score": segment.score,
                 "area": segment.area,
                 "query": int(predictions.queries[segment.index]),
@@ -113,3 +110,20 @@ class ResultBuilder:
         instances.scores = scores[keep].clamp(max=1)
         instances.pred_classes = predictions.classes[keep]
         return instances
+
+
+def _build_merging(node) -> MaskWiseMerging | PixelArgmaxMerging | MaskFormerMerging:
+    """By the config node MODEL.PSFORMER.TEST; each takes those of the thresholds that it has."""
+    thresholds = {
+        "score_threshold": node.SCORE_THRESHOLD,
+        "mask_threshold": node.MASK_THRESHOLD,
+    }
+    if node.MERGING == "pixel_argmax":
+        return PixelArgmaxMerging(**thresholds)
+    thresholds |= {
+        "thing_overlap_threshold": node.THING_OVERLAP_THRESHOLD,
+        "stuff_overlap_threshold": node.STUFF_OVERLAP_THRESHOLD,
+    }
+    if node.MERGING == "maskformer":
+        return MaskFormerMerging(**thresholds)
+    return MaskWiseMerging(class_power=node.CLASS_POWER, mask_power=node.MASK_POWER, **thresholds)

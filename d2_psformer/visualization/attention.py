@@ -21,13 +21,14 @@ class MaskMaps:
 
     Attributes:
         layer: "block 1", …, "tail".
-        scores: (heads, H_l, W_l) of every level, scaled, before the softmax, on the padded canvas.
-        mask: (H_1, W_1) >= 0, which the layer makes of them.
+        scores: (heads, H_l, W_l) of every level, scaled, before the softmax, on the padded canvas;
+            -inf in padding that the decoder ignores.
+        mask: (H_1, W_1) >= 0, which the layer makes of them; None where it has none.
     """
 
     layer: str
     scores: list[Tensor]
-    mask: Tensor
+    mask: Tensor | None
 
     @property
     def attention(self) -> list[Tensor]:
@@ -48,14 +49,14 @@ class SamplingPoints:
         locations: (heads, levels, points, 2).
         weights: (heads, levels, points), of sum 1 for every head.
         reference: (2,) point or (4,) box (cx, cy, w, h) that the points are placed about.
-        box: (4,), which the layer makes of it.
+        box: (4,), which the layer makes of it; None where the decoder predicts no boxes.
     """
 
     layer: str
     locations: Tensor
     weights: Tensor
     reference: Tensor
-    box: Tensor
+    box: Tensor | None
 
 
 @dataclass(frozen=True)
@@ -123,7 +124,7 @@ class AttentionRecord:
             if isinstance(module, MaskDecoder):
                 kind = "stuff" if name.startswith("stuff") else "thing"
                 start = partial(self._start_decoder, kind)
-                yield module.register_forward_pre_hook(start, with_kwargs=True)
+                yield module.register_forward_pre_hook(start)
                 for attention in filter(lambda m: isinstance(m, MaskAttention), module.modules()):
                     note = partial(self._note_queries, kind, attention)
                     yield attention.q_proj.register_forward_pre_hook(note)
@@ -137,7 +138,7 @@ class AttentionRecord:
             raise ValueError("Attention is recorded for one image at a time, in evaluation mode.")
         self.__init__()
 
-    def _start_decoder(self, kind: str, decoder: MaskDecoder, args: tuple, kwargs: dict) -> None:
+    def _start_decoder(self, kind: str, decoder: MaskDecoder, args: tuple) -> None:
         queries, memory = args[:2]
         self._calls[kind] = _DecoderCall(decoder, queries, memory)
 
@@ -161,10 +162,9 @@ class AttentionRecord:
         """
         if not self._calls:
             raise ValueError("Nothing is recorded: segment an image inside recording_attention.")
-        is_located = segment["isthing"] and self._locations is not None
-        call = self._calls[
-            "stuff" if not segment["isthing"] and "stuff" in self._calls else "thing"
-        ]
+        # without query decoupling one decoder serves both
+        kind = "stuff" if not segment["isthing"] and "stuff" in self._calls else "thing"
+        call, is_located = self._calls[kind], kind == "thing" and self._locations is not None
         row = self._row(call, segment["query"]) if is_located else segment["query"]
         return SegmentAttention(
             segment=segment,
@@ -181,6 +181,7 @@ class AttentionRecord:
     def _points(self, query: int) -> list[SamplingPoints]:
         one = slice(query, query + 1)
         ratios = self._memory.valid_ratios  # (1, levels, 2), the image's share of the canvas
+        boxes = self._locations.boxes
         points = []
         for i, (attention, (queries, references, shapes)) in enumerate(self._sampling.items()):
             form = (attention.num_heads, attention.num_levels, attention.num_points)
@@ -194,7 +195,7 @@ class AttentionRecord:
                     locations=(locations / ratios[:, None, None, :, None])[0, 0],
                     weights=weights_of(logits)[0, 0],
                     reference=reference[0, 0, 0] / ratios[0, 0].repeat(reference.shape[-1] // 2),
-                    box=self._locations.boxes[i, 0, query],
+                    box=None if boxes is None else boxes[i, 0, query],
                 )
             )
         return points
@@ -209,17 +210,23 @@ def _valid_cells(memory: Memory) -> list[tuple[int, int]]:
 
 
 def _mask_maps(call: _DecoderCall, row: int) -> list[MaskMaps]:
-    tokens = call.memory.finest(call.decoder.num_levels)
-    shapes = call.memory.spatial_shapes[: call.decoder.num_levels]
+    decoder, memory = call.decoder, call.memory
+    tokens = memory.finest(decoder.num_levels)
+    shapes = memory.spatial_shapes[: decoder.num_levels]
+    padding = memory.finest_padding(decoder.num_levels) if decoder.ignore_padding else None
     maps = []
     for i, (attention, queries) in enumerate(list(call.inputs.items())):
         scores = attention.scores(queries[:, row : row + 1], tokens)
+        has_mask = attention is decoder.tail or decoder.block_masks
+        mask = attention.fuse(scores, shapes, padding)[0, 0] if has_mask else None
+        if padding is not None:
+            scores = scores.masked_fill(padding[:, None, None], -torch.inf)
         levels = scores[0, :, 0].split([height * width for height, width in shapes], dim=-1)
         maps.append(
             MaskMaps(
-                layer="tail" if attention is call.decoder.tail else f"block {i + 1}",
+                layer="tail" if attention is decoder.tail else f"block {i + 1}",
                 scores=[x.unflatten(-1, shape) for x, shape in zip(levels, shapes, strict=True)],
-                mask=attention.fuse(scores, shapes)[0, 0],
+                mask=mask,
             )
         )
     return maps

@@ -41,7 +41,9 @@ def draw_attention_maps(
     ground = _Ground(image, ids == attention.segment["id"], side)
     rows, names = [], []
     for layer in attention.maps:
-        mask = ground.below(_cropped(layer.mask, attention.valid_cells[0]))
+        mask = layer.mask
+        if mask is not None:
+            mask = ground.below(_cropped(mask, attention.valid_cells[0]))
         for level, tiles in enumerate(_tiles(ground, layer, attention.valid_cells)):
             rows.append([*tiles, mask if level == 0 else None])
             height, width = layer.scores[level].shape[1:]

@@ -75,7 +75,8 @@ class _View:
         for i in strength.argsort():
             radius = round((2 + 5 * strength[i] ** 0.5) * 2**_BITS)
             cv2.circle(panel, places[i].tolist(), radius, tones[i], -1, cv2.LINE_AA, _BITS)
-        self._draw_place(panel, layer.box, _AFTER, 2)
+        if layer.box is not None:
+            self._draw_place(panel, layer.box, _AFTER, 2)
         self._draw_place(panel, layer.reference, _BEFORE, 1)
         return panel
 
@@ -97,7 +98,7 @@ def _bounds(layers: list[SamplingPoints]) -> tuple[np.ndarray, np.ndarray]:
     """Lowest and highest (x, y), in [0, 1], of the part of the image to show."""
     weights = torch.cat([x.weights.flatten() for x in layers])
     places = torch.cat([x.locations.flatten(0, 2) for x in layers])
-    corners = [box_cxcywh_to_xyxy(x.box).view(2, 2) for x in layers]
+    corners = [box_cxcywh_to_xyxy(x.box).view(2, 2) for x in layers if x.box is not None]
     for tail in ((1 - _MASS) / 2, (1 + _MASS) / 2):
         corners.append(torch.stack([_quantile(x, weights, tail) for x in places.unbind(1)])[None])
     corners = torch.cat(corners).cpu().numpy()

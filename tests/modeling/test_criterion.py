@@ -36,7 +36,7 @@ def random_locations(batch: int) -> Locations:
 
 
 def part(locations: Locations, layers: slice, images: slice) -> Locations:
-    return Locations(*(x[layers, images] for x in vars(locations).values()))
+    return Locations(*(x[layers, images] for x in vars(locations).values() if x is not None))
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from d2_psformer.d2.modeling import build_model
 from d2_psformer.data.scenes import generate_scene
 from d2_psformer.engine import Predictor, load_config
 from d2_psformer.modeling.criterion import resize_masks
@@ -13,16 +14,20 @@ from d2_psformer.ops import ms_deform_attn
 from d2_psformer.visualization import recording_attention
 
 ROOT = Path(__file__).parents[2]
+CONFIG = str(ROOT / "configs" / "scenes" / "demo.yaml")
+
+
+def trained_predictor(*options: str) -> Predictor:
+    """The model of the repository, with a padded canvas; nothing in it is zero or alike."""
+    weights = str(ROOT / "demo" / "psformer_scenes.pth")
+    predictor = Predictor(load_config(CONFIG, ["MODEL.WEIGHTS", weights, *options]))
+    predictor.model.normalizer.size_divisibility = 32
+    return predictor
 
 
 @pytest.fixture(scope="module")
 def predictor():
-    """The trained model of the repository: nothing in it is zero or alike."""
-    cfg = load_config(str(ROOT / "configs" / "scenes" / "demo.yaml"))
-    cfg.MODEL.WEIGHTS = str(ROOT / "demo" / "psformer_scenes.pth")
-    predictor = Predictor(cfg)
-    predictor.model.normalizer.size_divisibility = 32
-    return predictor
+    return trained_predictor()
 
 
 @pytest.fixture(scope="module")
@@ -52,17 +57,21 @@ def first(segments_info, isthing):
     return next(s for s in segments_info if s["isthing"] == isthing)
 
 
-def test_recorded_masks_are_those_of_the_result(predictor, recorded):
-    """Taking the pixels of the recorded masks in turn gives the id map again."""
-    record, ids, segments_info, _ = recorded
-    assert {s["isthing"] for s in segments_info} == {True, False}
-    again = torch.zeros_like(ids)
+def put_together(record, size, segments_info):
+    """The id map again, by taking the pixels of the recorded masks in turn."""
+    ids = torch.zeros(size, dtype=torch.int32)
     for segment in segments_info:
         attention = record.of(segment)
         rows, columns = attention.valid_cells[0]
-        mask = resize_masks(attention.maps[-1].mask[None, :rows, :columns], ids.shape)[0]
-        again[(mask > 0.5) & (again == 0)] = segment["id"]
-    assert torch.equal(again, ids)
+        mask = resize_masks(attention.maps[-1].mask[None, :rows, :columns], size)[0]
+        ids[(mask > 0.5) & (ids == 0)] = segment["id"]
+    return ids
+
+
+def test_recorded_masks_are_those_of_the_result(recorded):
+    record, ids, segments_info, _ = recorded
+    assert {s["isthing"] for s in segments_info} == {True, False}
+    assert torch.equal(put_together(record, ids.shape, segments_info), ids)
 
 
 @torch.no_grad()
@@ -167,6 +176,57 @@ def test_maps_can_be_asked_for_while_recording_goes_on(predictor, image, recorde
         for segment in things:
             mask = record.of(segment).maps[0].mask
             assert torch.equal(mask, reference.of(segment).maps[0].mask)
+
+
+@pytest.mark.parametrize(
+    ("option", "layers"),
+    [
+        (("TEST.MASK_LAYERS", "1"), ["block 1"]),
+        (("MASK_PADDING", "True"), ["block 1", "block 2", "tail"]),
+    ],
+)
+def test_variants_of_the_trained_model(image, option, layers):
+    predictor = trained_predictor(f"MODEL.PSFORMER.{option[0]}", option[1])
+    with recording_attention(predictor.model) as record:
+        ids, segments_info = predictor(image)["panoptic_seg"]
+    attention = record.of(segments_info[0])
+    assert [m.layer for m in attention.maps] == layers
+    assert torch.equal(put_together(record, ids.shape, segments_info), ids)
+    rows, _ = attention.valid_cells[0]
+    read_there = attention.maps[0].attention[0][:, rows:].sum()
+    assert (read_there == 0) == (option[0] == "MASK_PADDING")
+
+
+@pytest.mark.parametrize("supervision", ["centre", "none"])
+def test_one_decoder_for_things_and_stuff(image, supervision):
+    """As in version 1 of the paper; all queries get a mask, without boxes."""
+    options = {"QUERY_DECOUPLING": False, "CLASSIFY": "mask", "LOCATION_SUPERVISION": supervision}
+    _, record, segments_info, output = untrained(image, options)
+    for query in (segments_info[0]["query"], 7):
+        for isthing in (True, False):
+            attention = record.of({"id": 1, "isthing": isthing, "query": query})
+            torch.testing.assert_close(attention.maps[-1].mask, output[-1][0, query])
+            assert len(attention.points) == (3 if supervision == "centre" else 0)
+            assert all(p.box is None and p.reference.shape == (2,) for p in attention.points)
+
+
+def test_blocks_without_a_mask(image):
+    _, record, _, _ = untrained(image, {"MASK_SUPERVISION": "last"})
+    maps = record.of({"id": 1, "isthing": False, "query": 1}).maps
+    assert [m.mask is None for m in maps] == [True, True, False]
+
+
+def untrained(image, options):
+    """Model, record and result of the image, and what the mask decoder of things gave."""
+    pairs = [text for key, value in options.items() for text in (f"MODEL.PSFORMER.{key}", value)]
+    cfg = load_config(CONFIG, [str(text) for text in pairs])
+    cfg.MODEL.PSFORMER.TEST.SCORE_THRESHOLD = 0.0
+    model, masks = build_model(cfg).eval(), []
+    model.thing_mask_decoder.register_forward_hook(lambda _, args, output: masks.extend(output[0]))
+    pixels = torch.as_tensor(image.transpose(2, 0, 1).copy())
+    with torch.no_grad(), recording_attention(model) as record:
+        (result,) = model([{"image": pixels}])
+    return model, record, result["panoptic_seg"][1], masks
 
 
 def test_one_image_at_a_time(predictor, recorded):
