@@ -29,7 +29,7 @@ MAY_IMPORT = {
     "data": FACADE | {"command_errors"},
     "checkpoint": FACADE,
     "evaluation": FACADE | {"data", "command_errors"},
-    "visualization": FACADE | {"data", "evaluation"},
+    "visualization": FACADE | {"data", "evaluation", "modeling", "layers", "ops"},
     "engine": FACADE
     | {"config", "command_errors", "data", "evaluation", "checkpoint", "visualization"},
 }

@@ -22,12 +22,14 @@ class Predictions:
         scores: (N,) class probability.
         classes: (N,) long, contiguous ids of the data set.
         is_thing: (N,) bool.
+        queries: (N,) long, the query of its decoder that each candidate came from.
     """
 
     masks: ResizedMasks
     scores: Tensor
     classes: Tensor
     is_thing: Tensor
+    queries: Tensor
 
 
 @dataclass(frozen=True)
@@ -65,9 +67,13 @@ class ResultBuilder:
         return self.merging.may_stay(small_masks, class_scores)
 
     def panoptic_seg(self, predictions: Predictions, scores: Tensor) -> tuple[Tensor, list[dict]]:
-        """Id map (H, W) int32, 0 = void, and its segments_info."""
+        """Id map (H, W) int32, 0 = void, and its segments_info.
+
+        Beside Detectron2's keys an entry has ``query``, for those who ask what it attended to.
+        """
         id_map, segments = self.merging(predictions.masks, scores, predictions.is_thing)
         classes, is_thing = predictions.classes.tolist(), predictions.is_thing.tolist()
+        queries = predictions.queries.tolist()
         id_map, segments = join_stuff(id_map, segments, classes, is_thing)
         return id_map, [
             {
@@ -76,6 +82,7 @@ class ResultBuilder:
                 "isthing": is_thing[segment.index],
                 "score": segment.score,
                 "area": segment.area,
+                "query": queries[segment.index],
             }
             for segment in segments
         ]

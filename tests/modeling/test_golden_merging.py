@@ -26,6 +26,7 @@ def case(request, reference, arrays):
         scores=torch.cat([thing_scores, stuff_scores]),
         classes=torch.cat([pairs % 80, torch.arange(80, 133)]),
         is_thing=torch.arange(153) < 100,
+        queries=torch.cat([pairs // 80, torch.arange(53)]),
     )
     score, stuff_score, thing_overlap, stuff_overlap = golden["thr"].tolist()
     assert score == stuff_score

@@ -19,6 +19,7 @@ def candidates(masks: torch.Tensor) -> Predictions:
         scores=torch.tensor([0.9, 0.95, 0.2, 0.8, 0.7]),
         classes=torch.tensor([4, 1, 1, 0, 2]),
         is_thing=torch.tensor([True, True, True, False, False]),
+        queries=torch.tensor([7, 3, 3, 0, 1]),
     )
 
 
@@ -55,11 +56,10 @@ def test_every_kind_is_switchable(predictions, panoptic, semantic, instances):
 def test_panoptic_seg(predictions):
     id_map, segments_info = build(predictions)["panoptic_seg"]
     assert id_map.dtype == torch.int32 and id_map.shape == (8, 10)
-    assert [(s["id"], s["category_id"], s["isthing"], s["area"]) for s in segments_info] == [
-        (1, 1, True, 20),
-        (2, 0, False, 40),
-        (3, 4, True, 20),
+    found = [
+        (s["id"], s["category_id"], s["isthing"], s["area"], s["query"]) for s in segments_info
     ]
+    assert found == [(1, 1, True, 20, 3), (2, 0, False, 40, 0), (3, 4, True, 20, 7)]
     for segment in segments_info:
         assert {k: type(v) for k, v in segment.items()} == {
             "id": int,
@@ -67,6 +67,7 @@ def test_panoptic_seg(predictions):
             "isthing": bool,
             "score": float,
             "area": int,
+            "query": int,
         }
         assert 0 < segment["score"] <= 1
         assert segment["area"] == (id_map == segment["id"]).sum()

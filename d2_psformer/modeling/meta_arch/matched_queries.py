@@ -25,11 +25,13 @@ class Candidates:
         masks: (K, h, w) >= 0, on the finest level.
         scores: (K,) class probability.
         classes: (K,) long, indices of the classifier.
+        queries: (K,) long.
     """
 
     masks: Tensor
     scores: Tensor
     classes: Tensor
+    queries: Tensor
 
 
 class MatchedQueries(ABC):
@@ -115,7 +117,7 @@ class ClassifyThenMask(MatchedQueries):
             distinct, row = queries.unique(return_inverse=True)
             chosen = locations.queries[-1, image, distinct]
             masks, _ = decoder(chosen[None], memory.image(image), every_mask=False)
-            found.append(Candidates(masks[-1][0, row], scores, classes))
+            found.append(Candidates(masks[-1][0, row], scores, classes, queries))
         return found
 
 
@@ -151,5 +153,5 @@ class MaskThenClassify(MatchedQueries):
         found = []
         for image_masks, image_logits in zip(masks[-1], logits, strict=True):
             scores, chosen, classes = self._best_pairs(image_logits)
-            found.append(Candidates(image_masks[chosen], scores, classes))
+            found.append(Candidates(image_masks[chosen], scores, classes, chosen))
         return found

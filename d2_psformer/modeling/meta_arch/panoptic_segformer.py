@@ -186,17 +186,19 @@ class PanopticSegFormer(nn.Module):
             stuff = self.stuff_decoder(memory, every_mask=False)
         results = []
         for i, (inputs, valid) in enumerate(zip(batched_inputs, images.sizes, strict=True)):
-            masks, scores, classes, is_thing = [], [], [], []
+            masks, scores, classes, is_thing, queries = [], [], [], [], []
             if matched is not None:
                 masks.append(matched[i].masks)
                 scores.append(matched[i].scores)
                 classes.append(self._contiguous(self.matched_ids)[matched[i].classes])
                 is_thing.append(matched[i].classes < self.class_layout.num_things)
+                queries.append(matched[i].queries)
             if stuff is not None:
                 masks.append(stuff.masks[-1][i])
                 scores.append(stuff.logits[-1, i].sigmoid())
                 classes.append(self._contiguous(self.class_layout.stuff_ids))
                 is_thing.append(torch.zeros_like(classes[-1], dtype=torch.bool))
+                queries.append(torch.arange(len(classes[-1]), device=self.device))
             small_masks, class_scores = torch.cat(masks), torch.cat(scores).float()
             wanted = self.results.wanted(small_masks, class_scores)
             size = (inputs.get("height", valid[0]), inputs.get("width", valid[1]))
@@ -205,6 +207,7 @@ class PanopticSegFormer(nn.Module):
                 scores=class_scores[wanted],
                 classes=torch.cat(classes)[wanted],
                 is_thing=torch.cat(is_thing)[wanted],
+                queries=torch.cat(queries)[wanted],
             )
             results.append(self.results(predictions))
         return results
