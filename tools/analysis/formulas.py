@@ -80,17 +80,14 @@ FORMULAS |= {
     "aten._adaptive_avg_pool2d": ("pool", lambda args, out: args[0].numel()),
 }
 
-# Operators that do no arithmetic on numbers with a point: they make, copy, compare, choose or
-# rearrange them. Views are known without being named.
-FREE = frozenset(
-    f"aten.{name}"
-    for name in (
-        "_local_scalar_dense _to_copy _unique2 _unsafe_view arange bitwise_and bitwise_not "
-        "bitwise_or cat clamp clone constant_pad_nd copy copy_ detach empty empty_like eq fill "
-        "fill_ floor floor_divide full full_like ge gt index index_put_ index_select le "
-        "lift_fresh logical_and logical_not logical_or lt masked_fill masked_fill_ "
-        "max_pool2d_with_indices ne new_empty new_full new_zeros ones ones_like relu relu_ "
-        "remainder repeat roll scalar_tensor split_with_sizes_copy stack topk zero_ zeros "
-        "zeros_like"
-    ).split()
-)
+# Operators that give numbers with a point but do no arithmetic on them: they make, copy, compare,
+# choose or rearrange them. Views are known without being named.
+_FREE_NAMES = [
+    "_local_scalar_dense", "_to_copy", "_unique2", "_unsafe_view", "arange", "cat", "clamp",
+    "clone", "constant_pad_nd", "copy", "copy_", "detach", "empty", "empty_like", "fill", "fill_",
+    "floor", "full", "full_like", "index", "index_put_", "index_select", "lift_fresh",
+    "masked_fill", "masked_fill_", "max_pool2d_with_indices", "new_empty", "new_full", "new_zeros",
+    "ones", "ones_like", "relu", "relu_", "repeat", "roll", "scalar_tensor", "stack", "topk",
+    "zero_", "zeros", "zeros_like",
+]  # fmt: skip
+FREE = frozenset(f"aten.{name}" for name in _FREE_NAMES)
