@@ -62,10 +62,9 @@ def count(model: nn.Module, *inputs) -> Counts:
         # attention as one operator, also where no kernel for it is compiled
         stack.enter_context(mock.patch.object(backends, "default", lambda device_type: "auto"))
         # and multi-head attention as what it is made of: PyTorch's own operator has no formula
-        stack.callback(
-            torch.backends.mha.set_fastpath_enabled, torch.backends.mha.get_fastpath_enabled()
-        )
-        torch.backends.mha.set_fastpath_enabled(False)
+        mha = torch.backends.mha
+        stack.callback(mha.set_fastpath_enabled, mha.get_fastpath_enabled())
+        mha.set_fastpath_enabled(False)
         scopes = stack.enter_context(_scopes(model))
         stack.enter_context(_Counter(counts, scopes))
         model(*inputs)
@@ -90,10 +89,14 @@ class _Counter(TorchDispatchMode):
             self.counts.flops[self.scopes[-1], kind] += formula(args, output)
             if kind in ACTIVATING:
                 self.counts.activations[self.scopes[-1]] += output.numel()
-        elif isinstance(output, Tensor) and name not in FREE and not function.is_view:
-            if output.is_floating_point():
-                self.counts.uncounted[name.removeprefix("aten.")] += output.numel()
+        elif _computes(name, function, output):
+            self.counts.uncounted[name.removeprefix("aten.")] += output.numel()
         return result
+
+
+def _computes(name: str, function, output) -> bool:
+    is_number = isinstance(output, Tensor) and output.is_floating_point()
+    return is_number and name not in FREE and not function.is_view
 
 
 def _all_distinct(values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
