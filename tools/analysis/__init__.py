@@ -1,0 +1,1 @@
+"""What is behind tools/analyze_model.py: parameters, floating-point operations and time."""
