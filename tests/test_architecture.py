@@ -36,7 +36,8 @@ MAY_IMPORT = {
 PLAIN_TORCH = [
     *PACKAGE.glob("layers/*.py"),
     *PACKAGE.glob("ops/*.py"),
-    *(PACKAGE / "modeling" / f"{name}.py" for name in ("losses", "matching", "merging")),
+    *(PACKAGE / "modeling" / f"{name}.py" for name in ("losses", "matching")),
+    *PACKAGE.glob("modeling/merging*.py"),
 ]
 
 

@@ -71,7 +71,10 @@ def _check_early_exit(node, layout: ClassLayout) -> None:
     }
     for key, used in decoders.items():
         if used and not 1 <= stop <= node[key]:
-            _refuse(f"TEST.MASK_LAYERS is {stop}: give 0, or at most {key}, {node[key]}.")
+            _refuse(
+                f"TEST.MASK_LAYERS is {stop}, but a mask decoder has {node[key]} blocks ({key}): "
+                "0 goes on to the tail."
+            )
 
 
 def _check_levels(node) -> None:
