@@ -44,7 +44,7 @@ def draw_sampling_points(
     captions = [
         f"{x.layer}: at most {float(x.weights.max()):.2f} a point" for x in attention.points
     ]
-    title = f"{heading(attention, name)}: where the location decoder reads"
+    title = f"{heading(attention, name)}: location decoder (blue: where from, green: its box)"
     return draw_sheet(panels, captions, columns=3, title=title)
 
 
