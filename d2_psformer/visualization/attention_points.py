@@ -71,7 +71,7 @@ class _View:
         cv2.drawContours(panel, self.outline, -1, OUTLINE, 1, cv2.LINE_AA)
         strength = layer.weights.flatten().cpu().numpy() / most
         places = self._pixels(layer.locations.flatten(0, 2))
-        tones = colours(0.25 + 0.75 * strength).tolist()
+        tones = colours(0.35 + 0.65 * strength).tolist()
         for i in strength.argsort():
             radius = round((2 + 5 * strength[i] ** 0.5) * 2**_BITS)
             cv2.circle(panel, places[i].tolist(), radius, tones[i], -1, cv2.LINE_AA, _BITS)
