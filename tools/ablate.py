@@ -170,7 +170,7 @@ def write_results(planner: Planner, declarations: str, machine: dict) -> None:
     """Tables and figure of everything in the folder that is done with this config."""
     seeds = sorted(int(p.name.removeprefix("seed")) for p in planner.folder.glob("runs/base/seed*"))
     every = (collect(planner, ablation, seeds) for ablation in read_ablations(declarations))
-    results = [x for x in every if x.rows[0].by_seed]
+    results = [x for x in every if sum(bool(row.by_seed) for row in x.rows) > 1]
     if not results:
         return
     tables = as_markdown(results)

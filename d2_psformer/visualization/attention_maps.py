@@ -23,7 +23,8 @@ def draw_attention_maps(
 
     Drawn are the scores before the softmax: masks are made of these, and they are the logarithm of
     the attention but for a constant. The softmax itself, which runs over all levels together, would
-    show its few peaks alone; each tile tells instead what share of the attention its level has.
+    show its few peaks alone; each tile tells instead what share of the attention its level has (the
+    tail reads nothing: there it is what it would have).
     Red cells score above the median of the head's cells on all levels, blue ones below; the further
     the deeper, until the colour of the last hundredth is full.
 

@@ -44,7 +44,7 @@ def draw_sampling_points(
     captions = [
         f"{x.layer}: at most {float(x.weights.max()):.2f} a point" for x in attention.points
     ]
-    title = f"{heading(attention, name)}: where the location decoder reads"
+    title = f"{heading(attention, name)}: location decoder (blue: where from, green: its box)"
     return draw_sheet(panels, captions, columns=3, title=title)
 
 
@@ -71,7 +71,7 @@ class _View:
         cv2.drawContours(panel, self.outline, -1, OUTLINE, 1, cv2.LINE_AA)
         strength = layer.weights.flatten().cpu().numpy() / most
         places = self._pixels(layer.locations.flatten(0, 2))
-        tones = colours(0.25 + 0.75 * strength).tolist()
+        tones = colours(0.35 + 0.65 * strength).tolist()
         for i in strength.argsort():
             radius = round((2 + 5 * strength[i] ** 0.5) * 2**_BITS)
             cv2.circle(panel, places[i].tolist(), radius, tones[i], -1, cv2.LINE_AA, _BITS)

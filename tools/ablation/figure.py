@@ -21,7 +21,7 @@ def draw(results: Sequence[AblationResult], path: str | os.PathLike) -> None:
     """
     shown = [(x.ablation.title, [row for row in x.rows if row.by_seed]) for x in results]
     heights = [len(rows) + 1.2 for _, rows in shown]
-    figure = Figure(figsize=(8.5, 0.36 * sum(heights) + 0.6), layout="constrained")
+    figure = Figure(figsize=(8.5, 0.31 * sum(heights) + 0.6), layout="constrained")
     FigureCanvasAgg(figure)  # draws without a display
     panels = figure.subplots(len(shown), 1, sharex=True, squeeze=False, height_ratios=heights)
     for axes, (title, rows) in zip(panels[:, 0], shown, strict=True):
