@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .dropout import Dropout
-from .linear_layer import Linear, linear_relu
+from .linear_layer import Linear, LinearReLU
 
 # Rows whose hidden channels stay in the cache of a CPU from one matrix product to the next.
 _ROWS = 2048
@@ -39,8 +39,12 @@ class FeedForward(nn.Module):
         norm_eps: float = 1e-5,
     ):
         super().__init__()
-        self.linear1 = Linear(dim, hidden_dim)
-        self.activation = activation()
+        self.activation = None
+        if activation is nn.ReLU:
+            self.linear1 = LinearReLU(dim, hidden_dim, dropout)
+        else:
+            self.linear1 = Linear(dim, hidden_dim)
+            self.activation = activation()
         self.linear2 = Linear(hidden_dim, dim)
         self.norm = nn.LayerNorm(dim, eps=norm_eps)
         self.dropout = Dropout(dropout)
@@ -53,9 +57,7 @@ class FeedForward(nn.Module):
         return torch.cat([self._layer(piece) for piece in pieces]).view(x.shape)
 
     def _layer(self, x: Tensor) -> Tensor:
-        if isinstance(self.activation, nn.ReLU):
-            drop = self.dropout.p if self.training else 0.0
-            hidden = linear_relu(x, self.linear1.weight, self.linear1.bias, drop)
-        else:
-            hidden = self.dropout(self.activation(self.linear1(x)))
+        hidden = self.linear1(x)
+        if self.activation is not None:
+            hidden = self.dropout(self.activation(hidden))
         return self.norm(x + self.dropout(self.linear2(hidden)))

@@ -15,6 +15,17 @@ class Linear(nn.Linear):
         return linear(x, self.weight, self.bias)
 
 
+class LinearReLU(nn.Linear):
+    """Linear layer, ReLU and, in training, dropout in one: :func:`linear_relu`."""
+
+    def __init__(self, in_features: int, out_features: int, drop: float = 0.0):
+        super().__init__(in_features, out_features)
+        self.drop = drop
+
+    def forward(self, x: Tensor) -> Tensor:
+        return linear_relu(x, self.weight, self.bias, self.drop if self.training else 0.0)
+
+
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """x W^T + b.
 

@@ -5,10 +5,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from d2_psformer.modeling.criterion import resize_masks
 from d2_psformer.modeling.merging import Segment
 from d2_psformer.modeling.merging_pixelwise import MaskFormerMerging, PixelArgmaxMerging
 from d2_psformer.modeling.merging_stuff import join_stuff
+from d2_psformer.modeling.resized_masks import ResizedMasks
 
 BOTH = [PixelArgmaxMerging, MaskFormerMerging]
 
@@ -18,6 +18,11 @@ def random_candidates(seed: int, count: int = 7, size=(5, 6)):
     masks = 2 * torch.rand(count, *size, generator=generator) ** 3  # some are above 1
     scores = torch.rand(count, generator=generator)
     return masks, scores, torch.rand(count, generator=generator) < 0.5
+
+
+def merge_as_they_are(merging, masks: torch.Tensor, *scores_and_things):
+    """Masks (N, H, W) that have the size of the result."""
+    return merging(ResizedMasks(masks, masks.shape[1:]), *scores_and_things)
 
 
 def by_candidate(id_map: torch.Tensor, segments: list[Segment]) -> torch.Tensor:
@@ -30,7 +35,9 @@ def by_candidate(id_map: torch.Tensor, segments: list[Segment]) -> torch.Tensor:
 @given(seed=st.integers(0, 2**16), threshold=st.sampled_from([0.0, 0.3, 1.1]))
 def test_pixel_argmax_by_its_formula(seed, threshold):
     masks, scores, things = random_candidates(seed)
-    id_map, segments = PixelArgmaxMerging(score_threshold=threshold)(masks, scores, things)
+    id_map, segments = merge_as_they_are(
+        PixelArgmaxMerging(score_threshold=threshold), masks, scores, things
+    )
     owner = by_candidate(id_map, segments)
     for y in range(5):
         for x in range(6):
@@ -48,7 +55,7 @@ def test_pixel_argmax_by_its_formula(seed, threshold):
 def test_maskformer_by_its_formula(seed, threshold, lost):
     masks, scores, things = random_candidates(seed)
     merging = MaskFormerMerging(threshold, 0.5, thing_overlap_threshold=lost)
-    id_map, segments = merging(masks, scores, things)
+    id_map, segments = merge_as_they_are(merging, masks, scores, things)
     chosen = [i for i in range(7) if scores[i].item() >= threshold]
     expected = torch.full((5, 6), -1)
     if chosen:
@@ -78,7 +85,7 @@ def test_maskformer_equals_transformers(seed):
         0.5, 0.5, thing_overlap_threshold=0.59, stuff_overlap_threshold=0.59
     )
     id_map, segments = join_stuff(
-        *merging(masks, scores, is_thing), labels.tolist(), is_thing.tolist()
+        *merge_as_they_are(merging, masks, scores, is_thing), labels.tolist(), is_thing.tolist()
     )
     assert len(segments) == len({info["id"] for info in infos}) > 0
     for segment in segments:
@@ -93,7 +100,7 @@ def test_what_a_dropped_segment_won_is_void():
     masks = torch.tensor([[[1.0, 1.0, 1.0, 0.1]], [[0.9, 0.9, 0.9, 0.3]]])
     things = torch.tensor([True, True])
     scores = torch.tensor([0.9, 0.8])
-    id_map, segments = MaskFormerMerging()(masks, scores, things)
+    id_map, segments = merge_as_they_are(MaskFormerMerging(), masks, scores, things)
     assert id_map.tolist() == [[1, 1, 1, 0]] and [s.index for s in segments] == [0]
 
 
@@ -102,7 +109,7 @@ def test_what_a_dropped_segment_won_is_void():
 @given(seed=st.integers(0, 2**16))
 def test_any_result_is_accounted_for(merging, seed):
     masks, scores, things = random_candidates(seed)
-    id_map, segments = merging()(masks, scores, things)
+    id_map, segments = merge_as_they_are(merging(), masks, scores, things)
     assert id_map.dtype == torch.int32 and id_map.shape == (5, 6)
     assert [s.id for s in segments] == list(range(1, len(segments) + 1))
     assert [s.score for s in segments] == sorted((s.score for s in segments), reverse=True)
@@ -120,7 +127,7 @@ def test_candidates_that_may_not_stay_would_not_have_mattered(merging, seed, thr
     merge = merging(score_threshold=threshold)
 
     def merged(chosen: torch.Tensor):
-        masks = resize_masks(small[chosen], (11, 13))
+        masks = ResizedMasks(small[chosen], (11, 13))
         scores = merge.score(masks, p[chosen])
         id_map, segments = merge(masks, scores, things[chosen])
         places = chosen.nonzero()[:, 0].tolist()
@@ -133,7 +140,9 @@ def test_candidates_that_may_not_stay_would_not_have_mattered(merging, seed, thr
 
 @pytest.mark.parametrize("merging", BOTH)
 def test_no_candidates(merging):
-    id_map, segments = merging()(torch.zeros(0, 3, 4), torch.zeros(0), torch.zeros(0).bool())
+    id_map, segments = merge_as_they_are(
+        merging(), torch.zeros(0, 3, 4), torch.zeros(0), torch.zeros(0).bool()
+    )
     assert segments == [] and not id_map.any()
     assert id_map.shape == (3, 4) and id_map.dtype == torch.int32
 

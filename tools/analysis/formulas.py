@@ -70,6 +70,8 @@ FORMULAS: dict[str, tuple[str, Formula]] = {
     if name in _OF_TORCH
 }
 FORMULAS |= {
+    # what our linear layers call on a CPU
+    "mkldnn._linear_pointwise": ("linear", lambda args, out: out.numel() * args[0].shape[-1]),
     "d2_psformer.ms_deform_attn": ("deformable attention", _deformable),
     "aten.native_batch_norm": ("norm", _per_input(1, with_affine=2, without=1)),
     "aten.native_layer_norm": ("norm", _per_input(2, with_affine=5, without=4)),
