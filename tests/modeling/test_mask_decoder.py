@@ -55,7 +55,9 @@ def test_attention_equals_torch():
     query, tokens = torch.randn(2, 5, DIM), torch.randn(2, 11, DIM)
     scores = ours.scores(query, tokens)
     expected, weights = theirs(query, tokens, tokens, average_attn_weights=False)
-    torch.testing.assert_close(ours.read(scores, tokens), expected, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(
+        ours.read(*ours.project(query, tokens), tokens), expected, rtol=1e-5, atol=1e-6
+    )
     torch.testing.assert_close(scores.softmax(-1), weights, rtol=1e-5, atol=1e-6)
 
 
@@ -105,6 +107,17 @@ def test_last_mask_alone_is_the_same():
     last, queries = decoder(query, memory, every_mask=False)
     assert len(last) == 1 and len(queries) == 2
     torch.testing.assert_close(last[0], every[-1])
+
+
+def test_masks_of_chosen_queries():
+    decoder = make_decoder(num_layers=2, self_attention=True)
+    memory, query = random_memory(), torch.randn(2, 5, DIM)
+    rows = torch.tensor([[4, 1], [0, 3]])
+    every, queries = decoder(query, memory)
+    chosen, all_queries = decoder(query, memory, rows=rows)
+    torch.testing.assert_close(all_queries, queries)
+    for some, masks in zip(chosen, every, strict=True):
+        torch.testing.assert_close(some, torch.stack([m[r] for m, r in zip(masks, rows)]))
 
 
 def test_thing_queries_are_on_their_own_and_stuff_queries_are_not():

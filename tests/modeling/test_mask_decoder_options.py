@@ -78,7 +78,7 @@ def test_reading_with_a_mask_equals_torch():
     padding = torch.rand(2, 11) < 0.4
     padding[:, 0] = False
     expected, _ = theirs(query, tokens, tokens, key_padding_mask=padding)
-    found = ours.read(ours.scores(query, tokens), tokens, padding)
+    found = ours.read(*ours.project(query, tokens), tokens, padding)
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
 
 

@@ -5,6 +5,7 @@ from contextlib import nullcontext
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
 
 from ...class_layout import ClassLayout
 from ...d2.config import configurable
@@ -162,9 +163,12 @@ class PanopticSegFormer(nn.Module):
 
     def _stuff_losses(self, memory: Memory, targets: list[Targets]) -> dict[str, Tensor]:
         """Query k is matched with class k; masks are learned where the class is present."""
-        stuff = self.stuff_decoder(memory)
+        present = [t.stuff_classes for t in targets]
+        # no masks of absent classes; of one at least, so that every parameter has a gradient
+        rows = pad_sequence([*present, present[0].new_zeros(1)], batch_first=True)[:-1]
+        stuff = self.stuff_decoder(memory, rows=rows)
         predicted = [
-            torch.cat([block[i, t.stuff_classes] for i, t in enumerate(targets)])
+            torch.cat([block[i, : len(classes)] for i, classes in enumerate(present)])
             for block in stuff.masks
         ]
         truth = [t.stuff_masks for t in targets]

@@ -56,15 +56,17 @@ class MaskDecoder(nn.Module):
         memory: Memory,
         query_position: Tensor | None = None,
         every_mask: bool = True,
+        rows: Tensor | None = None,
     ) -> tuple[list[Tensor], list[Tensor]]:
         """
         Args:
             query: (B, N, dim), N >= 1.
             query_position: (B, N, dim) or None.
             every_mask: make the masks of the blocks too (deep supervision), not only the last.
+            rows: (B, M) long, M >= 1: the queries whose masks are wanted; None for all, M = N.
 
         Returns:
-            masks: (B, N, H_1, W_1) >= 0 of every block (if asked for) and the tail, last the best.
+            masks: (B, M, H_1, W_1) >= 0 of every block (if asked for) and the tail, last the best.
             queries: (B, N, dim) after every block.
 
         Without ``every_mask``, but with ``exit_after``: the mask of that block, queries up to it.
@@ -78,7 +80,7 @@ class MaskDecoder(nn.Module):
             make_mask = (every_mask and self.block_masks) or number == exit_after
             query, mask = run_layer(
                 block,
-                *(_add(query, query_position), tokens, shapes, make_mask, padding),
+                *(_add(query, query_position), tokens, shapes, make_mask, padding, rows),
                 recompute=self.checkpointing,
             )
             queries.append(query)
@@ -86,8 +88,8 @@ class MaskDecoder(nn.Module):
                 masks.append(mask)
             if number == exit_after:
                 return masks, queries
-        scores = self.tail.scores(_add(query, query_position), tokens)
-        masks.append(self.tail.fuse(scores, shapes, padding))
+        query = _take(_add(query, query_position), rows)
+        masks.append(self.tail.fuse(self.tail.scores(query, tokens), shapes, padding))
         return masks, queries
 
 
@@ -121,17 +123,17 @@ class MaskBlock(nn.Module):
         spatial_shapes: Sequence,
         make_mask: bool,
         padding: Tensor | None = None,
+        rows: Tensor | None = None,
     ) -> tuple[Tensor, Tensor | None]:
         if self.self_attn is not None:
             update, _ = self.self_attn(query, query, query, need_weights=False)
             query = self.self_norm(query + update)
+        q, k = self.cross_attn.project(query, tokens)
         mask = None
         if make_mask:
-            scores = self.cross_attn.scores(query, tokens)
+            scores = _scaled_product(_take(q, rows), k)
             mask = self.cross_attn.fuse(scores, spatial_shapes, padding)
-            update = self.cross_attn.read(scores, tokens, padding)
-        else:
-            update = self.cross_attn.attend(query, tokens, padding)
+        update = self.cross_attn.read(q, k, tokens, padding)
         return self.ffn(self.cross_norm(query + update)), mask
 
 
@@ -162,26 +164,27 @@ class MaskAttention(nn.Module):
             # A mask that starts all zero behind its ReLU would never get a gradient.
             nn.init.ones_(self.mask_fc.bias)
 
+    def project(self, query: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """Queries (B, heads, N, dim / heads) and keys (B, heads, S, dim / heads)."""
+        return self._split(self.q_proj(query)), self._split(self.k_proj(tokens))
+
     def scores(self, query: Tensor, tokens: Tensor) -> Tensor:
         """Scaled scores before the softmax: (B, heads, N, S)."""
-        q, k = self._split(self.q_proj(query)), self._split(self.k_proj(tokens))
-        return (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)
+        return _scaled_product(*self.project(query, tokens))
 
-    def read(self, scores: Tensor, tokens: Tensor, padding: Tensor | None = None) -> Tensor:
+    def read(self, q: Tensor, k: Tensor, tokens: Tensor, padding: Tensor | None = None) -> Tensor:
         """Softmax over all levels together, then the weighted values: (B, N, dim).
 
-        padding (B, S) bool: cells that are not read.
-        """
-        if padding is not None:
-            scores = scores.masked_fill(padding[:, None, None], -torch.inf)
-        return self._project(scores.softmax(-1) @ self._split(self.v_proj(tokens)))
+        It makes no use of the scores of masks: fused, it needs no memory of size N x S.
 
-    def attend(self, query: Tensor, tokens: Tensor, padding: Tensor | None = None) -> Tensor:
-        """What :meth:`read` gives, without scores: (B, N, dim). Nothing of size N x S is kept."""
-        q, k = self._split(self.q_proj(query)), self._split(self.k_proj(tokens))
+        Args:
+            q, k: of :meth:`project`.
+            padding: (B, S) bool, cells that are not read.
+        """
         values = self._split(self.v_proj(tokens))
         readable = None if padding is None else ~padding[:, None, None]
-        return self._project(F.scaled_dot_product_attention(q, k, values, readable))
+        update = F.scaled_dot_product_attention(q, k, values, readable)
+        return self.out_proj(update.transpose(1, 2).flatten(2))
 
     def fuse(
         self,
@@ -215,15 +218,24 @@ class MaskAttention(nn.Module):
             mask = mask + level
         return F.relu(_without_padding(mask, level_padding[0]))
 
-    def _project(self, values: Tensor) -> Tensor:
-        return self.out_proj(values.transpose(1, 2).flatten(2))
-
     def _split(self, x: Tensor) -> Tensor:
         return x.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
 
 
 def _add(query: Tensor, position: Tensor | None) -> Tensor:
     return query if position is None else query + position
+
+
+def _take(query: Tensor, rows: Tensor | None) -> Tensor:
+    """Rows (B, M) of queries (B, ..., N, d), None for all."""
+    if rows is None:
+        return query
+    index = rows.view(len(rows), *[1] * (query.dim() - 3), -1, 1)
+    return query.gather(-2, index.expand(*query.shape[:-2], -1, query.shape[-1]))
+
+
+def _scaled_product(q: Tensor, k: Tensor) -> Tensor:
+    return (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)
 
 
 def _without_padding(maps: Tensor, padding: Tensor | None) -> Tensor:

@@ -16,7 +16,8 @@ class StuffPredictions:
     """
     Attributes:
         logits: (blocks, B, classes), for a sigmoid: is the class present?
-        masks: of every block (if asked for) and the tail, (B, classes, H_1, W_1) >= 0.
+        masks: of every block (if asked for) and the tail, (B, classes, H_1, W_1) >= 0,
+            or of the classes that were asked for.
     """
 
     logits: Tensor
@@ -60,10 +61,17 @@ class StuffDecoder(nn.Module):
             **mask_decoder_options(node, node.STUFF_MASK_LAYERS),
         }
 
-    def forward(self, memory: Memory, every_mask: bool = True) -> StuffPredictions:
+    def forward(
+        self, memory: Memory, every_mask: bool = True, rows: Tensor | None = None
+    ) -> StuffPredictions:
+        """
+        Args:
+            every_mask: make the masks of the blocks too, not only the last.
+            rows: (B, M) long, M >= 1: classes whose masks are wanted; None for all of them.
+        """
         batch = memory.tokens.shape[0]
         content, position = self.query_embed.weight.expand(batch, -1, -1).chunk(2, dim=-1)
-        masks, queries = self.mask_decoder(content, memory, position, every_mask)
+        masks, queries = self.mask_decoder(content, memory, position, every_mask, rows)
         # after an early exit there are fewer queries than heads
         logits = [head(query) for head, query in zip(self.class_embed, queries, strict=False)]
         return StuffPredictions(torch.stack(logits).squeeze(-1), masks)
