@@ -117,7 +117,9 @@ def test_masks_of_chosen_queries():
     chosen, all_queries = decoder(query, memory, rows=rows)
     torch.testing.assert_close(all_queries, queries)
     for some, masks in zip(chosen, every, strict=True):
-        torch.testing.assert_close(some, torch.stack([m[r] for m, r in zip(masks, rows)]))
+        torch.testing.assert_close(
+            some, torch.stack([m[r] for m, r in zip(masks, rows, strict=True)])
+        )
 
 
 def test_thing_queries_are_on_their_own_and_stuff_queries_are_not():
