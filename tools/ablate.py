@@ -33,7 +33,7 @@ from d2_psformer.engine import load_config
 ROOT = Path(__file__).resolve().parents[1]
 CONFIG = ROOT / "configs" / "scenes" / "ablation.yaml"
 # Seconds an iteration of that config on one core of an AMD EPYC: a guess until something has run.
-USUAL_SPEED = 0.35
+USUAL_SPEED = 0.4
 
 EPILOG = f"""
 Examples:
