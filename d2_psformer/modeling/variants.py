@@ -72,8 +72,8 @@ def _check_early_exit(node, layout: ClassLayout) -> None:
     for key, used in decoders.items():
         if used and not 1 <= stop <= node[key]:
             _refuse(
-                f"TEST.MASK_LAYERS is {stop}, but a mask decoder has {node[key]} blocks ({key}): "
-                "0 goes on to the tail."
+                f"TEST.MASK_LAYERS is {stop}, but {key} is {node[key]}: "
+                f"give 1 to {node[key]}, or 0 for the tail."
             )
 
 

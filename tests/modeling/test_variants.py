@@ -182,10 +182,10 @@ CONTRADICTIONS = {
         "MASK_SUPERVISION": "last",
         "TEST.MASK_LAYERS": 1,
     },
-    r"TEST.MASK_LAYERS is 3, but a mask decoder has 2 blocks \(THING_MASK_LAYERS\)": {
+    r"TEST.MASK_LAYERS is 3, but THING_MASK_LAYERS is 2: give 1 to 2, or 0": {
         "TEST.MASK_LAYERS": 3
     },
-    r"TEST.MASK_LAYERS is 2, but a mask decoder has 1 blocks \(STUFF_MASK_LAYERS\)": {
+    r"TEST.MASK_LAYERS is 2, but STUFF_MASK_LAYERS is 1": {
         "TEST.MASK_LAYERS": 2,
         "STUFF_MASK_LAYERS": 1,
     },
