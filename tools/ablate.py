@@ -8,6 +8,7 @@ not repeated, those that were stopped go on; Ctrl-C keeps what is done.
 import argparse
 import os
 import shutil
+import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -33,7 +34,7 @@ from d2_psformer.engine import load_config
 ROOT = Path(__file__).resolve().parents[1]
 CONFIG = ROOT / "configs" / "scenes" / "ablation.yaml"
 # Seconds an iteration of that config on one core of an AMD EPYC: a guess until something has run.
-USUAL_SPEED = 0.35
+USUAL_SPEED = 0.4
 
 EPILOG = f"""
 Examples:
@@ -182,4 +183,7 @@ def write_results(planner: Planner, declarations: str, machine: dict) -> None:
 
 
 if __name__ == "__main__":
+    # whoever ends the command, by Ctrl-C or else, ends its processes too
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     sys.exit(main())

@@ -112,6 +112,9 @@ class AttentionRecord:
     """What was noted of the last image."""
 
     def __init__(self):
+        self._forget()
+
+    def _forget(self) -> None:
         self._calls: dict[str, _DecoderCall] = {}
         self._memory: Memory | None = None
         self._locations: Locations | None = None
@@ -136,7 +139,7 @@ class AttentionRecord:
     def _start(self, model: nn.Module, args: tuple) -> None:
         if model.training or len(args[0]) != 1:
             raise ValueError("Attention is recorded for one image at a time, in evaluation mode.")
-        self.__init__()
+        self._forget()
 
     def _start_decoder(self, kind: str, decoder: MaskDecoder, args: tuple) -> None:
         queries, memory = args[:2]

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import threading
+import time
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 
@@ -16,7 +17,7 @@ _KEEP_MEMORY = {
     "MALLOC_MMAP_THRESHOLD_": "1000000000",
     "MALLOC_TOP_PAD_": "100000000",
 }
-_PATIENCE = 10  # seconds for a process that is asked to end
+_EVALUATION = 12.0  # seconds, most of them for the start of the process
 
 
 class Runner:
@@ -51,7 +52,7 @@ class Runner:
             try:
                 self._watch(futures, bar)
             except KeyboardInterrupt:
-                self._stop(pool)
+                self._stop(pool, futures)
                 raise
         return {run.name: future.result() for future, run in futures.items() if future.result()}
 
@@ -61,7 +62,10 @@ class Runner:
                 return None
             if step.is_done:
                 continue
-            error = step.run(self._environment, self._processes)
+            try:
+                error = step.run(self._environment, self._processes)
+            except OSError as failure:  # of writing its state, say
+                error = str(failure)
             if error:
                 return error
         return None
@@ -75,16 +79,13 @@ class Runner:
             done = len(futures) - len(left)
             bar.set_postfix_str(f"{done} of {len(futures)} runs", refresh=True)
 
-    def _stop(self, pool: ThreadPoolExecutor) -> None:
+    def _stop(self, pool: ThreadPoolExecutor, futures: dict[Future, Run]) -> None:
         self._stopped.set()
         pool.shutdown(wait=False, cancel_futures=True)
-        for process in list(self._processes):
-            process.terminate()
-        for process in list(self._processes):
-            try:
-                process.wait(_PATIENCE)
-            except subprocess.TimeoutExpired:
-                process.kill()
+        while not all(future.done() for future in futures):
+            for process in list(self._processes):  # one may just have been started
+                process.terminate()
+            time.sleep(0.2)
 
 
 def estimate(runs: Sequence[Run], guess: float) -> tuple[float, bool]:
@@ -108,6 +109,3 @@ def estimate(runs: Sequence[Run], guess: float) -> tuple[float, bool]:
         seconds += speed * (run.training.iterations - run.training.iterations_done)
         seconds += _EVALUATION * sum(not step.is_done for step in run.evaluations.values())
     return seconds, bool(known)
-
-
-_EVALUATION = 20.0  # seconds, with the start of the process
