@@ -3,6 +3,7 @@
 
 import argparse
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -21,9 +22,13 @@ from d2_psformer.visualization import (
     ResultWriter,
     Video,
     VideoOverlays,
+    check_choice,
+    choose_segments,
     draw_sheet,
     find_inputs,
+    recording_attention,
     thumbnail,
+    write_attention,
     write_picture,
     write_video,
 )
@@ -46,10 +51,15 @@ Examples:
   a video, only sure segments
       demo.py --config-file FILE --input walk.mp4 --confidence-threshold 0.6
               --opts MODEL.WEIGHTS model.pth
+  what the decoders attend to, for all stars and for segment 3
+      demo.py --attention star 3
 
 Written to --output, for an image NAME.jpg: NAME_overlay.jpg, NAME_ids.png (segment id = R + 256 G +
 65536 B, 0 is void) and NAME_segments.json; for all images panoptic.json (COCO panoptic format) and
 contact_sheet.jpg. For a video NAME.mp4: NAME_overlay.mp4 and NAME_segments.json, frame by frame.
+With --attention, for every chosen segment of an image, in the folder NAME_attention:
+ID_CLASS_maps.jpg (each head of each layer of the mask decoder on each level) and, for things,
+ID_CLASS_points.jpg (points that the layers of the location decoder read, and their boxes).
 """
 
 
@@ -80,6 +90,13 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
         help="drop segments with a lower score, 0 to 1 (default: the config's)",
     )
     parser.add_argument(
+        "--attention",
+        nargs="*",
+        metavar="SEGMENT",
+        help="draw what the decoders attend to, for segments of these ids or classes in every "
+        "image (default: the surest few)",
+    )
+    parser.add_argument(
         "--opts",
         nargs=argparse.REMAINDER,
         default=[],
@@ -99,6 +116,7 @@ def main(arguments: list[str] | None = None) -> int:
     inputs = find_inputs(args.input or [write_example_scenes(args.output / "inputs")])
     check_output(args.output, inputs)
     predictor = Predictor(build_config(args))
+    check_choice(args.attention or [], predictor.metadata)
 
     writer = ResultWriter(args.output, predictor.metadata)
     pictures, failures = {}, []
@@ -107,7 +125,7 @@ def main(arguments: list[str] | None = None) -> int:
             if item.is_video:
                 segment_video(predictor, item, writer)
                 continue
-            overlay = segment_image(predictor, item, writer)
+            overlay = segment_image(predictor, item, writer, args.attention)
         except UnreadableError as error:
             failures.append(str(error))
             continue
@@ -158,16 +176,27 @@ def check_output(folder: Path, inputs: list[Input]) -> None:
             raise ValueError(f"'{item.path}' lies in the folder of the results: change --output.")
 
 
-def segment_image(predictor: Predictor, item: Input, writer: ResultWriter) -> np.ndarray:
-    """Write the results of one image; returns its overlay."""
+def segment_image(
+    predictor: Predictor, item: Input, writer: ResultWriter, attention: list[str] | None
+) -> np.ndarray:
+    """Write the results of one image, and attention unless it is None; returns the overlay."""
     try:
         image = detection_utils.read_image(str(item.path), format="RGB")
     except DECODE_ERRORS as error:
         raise UnreadableError(
             f"Image '{item.path}' is left out: it cannot be decoded ({error})."
         ) from error
-    ids, segments_info = predictor(image)["panoptic_seg"]
-    return writer.write(item.name, str(item.path), image, ids.cpu().numpy(), segments_info)
+    recording = nullcontext() if attention is None else recording_attention(predictor.model)
+    with recording as record:
+        ids, segments_info = predictor(image)["panoptic_seg"]
+    ids = ids.cpu().numpy()
+    if record is not None:
+        chosen = choose_segments(segments_info, attention, predictor.metadata)
+        if not chosen:
+            tqdm.write(f"{item.name} has no segment for --attention {' '.join(attention)}")
+        folder = writer.folder / f"{item.name}_attention"
+        write_attention(folder, image, ids, chosen, record, predictor.metadata)
+    return writer.write(item.name, str(item.path), image, ids, segments_info)
 
 
 def segment_video(predictor: Predictor, item: Input, writer: ResultWriter) -> None:

@@ -59,10 +59,23 @@ def _add_model_keys(cfg: CN) -> None:
     node.DIM_FEEDFORWARD = 1024
     # Dropout of encoder and location decoder; the mask decoders have none.
     node.DROPOUT = 0.1
-    # Deformable encoder layers.
+    # Attention of the encoder: "deformable" (over all levels), "single_scale" (deformable, within
+    # each level), "attention" (plain, over all levels) or "none" (no encoder layers).
+    node.ENCODER = "deformable"
+    # Encoder layers.
     node.ENCODER_LAYERS = 6
     # Location decoder layers.
     node.LOCATION_LAYERS = 6
+    # What the location decoder learns: "box" (L1 and GIoU, references refined layer by layer),
+    # "centre" (centre of mass and size by L1, references that stay) or "none" (there is none:
+    # learned queries go straight to the mask decoder).
+    node.LOCATION_SUPERVISION = "box"
+    # Where these queries are classified: "location" (in every layer of the location decoder; only
+    # matched queries go on) or "mask" (after every block of the mask decoder; all go on).
+    node.CLASSIFY = "location"
+    # Fixed queries of stuff beside those of things; if not, one set is matched with all segments
+    # (then NUM_QUERIES and THING_MASK_LAYERS are its own, and STUFF_MASK_LAYERS is not used).
+    node.QUERY_DECOUPLING = True
     # Thing queries.
     node.NUM_QUERIES = 300
     # First reference points: "learned" (Deformable DETR) or "grid" (start on a regular grid).
@@ -70,10 +83,19 @@ def _add_model_keys(cfg: CN) -> None:
     # Mask decoder blocks before the tail, for things and for stuff.
     node.THING_MASK_LAYERS = 4
     node.STUFF_MASK_LAYERS = 6
+    # Masks that learn: "all" (of every block and the tail) or "last" (of the tail).
+    node.MASK_SUPERVISION = "all"
+    # Mask decoders read no padded cells and have no mask there.
+    node.MASK_PADDING = False
     # Class probability that every classifier starts from (-4.595 as a bias is 0.01).
     node.CLASS_PRIOR = 0.01
     # Side of the first predicted boxes as a fraction of the image (-2 as a bias is 0.12).
     node.BOX_SIZE_PRIOR = 0.12
+    # Parts that compute their activations again in the backward pass instead of keeping them, for
+    # less memory and more time: any of "backbone", "encoder", "mask_decoder".
+    node.CHECKPOINTING = []
+    # torch.compile backbone, encoder and decoders: minutes at the start, then less time a step.
+    node.COMPILE = False
 
     node.LOSS = CN()
     # Weights of the losses, used as matching costs too (cost and loss of one kind share a key).
@@ -93,15 +115,25 @@ def _add_model_keys(cfg: CN) -> None:
     node.TEST.PANOPTIC_ON = True
     node.TEST.SEMANTIC_ON = False
     node.TEST.INSTANCE_ON = False
+    # Type for autocast at inference: "" for none, "bfloat16" or "float16".
+    node.TEST.AUTOCAST = ""
     # Thing candidates: the best (query, class) pairs.
     node.TEST.TOPK = 100
-    # Segments whose score p^alpha q^beta is lower are dropped (section 3.5).
+    # Stop after this block of the mask decoders, with its own mask and class; 0: not before the
+    # tail. Classes of the location decoder stay the same.
+    node.TEST.MASK_LAYERS = 0
+    # From masks to segments: "mask_wise" (algorithm 1), "pixel_argmax" (the highest mask) or
+    # "maskformer" (the highest product of class probability and mask).
+    node.TEST.MERGING = "mask_wise"
+    # Segments whose score p^alpha q^beta is lower are dropped (section 3.5); the powers are those
+    # of "mask_wise" alone, for the others the score is p.
     node.TEST.SCORE_THRESHOLD = 0.25
     node.TEST.CLASS_POWER = 1.0
     node.TEST.MASK_POWER = 2.0
     # A pixel belongs to a mask when its raw mask value is above this.
     node.TEST.MASK_THRESHOLD = 0.5
-    # Drop a segment when more than this share of it is already taken.
+    # Drop a segment when more than this share of it is already taken ("maskformer": is lost to
+    # others; "pixel_argmax" drops none).
     node.TEST.THING_OVERLAP_THRESHOLD = 0.4
     node.TEST.STUFF_OVERLAP_THRESHOLD = 0.2
 

@@ -29,14 +29,15 @@ MAY_IMPORT = {
     "data": FACADE | {"command_errors"},
     "checkpoint": FACADE,
     "evaluation": FACADE | {"data", "command_errors"},
-    "visualization": FACADE | {"data", "evaluation"},
+    "visualization": FACADE | {"data", "evaluation", "modeling", "layers", "ops"},
     "engine": FACADE
     | {"config", "command_errors", "data", "evaluation", "checkpoint", "visualization"},
 }
 PLAIN_TORCH = [
     *PACKAGE.glob("layers/*.py"),
     *PACKAGE.glob("ops/*.py"),
-    *(PACKAGE / "modeling" / f"{name}.py" for name in ("losses", "matching", "merging")),
+    *(PACKAGE / "modeling" / f"{name}.py" for name in ("losses", "matching")),
+    *PACKAGE.glob("modeling/merging*.py"),
 ]
 
 

@@ -14,6 +14,7 @@ FILES = sorted(path.relative_to(CONFIGS).as_posix() for path in CONFIGS.rglob("*
 # the data set of a handful of images that the overfitting config is run with
 NAMED_ON_THE_COMMAND_LINE = "few"
 RELEASED = ["R50_1x", "R50_2x", "R101_2x", "PVTv2-B0_2x", "PVTv2-B2_2x", "PVTv2-B5_2x", "SwinL_2x"]
+VERSION_1 = ["v1_R50", "v1_R101", "v1_PVTv2-B0", "v1_PVTv2-B2-Li", "v1_PVTv2-B5"]
 
 
 def read(name: str):
@@ -47,6 +48,33 @@ def test_frozen_layers_have_weights_to_start_from(name):
     backbone = read(name).MODEL.BACKBONE
     if backbone.FREEZE_AT or backbone.FREEZE_BN:
         assert backbone.PRETRAINED or backbone.WEIGHTS
+
+
+@pytest.mark.parametrize("name", VERSION_1)
+def test_version_1_is_one_set_of_queries_with_places(name):
+    cfg, usual = read(f"coco/psformer_{name}.yaml"), read("coco/psformer_R50_2x.yaml")
+    node = cfg.MODEL.PSFORMER
+    assert not node.QUERY_DECOUPLING and node.THING_MASK_LAYERS == 6
+    assert (node.LOCATION_SUPERVISION, node.CLASSIFY) == ("centre", "mask")
+    assert cfg.SOLVER.MAX_ITER == 50 * 14786 and tuple(cfg.SOLVER.STEPS) == (40 * 14786,)
+    assert usual.INPUT == cfg.INPUT
+    assert (cfg.SOLVER.BASE_LR, cfg.SOLVER.IMS_PER_BATCH) == (1.4e-4, 8)
+
+
+@pytest.mark.parametrize(
+    ("name", "other"),
+    [
+        ("v1_R50", "R50_2x"),
+        ("v1_R101", "R101_2x"),
+        ("v1_PVTv2-B0", "PVTv2-B0_2x"),
+        ("v1_PVTv2-B2-Li", "PVTv2-B2_2x"),
+        ("v1_PVTv2-B5", "PVTv2-B5_2x"),
+    ],
+)
+def test_version_1_treats_backbones_as_the_other_configs_do(name, other):
+    ours, theirs = (read(f"coco/psformer_{n}.yaml").MODEL.BACKBONE for n in (name, other))
+    for key in ("PRETRAINED", "FREEZE_AT", "FREEZE_BN", "DROP_PATH"):
+        assert ours[key] == theirs[key], key
 
 
 @pytest.mark.parametrize("name", RELEASED)

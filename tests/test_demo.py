@@ -167,6 +167,24 @@ def test_a_real_model_of_a_data_set_that_is_not_here(photos, tmp_path):
     }
 
 
+def test_attention_of_chosen_segments(photos, tmp_path, capsys):
+    config, checkpoint = write_tiny_model(tmp_path)
+    arguments = ["--config-file", config, "--input", photos, "--output", tmp_path / "out"]
+    run(*arguments, "--attention", "--opts", "MODEL.WEIGHTS", checkpoint)
+    found = segments(tmp_path / "out" / "street_segments.json")
+    folder = tmp_path / "out" / "street_attention"
+    for segment in found[:6]:
+        stem = f"{segment['id']}_{segment['category']}"
+        assert (folder / f"{stem}_maps.jpg").is_file()
+        assert (folder / f"{stem}_points.jpg").is_file() == segment["isthing"]
+    run(*arguments, "--attention", "77", "--opts", "MODEL.WEIGHTS", checkpoint)
+    printed = capsys.readouterr()
+    assert "street has no segment for --attention 77" in printed.out + printed.err
+    with pytest.raises(SystemExit) as stop:
+        run(*arguments, "--attention", "door", "--opts", "MODEL.WEIGHTS", checkpoint)
+    assert "no class 'door'" in str(stop.value)
+
+
 def test_without_arguments_the_scenes_model_is_shown(tmp_path, monkeypatch):
     _, checkpoint = write_tiny_model(tmp_path)
     seen = []

@@ -16,13 +16,19 @@ from d2_psformer.data.files import write_json
 
 # name -> what is measured; each is a module of tools/benchmarks with add_options(parser) and
 # measure(options) -> list of rows, and TITLE
-BENCHMARKS = {"op": "multi-scale deformable attention against grid_sample and other kernels"}
+BENCHMARKS = {
+    "op": "multi-scale deformable attention against grid_sample and other kernels",
+    "pq": "panoptic quality of maps in memory against the way over PNG files",
+    "merging": "mask-wise merging against a loop over masks of the whole image",
+}
 
 EPILOG = """
 Examples:
   everything on this CPU         tools/benchmark.py op --threads 1 2 --json op.json
   one case, quickly              tools/benchmark.py op --cases decoder --rounds 3
   on a GPU                       tools/benchmark.py op --device cuda
+  evaluation of 100 images       tools/benchmark.py pq
+  from masks to the id map       tools/benchmark.py merging --threads 1 2
 
 Competitors take turns, so that noise of a shared machine meets all of them; figures are medians.
 """

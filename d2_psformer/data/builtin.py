@@ -11,7 +11,7 @@ from ..d2.data import DatasetCatalog
 from .ade20k_categories import ADE20K_CATEGORIES
 from .category_metadata import benchmark_metadata, things_first_metadata
 from .registration import register_with_metadata
-from .scenes import SCENES_CATEGORIES
+from .scenes import LEVELS, SCENES_CATEGORIES, scenes_folder
 
 
 def datasets_root() -> str:
@@ -30,15 +30,16 @@ def register_builtin(root: str) -> None:
             f"{ade20k}/ade20k_panoptic_{split}",
             benchmark_metadata(ADE20K_CATEGORIES),
         )
-    scenes = os.path.join(root, "scenes")
-    for split in ("train", "val"):
-        _register_if_free(
-            f"scenes_{split}",
-            f"{scenes}/{split}",
-            f"{scenes}/panoptic_{split}.json",
-            f"{scenes}/panoptic_{split}",
-            things_first_metadata(SCENES_CATEGORIES),
-        )
+    for name in map(scenes_folder, LEVELS):
+        scenes = os.path.join(root, name)
+        for split in ("train", "val"):
+            _register_if_free(
+                f"{name}_{split}",
+                f"{scenes}/{split}",
+                f"{scenes}/panoptic_{split}.json",
+                f"{scenes}/panoptic_{split}",
+                things_first_metadata(SCENES_CATEGORIES),
+            )
 
 
 def _register_if_free(name: str, *args) -> None:

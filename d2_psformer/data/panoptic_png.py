@@ -40,7 +40,7 @@ def read_panoptic_png(path: str | os.PathLike) -> np.ndarray:
         with Image.open(path) as image:
             if image.mode in ("L", "I;16", "I"):
                 return np.asarray(image).astype(np.int32)
-            return rgb_to_ids(np.asarray(image.convert("RGB")))
+            return _rgb_image_to_ids(image.convert("RGB"))
     except FileNotFoundError as error:
         raise FileNotFoundError(
             f"Panoptic PNG '{path}' does not exist: check the panoptic folder of the data set."
@@ -74,15 +74,15 @@ def write_panoptic_png(path: str | os.PathLike, ids: np.ndarray) -> None:
         Image.fromarray(ids_to_rgb(ids)).save(file, format="PNG")
 
 
-def rgb_to_ids(rgb: np.ndarray) -> np.ndarray:
-    """uint8 (..., 3) -> int32 (...)."""
-    red, green, blue = np.moveaxis(rgb.astype(np.int32), -1, 0)
-    return red + 256 * green + 65536 * blue
-
-
 def ids_to_rgb(ids: np.ndarray) -> np.ndarray:
     """Integers (...) of 0...2^24-1 -> uint8 (..., 3)."""
     return np.stack([ids % 256, ids // 256 % 256, ids // 65536], axis=-1).astype(np.uint8)
+
+
+def _rgb_image_to_ids(image: Image.Image) -> np.ndarray:
+    """int32 (H, W); Pillow hands out four bytes a pixel, which are the id but for the last one."""
+    pixels = np.frombuffer(image.tobytes("raw", "RGBX"), "<i4")
+    return (pixels & MAX_SEGMENT_ID).reshape(image.height, image.width).astype(np.int32, copy=False)
 
 
 class _NotAnIdMapError(Exception):

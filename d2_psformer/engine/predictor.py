@@ -45,7 +45,7 @@ class Predictor:
         self.model = build_model(cfg).eval()
         AtomicCheckpointer(self.model, metadata=class_metadata(name)).load(cfg.MODEL.WEIGHTS)
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def __call__(self, image: np.ndarray) -> dict:
         """
         Args:

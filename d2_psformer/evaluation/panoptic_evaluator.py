@@ -3,7 +3,9 @@
 import functools
 import logging
 import operator
-from collections import OrderedDict
+import os
+from collections import OrderedDict, deque
+from concurrent.futures import ThreadPoolExecutor
 
 from ..d2.data import MetadataCatalog
 from ..d2.evaluation import DatasetEvaluator
@@ -17,10 +19,15 @@ logger = logging.getLogger(__name__)
 
 # Endings of the result keys, as COCOPanopticEvaluator has them.
 SPLIT_SUFFIXES = {"All": "", "Things": "_th", "Stuff": "_st"}
+MAX_READERS = 4
+MAX_WAITING = 16  # predictions kept until their ground truth is read
 
 
 class PanopticQualityEvaluator(DatasetEvaluator):
     """Counts each image as it comes; processes share a few numbers a class at the end.
+
+    Threads read the ground truth while the model is at its next image, so a fault in it may be
+    told some images later. Images are counted in their order: figures do not depend on threads.
 
     The ground truth is the data set's ``panoptic_json`` and ``panoptic_root``. Model outputs are
     ``{"panoptic_seg": (ids (H, W), segments_info)}`` with contiguous category ids; they are read
@@ -41,18 +48,23 @@ class PanopticQualityEvaluator(DatasetEvaluator):
 
     def reset(self) -> None:
         self._quality = PanopticQuality(self._ground_truth.categories, self._size_bounds)
+        self._waiting: deque[tuple] = deque()
+        self._readers = ThreadPoolExecutor(min(MAX_READERS, os.cpu_count() or 1))
 
     def process(self, inputs: list[dict], outputs: list[dict]) -> None:
         """Count a batch; ``inputs`` are dataset dicts with ``image_id``."""
         for sample, output in zip(inputs, outputs, strict=True):
             image_id = sample["image_id"]
-            pred_map, pred_segments = output["panoptic_seg"]
-            self._quality.add(
-                image_id,
-                *self._ground_truth.read(image_id),
-                pred_map.cpu().numpy(),
-                with_dataset_ids(pred_segments, self._category_ids, image_id),
-            )
+            pred_map, segments = output["panoptic_seg"]
+            segments = with_dataset_ids(segments, self._category_ids, image_id)
+            truth = self._readers.submit(self._ground_truth.read, image_id)
+            self._waiting.append((image_id, truth, pred_map.cpu().numpy(), segments))
+            if len(self._waiting) > MAX_WAITING:
+                self._count_first()
+
+    def _count_first(self) -> None:
+        image_id, truth, *prediction = self._waiting.popleft()
+        self._quality.add(image_id, *truth.result(), *prediction)
 
     def evaluate(self) -> OrderedDict | None:
         """The results over all processes, in percent; None where it is not the main one.
@@ -62,6 +74,9 @@ class PanopticQualityEvaluator(DatasetEvaluator):
             each of these ``_small``, ``_medium``, ``_large``, and ``PQ-<class>``. NaN where a
             split has no class that occurs.
         """
+        while self._waiting:
+            self._count_first()
+        self._readers.shutdown()
         comm.synchronize()
         parts = comm.gather(self._quality)
         if not comm.is_main_process():

@@ -225,18 +225,23 @@ def joint_histogram(
         )
     if gt_map.size == 0:
         return {}
-    for kind, ids in (("ground truth", gt_map), ("prediction", pred_map)):
+    gt, pred = gt_map.ravel(), pred_map.ravel()
+    first = np.ones(gt.size, bool)
+    np.not_equal(gt[1:], gt[:-1], out=first[1:])
+    first[1:] |= pred[1:] != pred[:-1]
+    starts = np.flatnonzero(first)
+    gt, pred = gt[starts], pred[starts]
+    for kind, ids in (("ground truth", gt), ("prediction", pred)):
         if ids.min() < 0 or ids.max() >= 2**31:
             raise ValueError(
                 f"Image {image_id}: the {kind} holds segment ids from {ids.min()} to {ids.max()}: "
                 "ids must be from 0 to 2147483647."
             )
-    pairs = (gt_map.astype(np.int64) << 32 | pred_map.astype(np.int64)).ravel()
-    starts = np.flatnonzero(np.concatenate(([True], pairs[1:] != pairs[:-1])))
-    lengths = np.diff(starts, append=pairs.size)
-    values, index = np.unique(pairs[starts], return_inverse=True)
+    pairs = gt.astype(np.int64) << 32 | pred.astype(np.int64)
+    lengths = np.diff(starts, append=gt_map.size)
+    values = np.unique(pairs)  # few: finding them again is faster than return_inverse
     # Counts are below 2^53, where the floats of a weighted bincount are exact.
-    counts = np.bincount(index, weights=lengths).astype(np.int64)
+    counts = np.bincount(np.searchsorted(values, pairs), weights=lengths).astype(np.int64)
     return {
         (value >> 32, value & 0xFFFFFFFF): count
         for value, count in zip(values.tolist(), counts.tolist(), strict=True)

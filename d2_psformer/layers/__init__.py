@@ -1,14 +1,19 @@
 """Layers shared by all architectures: plain torch, no config."""
 
 from .boxes import box_cxcywh_to_xyxy, box_xyxy_to_cxcywh, generalized_box_iou
+from .checkpointing import run_layer
 from .deformable_attention import MultiScaleDeformableAttention
+from .dropout import Dropout
 from .feed_forward import MLP, FeedForward
+from .linear_layer import Linear
 from .numerics import inverse_sigmoid, prior_bias
 from .position_encoding import SinePositionEncoding
 
 __all__ = [
     "MLP",
+    "Dropout",
     "FeedForward",
+    "Linear",
     "MultiScaleDeformableAttention",
     "SinePositionEncoding",
     "box_cxcywh_to_xyxy",
@@ -16,4 +21,5 @@ __all__ = [
     "generalized_box_iou",
     "inverse_sigmoid",
     "prior_bias",
+    "run_layer",
 ]

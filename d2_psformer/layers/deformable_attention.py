@@ -4,10 +4,10 @@ import math
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..ops import fused_ms_deform_attn
+from .linear_layer import Linear, linear
 
 
 class MultiScaleDeformableAttention(nn.Module):
@@ -23,8 +23,8 @@ class MultiScaleDeformableAttention(nn.Module):
         self.num_heads, self.num_levels, self.num_points = num_heads, num_levels, num_points
         self.sampling_offsets = nn.Linear(dim, num_heads * num_levels * num_points * 2)
         self.attention_weights = nn.Linear(dim, num_heads * num_levels * num_points)
-        self.value_proj = nn.Linear(dim, dim)
-        self.output_proj = nn.Linear(dim, dim)
+        self.value_proj = Linear(dim, dim)
+        self.output_proj = Linear(dim, dim)
         self._kept: _KeptProjection | None = None
         self.reset_parameters()
 
@@ -72,7 +72,7 @@ class MultiScaleDeformableAttention(nn.Module):
         value = value.view(batch, length, self.num_heads, dim // self.num_heads)
         weight, bias = self._merged_projection()
         sizes = [self.sampling_offsets.out_features, self.attention_weights.out_features]
-        offsets, logits = F.linear(query, weight, bias).split(sizes, dim=-1)
+        offsets, logits = linear(query, weight, bias).split(sizes, dim=-1)
         points = (self.num_heads, self.num_levels, self.num_points)
         offsets, logits = offsets.unflatten(-1, (*points, 2)), logits.unflatten(-1, points)
         return self.output_proj(

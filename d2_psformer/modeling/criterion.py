@@ -6,18 +6,25 @@ import torch
 import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from ..class_layout import ClassLayout
 from ..layers import box_cxcywh_to_xyxy, generalized_box_iou
 from .losses import dice_loss, pairwise_dice_cost, sigmoid_focal_loss
-from .matching import LocationCost, hungarian
+from .matching import LocationCost, hungarian, hungarian_each
 from .targets import BatchedThings, Match, Targets
 from .transformer_decoder import Locations
+
+# The loss of so many masks is taken in one go.
+_CHUNK = 64
 
 
 @dataclass(frozen=True)
 class LossWeights:
-    """Weights of the losses; class, L1 and GIoU serve as matching costs too."""
+    """Weights of the losses; class, L1 and GIoU serve as matching costs too.
+
+    A GIoU weight of 0 means that there is no such loss and no such cost.
+    """
 
     class_: float = 2.0
     stuff_class: float = 4.0
@@ -51,12 +58,15 @@ class PanopticCriterion:
             class_=node.CLASS_WEIGHT,
             stuff_class=node.STUFF_CLASS_WEIGHT,
             l1=node.L1_WEIGHT,
-            giou=node.GIOU_WEIGHT,
+            # a centre of mass and a size are no box
+            giou=node.GIOU_WEIGHT if cfg.MODEL.PSFORMER.LOCATION_SUPERVISION == "box" else 0.0,
             dice=node.DICE_WEIGHT,
             mask_match_class=node.MASK_MATCH_CLASS_COST,
             focal_alpha=node.FOCAL_ALPHA,
             focal_gamma=node.FOCAL_GAMMA,
         )
+        if not cfg.MODEL.PSFORMER.QUERY_DECOUPLING:
+            return cls(weights, has_things=True, has_stuff=False)  # all are matched like things
         return cls(weights, layout.num_things > 0, layout.num_stuff > 0)
 
     def match(self, locations: Locations, targets: list[Targets]) -> list[list[Match]]:
@@ -89,43 +99,99 @@ class PanopticCriterion:
         Returns:
             for each image (rows of ``masks[image]``, target indices).
         """
+        costs = [
+            self._mask_cost(
+                locations.logits[-1, image, queries],
+                locations.boxes[-1, image, queries],
+                masks[image, : len(queries)],
+                target,
+            )
+            for image, (target, (queries, _)) in enumerate(zip(targets, matches, strict=True))
+        ]
+        return hungarian_each(costs, masks.device)
+
+    def match_with_masks(
+        self, logits: Tensor, boxes: Tensor | None, masks: Tensor, targets: list[Targets]
+    ) -> list[Match]:
+        """Match all queries at once by class, mask and, where there are any, boxes.
+
+        Args:
+            logits: (B, Q, classes).
+            boxes: (B, Q, 4) or None.
+            masks: (B, Q, h, w).
+
+        Returns:
+            for each image.
+        """
+        boxes = [None] * len(targets) if boxes is None else boxes
+        costs = [
+            self._mask_cost(*image) for image in zip(logits, boxes, masks, targets, strict=True)
+        ]
+        return hungarian_each(costs, masks.device)
+
+    @torch.no_grad()
+    def _mask_cost(
+        self, logits: Tensor, boxes: Tensor | None, masks: Tensor, target: Targets
+    ) -> Tensor:
+        """(Q, N) of one image: class, location and dice."""
         location_cost = self.weights.location_cost(self.weights.mask_match_class)
-        pairs = []
-        for image, (target, (queries, _)) in enumerate(zip(targets, matches, strict=True)):
-            with torch.no_grad():
-                cost = location_cost(
-                    locations.logits[-1, image, queries],
-                    locations.boxes[-1, image, queries],
-                    BatchedThings.of([target]),
-                )
-                truth = resize_masks(target.thing_masks, masks.shape[-2:])
-                dice = pairwise_dice_cost(masks[image, : len(queries)].float(), truth)
-                pairs.append(hungarian(cost + self.weights.dice * dice, masks.device))
-        return pairs
+        cost = location_cost(logits, boxes, BatchedThings.of([target]))
+        truth = resize_masks(target.thing_masks, masks.shape[-2:])
+        return cost + self.weights.dice * pairwise_dice_cost(masks.float(), truth)
 
     def location_losses(
         self, locations: Locations, matches: list[list[Match]], targets: list[Targets]
     ) -> dict[str, Tensor]:
-        """Class, L1 and GIoU losses of every layer; unweighted sums."""
+        """Class, L1 and GIoU losses of every layer, those that it has; unweighted sums."""
         things = BatchedThings.of(targets)
         losses = {}
         for layer, layer_matches in enumerate(matches):
-            logits, boxes = locations.logits[layer].float(), locations.boxes[layer].float()
             images, queries, matched = things.flatten(layer_matches)
-            positive = torch.zeros_like(logits, dtype=torch.bool)
-            positive[images, queries, things.classes[matched]] = True
-            predicted, truth = boxes[images, queries], things.boxes[matched]
-            scale = things.scale[matched]  # GIoU in pixels
-            overlap = generalized_box_iou(
-                box_cxcywh_to_xyxy(predicted) * scale, box_cxcywh_to_xyxy(truth) * scale
-            )
+            terms = {}
+            if locations.logits is not None:
+                terms["loss_class"] = self._class_loss(
+                    locations.logits[layer], images, queries, things.classes[matched]
+                )
+            if locations.boxes is not None:
+                terms |= self._box_losses(
+                    locations.boxes[layer, images, queries],
+                    things.boxes[matched],
+                    things.scale[matched],
+                )
             suffix = layer_suffix(layer, len(matches))
-            terms = {
-                "loss_class": self.weights.class_ * self._focal(logits, positive),
-                "loss_box": self.weights.l1 * (predicted - truth).abs().sum(),
-                "loss_giou": self.weights.giou * (1 - overlap).sum(),
-            }
             losses |= {f"{name}{suffix}": term for name, term in terms.items()}
+        return losses
+
+    def class_losses(
+        self, logits: Tensor, matches: list[Match], targets: list[Targets]
+    ) -> dict[str, Tensor]:
+        """Class losses after every block, all with one match; logits (blocks, B, Q, classes)."""
+        things = BatchedThings.of(targets)
+        images, queries, matched = things.flatten(matches)
+        return {
+            f"loss_class{layer_suffix(block, len(logits))}": self._class_loss(
+                block_logits, images, queries, things.classes[matched]
+            )
+            for block, block_logits in enumerate(logits)
+        }
+
+    def _class_loss(
+        self, logits: Tensor, images: Tensor, queries: Tensor, classes: Tensor
+    ) -> Tensor:
+        """Focal loss of logits (B, Q, classes), whose positives are these triples."""
+        positive = torch.zeros_like(logits, dtype=torch.bool)
+        positive[images, queries, classes] = True
+        return self.weights.class_ * self._focal(logits.float(), positive)
+
+    def _box_losses(self, boxes: Tensor, truth: Tensor, scale: Tensor) -> dict[str, Tensor]:
+        """L1 and GIoU of matched boxes (N, 4), the latter in pixels, by their (N, 4) scale."""
+        boxes = boxes.float()
+        losses = {"loss_box": self.weights.l1 * (boxes - truth).abs().sum()}
+        if self.weights.giou:
+            overlap = generalized_box_iou(
+                box_cxcywh_to_xyxy(boxes) * scale, box_cxcywh_to_xyxy(truth) * scale
+            )
+            losses["loss_giou"] = self.weights.giou * (1 - overlap).sum()
         return losses
 
     def mask_losses(self, name: str, masks: list[Tensor], truth: list[Tensor]) -> dict[str, Tensor]:
@@ -139,11 +205,9 @@ class PanopticCriterion:
         resized = torch.cat([resize_masks(x, size) for x in truth])
         losses = {}
         for block, predicted in enumerate(masks):
-            # not F.interpolate on an empty tensor: it refuses
-            terms = predicted.sum() * 0
-            if len(predicted):
-                fine = F.interpolate(predicted.float()[None], size, mode="bilinear")[0]
-                terms = dice_loss(fine, resized).sum()
+            chunks = zip(predicted.split(_CHUNK), resized.split(_CHUNK), strict=True)
+            # fine masks are made again in the backward pass: cheap, and none of them is kept
+            terms = sum(checkpoint(_fine_dice, *chunk, use_reentrant=False) for chunk in chunks)
             losses[f"{name}{layer_suffix(block, len(masks))}"] = self.weights.dice * terms
         return losses
 
@@ -183,6 +247,14 @@ class PanopticCriterion:
     def _focal(self, logits: Tensor, positive: Tensor) -> Tensor:
         w = self.weights
         return sigmoid_focal_loss(logits, positive, w.focal_alpha, w.focal_gamma)
+
+
+def _fine_dice(masks: Tensor, truth: Tensor) -> Tensor:
+    """Sum of the dice losses of masks (N, h, w), resized to their truth (N, H, W)."""
+    if not len(masks):  # F.interpolate refuses these
+        return masks.sum() * 0
+    fine = F.interpolate(masks.float()[None], truth.shape[-2:], mode="bilinear")[0]
+    return dice_loss(fine, truth).sum()
 
 
 def layer_suffix(layer: int, num_layers: int) -> str:

@@ -13,7 +13,10 @@ from .targets import BatchedThings, Match
 
 @dataclass(frozen=True)
 class LocationCost:
-    """Weights of class (focal), box L1 and GIoU in the cost of a (query, thing) pair."""
+    """Weights of class (focal), box L1 and GIoU in the cost of a (query, thing) pair.
+
+    Without boxes, or with a GIoU weight of 0, the cost has fewer terms.
+    """
 
     class_weight: float = 2.0
     l1_weight: float = 5.0
@@ -22,25 +25,29 @@ class LocationCost:
     focal_gamma: float = 2.0
 
     @torch.no_grad()
-    def __call__(self, logits: Tensor, boxes: Tensor, things: BatchedThings) -> Tensor:
+    def __call__(self, logits: Tensor, boxes: Tensor | None, things: BatchedThings) -> Tensor:
         """
         Args:
             logits: (..., Q, classes).
-            boxes: (..., Q, 4) cx, cy, w, h, normalised.
+            boxes: (..., Q, 4) cx, cy, w, h, normalised; or None.
             things: N things; GIoU is taken in pixels of the image of each.
 
         Returns:
             (..., Q, N) float32.
         """
         positive, negative = focal_terms(logits.float(), self.focal_alpha, self.focal_gamma)
-        class_cost = (positive - negative)[..., things.classes]
+        cost = self.class_weight * (positive - negative)[..., things.classes]
+        if boxes is None:
+            return cost
         boxes = boxes.float()[..., None, :]
-        l1_cost = (boxes - things.boxes).abs().sum(-1)
+        cost = cost + self.l1_weight * (boxes - things.boxes).abs().sum(-1)
+        if not self.giou_weight:
+            return cost
         giou = generalized_box_iou(
             box_cxcywh_to_xyxy(boxes) * things.scale,
             box_cxcywh_to_xyxy(things.boxes) * things.scale,
         )
-        return self.class_weight * class_cost + self.l1_weight * l1_cost - self.giou_weight * giou
+        return cost - self.giou_weight * giou
 
 
 def hungarian(cost: Tensor, device: torch.device) -> Match:
@@ -59,3 +66,12 @@ def hungarian(cost: Tensor, device: torch.device) -> Match:
         torch.as_tensor(rows, dtype=torch.long, device=device),
         torch.as_tensor(columns, dtype=torch.long, device=device),
     )
+
+
+def hungarian_each(costs: list[Tensor], device: torch.device) -> list[Match]:
+    """:func:`hungarian` of several matrices, which reach the CPU in one transfer."""
+    flat = torch.cat([cost.flatten() for cost in costs]).cpu()
+    parts = flat.split([cost.numel() for cost in costs])
+    return [
+        hungarian(part.view(cost.shape), device) for part, cost in zip(parts, costs, strict=True)
+    ]

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from .resized_masks import BinaryMask, ResizedMasks
+
 
 @dataclass(frozen=True)
 class Segment:
@@ -35,18 +37,19 @@ class MaskWiseMerging:
     thing_overlap_threshold: float = 0.4
     stuff_overlap_threshold: float = 0.2
 
-    def score(self, masks: Tensor, class_scores: Tensor) -> Tensor:
+    def score(self, masks: ResizedMasks, class_scores: Tensor) -> Tensor:
         """p^alpha q^beta, q being the mean of a mask over its pixels above the threshold.
 
         Args:
-            masks: (N, H, W) >= 0, unbounded.
+            masks: N of them, >= 0, unbounded.
             class_scores: (N,) p.
 
         Returns:
             (N,); can exceed 1, because masks can.
         """
-        inside = masks > self.mask_threshold
-        quality = (masks * inside).sum((1, 2)) / (inside.sum((1, 2)) + 1)
+        quality = torch.zeros_like(class_scores)
+        for index, mask in masks.above(self.mask_threshold).items():
+            quality[index] = mask.total / (mask.area + 1)
         return self._combined(quality, class_scores)
 
     def may_stay(self, small_masks: Tensor, class_scores: Tensor) -> Tensor:
@@ -67,34 +70,54 @@ class MaskWiseMerging:
         return (peak > self.mask_threshold) & (best >= self.score_threshold)
 
     def __call__(
-        self, masks: Tensor, scores: Tensor, is_thing: Tensor
+        self, masks: ResizedMasks, scores: Tensor, is_thing: Tensor
     ) -> tuple[Tensor, list[Segment]]:
         """Merge the candidates of one image, things and stuff together.
 
         Args:
-            masks: (N, H, W).
+            masks: N of them.
             scores: (N,) of :meth:`score`.
             is_thing: (N,) bool.
 
         Returns:
             id map (H, W) int32, 0 = void, and a record of every id 1, 2, …
         """
-        id_map = torch.zeros(masks.shape[1:], dtype=torch.int32, device=masks.device)
-        segments: list[Segment] = []
-        things = is_thing.tolist()
         ranked = scores.sort(descending=True, stable=True)  # ties: in the order of the candidates
-        for score, index in zip(ranked.values.tolist(), ranked.indices.tolist(), strict=True):
-            if score < self.score_threshold:
-                break
-            mask = masks[index] > self.mask_threshold
-            free = mask & (id_map == 0)
-            area, free_area = int(mask.sum()), int(free.sum())
-            limit = self.thing_overlap_threshold if things[index] else self.stuff_overlap_threshold
-            if free_area == 0 or (area - free_area) / area > limit:
-                continue
-            segments.append(Segment(len(segments) + 1, index, min(score, 1.0), free_area))
-            id_map[free] = segments[-1].id
-        return id_map, segments
+        raw_scores = dict(zip(ranked.indices.tolist(), ranked.values.tolist(), strict=True))
+        best = [index for index, score in raw_scores.items() if score >= self.score_threshold]
+        limits = [
+            self.thing_overlap_threshold if thing else self.stuff_overlap_threshold
+            for thing in is_thing.tolist()
+        ]
+        id_map = torch.zeros(masks.size, dtype=torch.int32, device=masks.device)
+        areas = torch.zeros(len(masks), dtype=torch.long, device=masks.device)
+        last_id = id_map.new_zeros(())
+        large = masks.above(self.mask_threshold)
+        for index in filter(large.__contains__, best):
+            area = _take_free(id_map, large[index], last_id + 1, limits[index])
+            areas[index] = area
+            last_id += area > 0
+        areas = areas.tolist()
+        kept = [index for index in best if areas[index]]
+        return id_map, [
+            Segment(number, index, min(raw_scores[index], 1.0), areas[index])
+            for number, index in enumerate(kept, 1)
+        ]
 
     def _combined(self, quality: Tensor, class_scores: Tensor) -> Tensor:
         return class_scores**self.class_power * quality**self.mask_power
+
+
+def _take_free(ids: Tensor, mask: BinaryMask, new_id: Tensor, most_taken: float) -> Tensor:
+    """Give ``new_id`` to the free pixels of a mask, and tell their number.
+
+    It gets none if a share above ``most_taken`` is no longer free. The device decides, so that
+    nothing waits for it.
+    """
+    ids = ids[mask.box]
+    free = mask.pixels & (ids == 0)
+    area = free.sum()
+    share_taken = (mask.area - area) / mask.area.double()  # as Python divides
+    kept = (area > 0) & (share_taken <= most_taken)
+    ids += free * (new_id * kept)
+    return area * kept

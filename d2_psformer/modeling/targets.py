@@ -1,6 +1,6 @@
 """Ground truth in the terms of the model."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -17,10 +17,13 @@ Match = tuple[Tensor, Tensor]
 class Targets:
     """What one image holds.
 
+    Without query decoupling all segments count as things here: :func:`all_as_things`.
+
     Attributes:
         image_size: (height, width) of the valid image, pixels.
         thing_classes: (N,) long, thing indices.
-        thing_boxes: (N, 4) cx, cy, w, h, normalised to the valid image.
+        thing_boxes: (N, 4) cx, cy, w, h, normalised to the valid image; cx, cy are the centre of
+            mass where that is what is learned: :func:`with_centres_of_mass`.
         thing_masks: (N, H, W) bool on the padded canvas.
         stuff_classes: (M,) long, stuff indices, each at most once.
         stuff_masks: (M, H, W) bool on the padded canvas.
@@ -109,3 +112,45 @@ def prepare_targets(instances, layout: ClassLayout, canvas: tuple[int, int]) -> 
         stuff_classes=present,
         stuff_masks=stuff_masks,
     )
+
+
+def all_as_things(targets: Targets, num_things: int) -> Targets:
+    """Stuff joins the things, to be matched like them; stuff index j gets class num_things + j."""
+    return Targets(
+        image_size=targets.image_size,
+        thing_classes=torch.cat([targets.thing_classes, num_things + targets.stuff_classes]),
+        thing_boxes=torch.cat(
+            [targets.thing_boxes, _boxes_of(targets.stuff_masks, targets.image_size)]
+        ),
+        thing_masks=torch.cat([targets.thing_masks, targets.stuff_masks]),
+        stuff_classes=targets.stuff_classes[:0],
+        stuff_masks=targets.stuff_masks[:0],
+    )
+
+
+def with_centres_of_mass(targets: Targets) -> Targets:
+    """Boxes get the centre of mass of the mask for their centre, and keep their size.
+
+    These are f_c and f_s of the location loss in version 1 of the paper.
+    """
+    rows, columns = targets.thing_masks.sum(2).float(), targets.thing_masks.sum(1).float()
+    area = rows.sum(1).clamp(min=1)
+    height, width = targets.image_size
+    centre_x, centre_y = (
+        cells @ (torch.arange(cells.shape[1], device=cells.device) + 0.5) / area / side
+        for cells, side in ((columns, width), (rows, height))
+    )
+    centres = torch.stack([centre_x, centre_y], dim=-1)
+    return replace(targets, thing_boxes=torch.cat([centres, targets.thing_boxes[:, 2:]], dim=-1))
+
+
+def _boxes_of(masks: Tensor, image_size: tuple[int, int]) -> Tensor:
+    """Boxes (N, 4) around masks (N, H, W) with at least one pixel: cx, cy, w, h, normalised."""
+    height, width = image_size
+    edges = []
+    for cells, side in ((masks.any(1), width), (masks.any(2), height)):
+        first = cells.int().argmax(1)
+        end = cells.shape[1] - cells.flip(1).int().argmax(1)
+        edges.append(torch.stack([first, end]) / side)
+    (left, right), (top, bottom) = edges
+    return box_xyxy_to_cxcywh(torch.stack([left, top, right, bottom], dim=-1))

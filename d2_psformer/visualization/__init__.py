@@ -3,6 +3,10 @@
 Curves are in :mod:`.curves`, which is not imported here because it alone needs Matplotlib.
 """
 
+from .attention import AttentionRecord, SegmentAttention, recording_attention
+from .attention_files import check_choice, choose_segments, write_attention
+from .attention_maps import draw_attention_maps
+from .attention_points import draw_sampling_points
 from .files import write_picture
 from .inputs import Input, find_inputs
 from .overlays import VideoOverlays, draw_overlay
@@ -11,15 +15,23 @@ from .sheets import draw_sheet, thumbnail
 from .video import Video, VideoWriter, write_video
 
 __all__ = [
+    "AttentionRecord",
     "Input",
     "ResultWriter",
+    "SegmentAttention",
     "Video",
     "VideoOverlays",
     "VideoWriter",
+    "check_choice",
+    "choose_segments",
+    "draw_attention_maps",
     "draw_overlay",
+    "draw_sampling_points",
     "draw_sheet",
     "find_inputs",
+    "recording_attention",
     "thumbnail",
+    "write_attention",
     "write_picture",
     "write_video",
 ]

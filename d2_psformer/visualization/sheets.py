@@ -65,3 +65,48 @@ def _fitted(text: str, font: ImageFont.FreeTypeFont, width: float) -> str:
     while text and font.getlength(f"{text}…") > width:
         text = text[:-1]
     return f"{text}…"
+
+
+def draw_table(
+    rows: Sequence[Sequence[np.ndarray | None]],
+    row_names: Sequence[str],
+    column_names: Sequence[str],
+    *,
+    title: str = "",
+    note: str = "",
+) -> np.ndarray:
+    """Pictures of one size in rows and columns that have names, under a title and a note.
+
+    Args:
+        rows: uint8 (H, W, 3), RGB; None for an empty place.
+        row_names: written left of each row; may have several lines.
+
+    Returns:
+        uint8 (H', W', 3), RGB.
+    """
+    height, width = next(x for row in rows for x in row if x is not None).shape[:2]
+    letters = max(12, width // 12)  # pixels
+    small, large = ImageFont.load_default(letters), ImageFont.load_default(1.4 * letters)
+    lines = [line for name in row_names for line in name.split("\n")]
+    left = 2 * _GAP + round(max(small.getlength(line) for line in lines))
+    top = _GAP + sum(h * letters for h, text in ((2, title), (2, note), (2, "names")) if text)
+    gap = _GAP // 3
+    size = (
+        left + len(column_names) * (width + gap) + _GAP,
+        top + len(rows) * (height + gap) + _GAP,
+    )
+    sheet = Image.new("RGB", size, _BACKGROUND)
+    draw = ImageDraw.Draw(sheet)
+    room = sheet.width - 2 * _GAP
+    draw.text((_GAP, _GAP), _fitted(title, large, room), _INK, large)
+    draw.text((_GAP, top - 3.7 * letters), _fitted(note, small, room), _INK, small)
+    for column, name in enumerate(column_names):
+        x = left + column * (width + gap)
+        draw.text((x, top - 1.5 * letters), _fitted(name, small, width), _INK, small)
+    for row, (pictures, name) in enumerate(zip(rows, row_names, strict=True)):
+        y = top + row * (height + gap)
+        draw.text((_GAP, y), name, _INK, small)
+        for column, picture in enumerate(pictures):
+            if picture is not None:
+                sheet.paste(Image.fromarray(picture), (left + column * (width + gap), y))
+    return np.asarray(sheet)

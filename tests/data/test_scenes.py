@@ -9,7 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pycocotools import mask as coco_mask
 
-from d2_psformer.data.scenes import SCENES_CATEGORIES, generate_scene, layout, shapes, textures
+from d2_psformer.data.scenes import (
+    LEVELS,
+    SCENES_CATEGORIES,
+    generate_scene,
+    layout,
+    shapes,
+    textures,
+)
 from d2_psformer.data.scenes.categories import STUFF_NAMES, THING_NAMES
 
 CATEGORIES = {c["id"]: c for c in SCENES_CATEGORIES}
@@ -169,6 +176,96 @@ def test_things_stand_out_from_what_surrounds_them(scenes):
                 contrasts.append(np.linalg.norm(gap))
     assert min(contrasts) > 8 and np.quantile(contrasts, 0.01) > 15
     assert np.median(contrasts) > 30
+
+
+# ---------------------------------------------------------------- level "hard"
+
+
+@pytest.fixture(scope="module")
+def hard_layouts():
+    level = LEVELS["hard"]
+    return [layout.make_layout(128, np.random.default_rng(index), level) for index in range(200)]
+
+
+def measured(made):
+    """Of every thing: name, pixels, share that is hidden, names of the things that it touches."""
+    things = {
+        label: item
+        for label, item in enumerate(made.items, start=len(made.bands))
+        if item.name and not item.crowd
+    }
+    for label, item in things.items():
+        mask = (made.labels == label).astype(np.uint8)
+        around = made.labels[cv2.dilate(mask, np.ones((3, 3), np.uint8)) > 0]
+        touched = {things[n].name for n in np.unique(around).tolist() if n in things and n != label}
+        yield item.name, mask.sum(), 1 - mask.sum() / (item.alpha > 127).sum(), touched
+
+
+def test_hard_scenes_are_harder(layouts, hard_layouts):
+    """More things, more of them hidden, smaller and larger ones, more neighbours of one class."""
+    standard, hard = ([list(measured(m)) for m in made] for made in (layouts, hard_layouts))
+    assert np.mean([len(x) for x in hard]) > 1.7 * np.mean([len(x) for x in standard])
+    figures = []
+    for made in (standard, hard):
+        things = [thing for scene in made for thing in scene]
+        hidden = np.mean([share > 0.02 for _, _, share, _ in things])
+        same = np.mean([name in touched for name, _, _, touched in things])
+        low, high = np.quantile([pixels for _, pixels, _, _ in things], (0.05, 0.95))
+        figures.append((hidden, same, high / low))
+    assert 0.35 < figures[1][0] < 0.55 and figures[1][0] > 1.7 * figures[0][0]
+    assert 0.45 < figures[1][1] < 0.7 and figures[1][1] > 4 * figures[0][1]
+    assert figures[1][2] > 2 * figures[0][2]
+
+
+def test_twins_share_class_and_colour(hard_layouts):
+    twins = [
+        (item, made.items[item.twin])
+        for made in hard_layouts
+        for item in made.items
+        if item.twin is not None
+    ]
+    things = sum(item.name is not None and not item.crowd for m in hard_layouts for item in m.items)
+    assert 0.2 < len(twins) / things < 0.45
+    assert all(one.name == other.name for one, other in twins)
+    areas = np.array([[shapes.area(x.contours) for x in pair] for pair in twins])
+    assert (areas[:, 0] / areas[:, 1]).max() < 2
+
+
+@settings(max_examples=15, deadline=None)
+@given(index=st.integers(0, 2**40), size=st.sampled_from([64, 128, 200]))
+def test_any_hard_scene(index, size):
+    assert_valid(*generate_scene(index, size, level="hard"), size=size)
+
+
+def test_hues_tell_the_classes_of_hard_scenes():
+    """The mean hue of a thing lies within the 30 degrees of its class, give or take some light."""
+    names = list(THING_NAMES)
+    near = []
+    for index in range(40):
+        image, ids, segments_info = generate_scene(index, level="hard")
+        hue = cv2.cvtColor(image.astype(np.float32) / 255, cv2.COLOR_RGB2HSV)[..., 0]
+        for segment in segments_info:
+            category = CATEGORIES[segment["category_id"]]
+            if category["isthing"] and not segment["iscrowd"]:
+                middle = names.index(category["name"]) * 60 + 15
+                angles = np.deg2rad(hue[ids == segment["id"]] - middle)
+                near.append(abs(np.rad2deg(np.angle(np.exp(1j * angles).mean()))))
+    assert np.mean(np.array(near) < 30) > 0.9
+
+
+@pytest.mark.parametrize(
+    ("index", "categories", "colour"),
+    [
+        (7, [30, 21, 22, 25, 12, 7, 7, 4], [123.6, 107.4, 111.3]),
+        (8, [21, 22, 4, 8, 1, 1], [125.5, 118.6, 118.1]),
+        (9, [21, 30, 3, 4, 7, 4], [119.3, 96.5, 93.3]),
+    ],
+)
+def test_the_standard_level_is_what_it_was_before_there_were_levels(index, categories, colour):
+    for scene in (generate_scene(index), generate_scene(index, level="standard")):
+        image, _, segments_info = scene
+        assert [s["category_id"] for s in segments_info] == categories
+        np.testing.assert_allclose(image.mean((0, 1)), colour, atol=0.5)
 
 
 def drawn(name, angle=0.3, size=200):

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
+from d2_psformer.d2.data import DatasetCatalog
 from d2_psformer.data import read_panoptic_png
 from d2_psformer.data.scenes import (
     SCENES_CATEGORIES,
@@ -83,7 +84,7 @@ def test_an_interrupted_run_leaves_what_was_there(tmp_path, monkeypatch):
     write_scenes(root, ScenesSpec(train=1, val=1, size=64))
     before = contents(root)
 
-    def interrupted(index, size, seed):
+    def interrupted(*_):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(writing, "generate_scene", interrupted)
@@ -102,7 +103,12 @@ def test_a_folder_with_other_files_is_refused(tmp_path):
 
 @pytest.mark.parametrize(
     ("wrong", "message"),
-    [({"size": 32}, "--size 32"), ({"val": -1}, "negative"), ({"train": 10**8}, "at most")],
+    [
+        ({"size": 32}, "--size 32"),
+        ({"val": -1}, "negative"),
+        ({"train": 10**8}, "at most"),
+        ({"level": "easy"}, "no level 'easy'"),
+    ],
 )
 def test_impossible_sizes_are_refused(wrong, message):
     with pytest.raises(ValueError, match=message):
@@ -134,6 +140,23 @@ def test_command_takes_its_folder_from_the_environment(tmp_path, command, monkey
     monkeypatch.setenv("DETECTRON2_DATASETS", str(tmp_path))
     command("--train", 1, "--val", 1, "--size", 64, "--workers", 1)
     assert (tmp_path / "scenes" / "panoptic_val.json").is_file()
+
+
+def test_hard_scenes_have_a_folder_of_their_own(tmp_path, command, monkeypatch):
+    monkeypatch.setenv("DETECTRON2_DATASETS", str(tmp_path))
+    arguments = ("--train", 1, "--val", 1, "--size", 64, "--workers", 1)
+    command(*arguments, "--level", "hard")
+    command(*arguments)
+    hard, standard = (
+        json.loads((tmp_path / name / "panoptic_val.json").read_text())
+        for name in ("scenes_hard", "scenes")
+    )
+    assert hard["info"]["level"] == "hard"
+    assert "level" not in standard["info"], "as the files were before there were levels"
+    for content, level in ((hard, "hard"), (standard, "standard")):
+        _, _, segments_info = generate_scene(10_000_000, size=64, level=level)
+        assert content["annotations"][0]["segments_info"] == segments_info
+    assert {"scenes_hard_train", "scenes_hard_val"} <= set(DatasetCatalog.list())
 
 
 def test_command_ends_bad_input_in_one_sentence(tmp_path, command):

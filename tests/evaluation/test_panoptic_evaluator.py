@@ -86,6 +86,7 @@ def test_unknown_classes_and_images_are_told(make_panoptic, predict):
     output = predict(record)
     with pytest.raises(KeyError, match="Image 7 has no annotation in"):
         evaluator.process([{**record, "image_id": 7}], [output])
+        evaluator.evaluate()
     output["panoptic_seg"][1][0]["category_id"] = 60
     with pytest.raises(ValueError, match="class 60, which the data set lacks"):
         evaluator.process([record], [output])

@@ -1,5 +1,7 @@
 """How losses are matched, summed and weighed."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 import torch.distributed as dist
@@ -8,6 +10,7 @@ from torchvision.ops import generalized_box_iou_loss
 
 from d2_psformer.class_layout import ClassLayout
 from d2_psformer.layers import box_cxcywh_to_xyxy
+from d2_psformer.modeling import criterion as criterion_module
 from d2_psformer.modeling.criterion import (
     LossWeights,
     PanopticCriterion,
@@ -15,7 +18,8 @@ from d2_psformer.modeling.criterion import (
     resize_masks,
 )
 from d2_psformer.modeling.losses import dice_loss, sigmoid_focal_loss
-from d2_psformer.modeling.targets import prepare_targets
+from d2_psformer.modeling.matching import hungarian
+from d2_psformer.modeling.targets import prepare_targets, with_centres_of_mass
 from d2_psformer.modeling.transformer_decoder import Locations
 
 LAYOUT = ClassLayout((0, 1, 2), (3, 4, 5, 6))
@@ -36,7 +40,7 @@ def random_locations(batch: int) -> Locations:
 
 
 def part(locations: Locations, layers: slice, images: slice) -> Locations:
-    return Locations(*(x[layers, images] for x in vars(locations).values()))
+    return Locations(*(x[layers, images] for x in vars(locations).values() if x is not None))
 
 
 @pytest.fixture
@@ -108,6 +112,67 @@ def test_masks_decide_the_second_match(criterion):
     assert rows.tolist() == [0, 1] and things.tolist() == [1, 0]
 
 
+def test_centres_and_sizes_have_an_l1_loss_alone():
+    """Version 1 of the paper: centre of mass and size of the mask, no GIoU."""
+    mask = torch.zeros(1, 32, 48, dtype=torch.bool)
+    mask[0, 4:8, 12:24] = True  # 48 pixels about (18, 6)
+    mask[0, 8:20, 12:16] = True  # 48 pixels about (14, 14)
+    target = image_targets(1)
+    target = replace(
+        target,
+        thing_masks=mask,
+        thing_boxes=torch.tensor([[18 / 48, 12 / 32, 12 / 48, 16 / 32]]),
+    )
+    target = with_centres_of_mass(target)
+    expected = torch.tensor([[16 / 48, 10 / 32, 12 / 48, 16 / 32]])
+    torch.testing.assert_close(target.thing_boxes, expected)
+    boxes = torch.tensor([[0.5, 0.25, 0.125, 0.75]]).expand(1, 1, 1, 4)
+    locations = Locations(torch.zeros(1, 1, 1, 4), None, boxes)
+    match = (torch.tensor([0]), torch.tensor([0]))
+    criterion = PanopticCriterion(LossWeights(giou=0.0))
+    losses = criterion.location_losses(locations, [[match]], [target])
+    assert set(losses) == {"loss_box"}
+    distance = (0.5 - 16 / 48) + (10 / 32 - 0.25) + (0.25 - 0.125) + (0.75 - 0.5)
+    assert losses["loss_box"].item() == pytest.approx(5 * distance)
+
+
+def test_all_queries_are_matched_at_once_by_class_mask_and_box(criterion):
+    """The cost of every pair, summed up by hand."""
+    targets = [image_targets(0, 1, 2), image_targets(2, size=(20, 40)), image_targets(3)]
+    locations, masks = random_locations(3), torch.rand(3, QUERIES, 4, 6)
+    matches = criterion.match_with_masks(locations.logits[-1], locations.boxes[-1], masks, targets)
+    assert [len(queries) for queries, _ in matches] == [3, 1, 0]
+    for image, (target, match) in enumerate(zip(targets, matches, strict=True)):
+        truth = resize_masks(target.thing_masks, (4, 6))
+        cost = torch.zeros(QUERIES, len(truth))
+        for q in range(QUERIES):
+            for n in range(len(truth)):
+                logit = locations.logits[-1, image, q, target.thing_classes[n]][None]
+                yes, no = (
+                    sigmoid_focal_loss(logit, torch.tensor([x]), 0.25, 2.0) for x in (True, False)
+                )
+                box, known = locations.boxes[-1, image, q], target.thing_boxes[n]
+                scale = torch.tensor(target.image_size[::-1] * 2)
+                giou = generalized_box_iou_loss(
+                    box_cxcywh_to_xyxy(box) * scale, box_cxcywh_to_xyxy(known) * scale
+                )
+                dice = dice_loss(masks[image, q, None], truth[n, None], eps=1e-3).item()
+                cost[q, n] = 4 * (yes - no) + 5 * (box - known).abs().sum() + 2 * giou + 2 * dice
+        for ours, expected in zip(match, hungarian(cost, torch.device("cpu")), strict=True):
+            assert torch.equal(ours, expected)
+
+
+def test_class_losses_of_blocks_share_one_match(criterion):
+    logits, targets = torch.randn(2, 1, QUERIES, 3), [image_targets(1, 2)]
+    match = (torch.tensor([3, 6]), torch.tensor([1, 0]))
+    losses = criterion.class_losses(logits, [match], targets)
+    positive = torch.zeros(QUERIES, 3, dtype=torch.bool)
+    positive[3, 2] = positive[6, 1] = True
+    for name, block in [("loss_class_0", 0), ("loss_class", 1)]:
+        expected = 2 * sigmoid_focal_loss(logits[block, 0], positive, 0.25, 2.0)
+        torch.testing.assert_close(losses[name], expected)
+
+
 def test_mask_losses_are_dice_at_twice_the_resolution(criterion):
     target = image_targets(0, 1, 2)
     masks = [torch.rand(3, 4, 6) for _ in range(2)]
@@ -116,6 +181,18 @@ def test_mask_losses_are_dice_at_twice_the_resolution(criterion):
     expected = dice_loss(fine, resize_masks(target.thing_masks, (8, 12))).sum()
     assert list(losses) == ["loss_x_0", "loss_x"]
     torch.testing.assert_close(losses["loss_x_0"], 2 * expected)
+
+
+def test_mask_losses_in_chunks(criterion, monkeypatch):
+    masks, truth = torch.rand(7, 8, 12, requires_grad=True), [torch.rand(7, 32, 48) > 0.5]
+
+    def loss_and_gradient():
+        loss = criterion.mask_losses("loss_mask", [masks], truth)["loss_mask"]
+        return loss, torch.autograd.grad(loss, masks)[0]
+
+    whole = loss_and_gradient()
+    monkeypatch.setattr(criterion_module, "_CHUNK", 3)
+    torch.testing.assert_close(loss_and_gradient(), whole)
 
 
 def test_mask_losses_of_nothing_keep_the_graph(criterion):

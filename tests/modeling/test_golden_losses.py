@@ -174,8 +174,9 @@ def test_gradient_norms(name, run_case, golden_losses, reference, arrays):
     assert not any(golden[n] for n in unused)
     del renamed[None]
     assert set(renamed) == set(ours), "the same parameters learn"
+    # abs: a ReLU whose input is rounding error around zero opens with one library and not another
     for parameter, norm in renamed.items():
-        assert ours[parameter].norm().item() == pytest.approx(norm, rel=5e-3, abs=1e-6), parameter
+        assert ours[parameter].norm().item() == pytest.approx(norm, rel=5e-3, abs=1e-5), parameter
     total = torch.stack([x.norm() for x in ours.values()]).norm().item()
     assert total == pytest.approx(golden_losses[name]["GRAD_NORM_ALL"], rel=1e-3)
 

@@ -5,11 +5,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 
 from d2_psformer.class_layout import ClassLayout
 from d2_psformer.modeling.merging import MaskWiseMerging
 from d2_psformer.modeling.outputs import Predictions, ResultBuilder
+from d2_psformer.modeling.resized_masks import ResizedMasks
 
 COCO = ClassLayout(tuple(range(80)), tuple(range(80, 133)))
 
@@ -22,10 +22,11 @@ def case(request, reference, arrays):
     masks = np.concatenate([golden["thing_masks"], golden["stuff_masks"]])
     masks = torch.from_numpy(masks).unflatten(-1, golden["hw"].tolist())
     candidates = Predictions(
-        masks=F.interpolate(masks[None], golden["ori_shape"][:2].tolist(), mode="bilinear")[0],
+        masks=ResizedMasks(masks, golden["ori_shape"][:2].tolist()),
         scores=torch.cat([thing_scores, stuff_scores]),
         classes=torch.cat([pairs % 80, torch.arange(80, 133)]),
         is_thing=torch.arange(153) < 100,
+        queries=torch.cat([pairs // 80, torch.arange(53)]),
     )
     score, stuff_score, thing_overlap, stuff_overlap = golden["thr"].tolist()
     assert score == stuff_score
@@ -51,7 +52,9 @@ def test_best_pairs(case):
 def test_things_by_score(case):
     scores = case.merging.score(case.candidates.masks, case.candidates.scores)
     things, order = scores[:100].sort(descending=True)
-    areas = (case.candidates.masks[:100] > 0.5).sum((1, 2))
+    areas = torch.zeros(153, dtype=torch.long)
+    for index, mask in case.candidates.masks.above(0.5).items():
+        areas[index] = mask.area
     golden = torch.from_numpy(case.golden["final_boxes"][:, 4])
     torch.testing.assert_close(things, golden, rtol=1e-5, atol=1e-6)
     # masks below the threshold everywhere all score 0, in any order

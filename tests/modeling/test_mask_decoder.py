@@ -104,7 +104,7 @@ def test_last_mask_alone_is_the_same():
     every, _ = decoder(query, memory)
     last, queries = decoder(query, memory, every_mask=False)
     assert len(last) == 1 and len(queries) == 2
-    assert torch.equal(last[0], every[-1])
+    torch.testing.assert_close(last[0], every[-1])
 
 
 def test_thing_queries_are_on_their_own_and_stuff_queries_are_not():

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from d2_psformer.modeling.matching import LocationCost, hungarian
+from d2_psformer.modeling.matching import LocationCost, hungarian, hungarian_each
 from d2_psformer.modeling.targets import BatchedThings
 
 
@@ -105,6 +105,18 @@ def test_half_precision_outputs_are_compared_in_full():
     cost = LocationCost()(logits.half(), boxes.half(), truth)
     assert cost.dtype == torch.float32
     torch.testing.assert_close(cost, LocationCost()(logits, boxes, truth), rtol=0.02, atol=0.02)
+
+
+def test_without_boxes_the_cost_is_that_of_the_class():
+    logits, _, truth = random_case()
+    expected = LocationCost(3.0, 0, 0)(logits, torch.rand(20, 4), truth)
+    torch.testing.assert_close(LocationCost(3.0, 5.0, 2.0)(logits, None, truth), expected)
+
+
+def test_several_matrices_in_one_transfer():
+    costs = [torch.rand(4, 3), torch.rand(4, 0), torch.rand(2, 5)]
+    for ours, cost in zip(hungarian_each(costs, torch.device("cpu")), costs, strict=True):
+        assert [x.tolist() for x in ours] == [x.tolist() for x in pair(cost)]
 
 
 def test_no_things_no_columns():

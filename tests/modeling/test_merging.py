@@ -3,11 +3,13 @@
 import numpy as np
 import pytest
 import torch
+from benchmarks.pipelines import run_stages
+from benchmarks.plain_merging import Candidates, PlainMerging
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from d2_psformer.modeling.criterion import resize_masks
 from d2_psformer.modeling.merging import MaskWiseMerging
+from d2_psformer.modeling.resized_masks import ResizedMasks
 
 WIDTH = 10
 
@@ -19,10 +21,15 @@ def bar(start: int, stop: int, value: float = 1.0) -> torch.Tensor:
     return mask
 
 
+def as_they_are(masks: torch.Tensor) -> ResizedMasks:
+    """Masks (N, H, W) that have the size of the result already."""
+    return ResizedMasks(masks, masks.shape[1:])
+
+
 def merge(masks, scores, is_thing=None, **options):
     is_thing = torch.ones(len(masks), dtype=torch.bool) if is_thing is None else is_thing
     id_map, segments = MaskWiseMerging(**options)(
-        torch.stack(masks), torch.tensor(scores), torch.as_tensor(is_thing)
+        as_they_are(torch.stack(masks)), torch.tensor(scores), torch.as_tensor(is_thing)
     )
     return id_map[0].tolist(), [(s.id, s.index, s.area) for s in segments]
 
@@ -71,14 +78,16 @@ def test_a_skipped_segment_does_not_end_the_merging():
 
 def test_no_candidates():
     merging = MaskWiseMerging()
-    id_map, segments = merging(torch.zeros(0, 3, 4), torch.zeros(0), torch.zeros(0).bool())
+    id_map, segments = merging(
+        as_they_are(torch.zeros(0, 3, 4)), torch.zeros(0), torch.zeros(0).bool()
+    )
     assert segments == [] and id_map.shape == (3, 4) and not id_map.any()
     assert id_map.dtype == torch.int32
 
 
 def test_score_is_class_times_mask_quality_squared():
     masks = torch.stack([bar(0, 4, 0.8), bar(0, 4, 0.5), bar(0, 4, 3.0)])
-    scores = MaskWiseMerging().score(masks, torch.tensor([0.5, 0.9, 1.0]))
+    scores = MaskWiseMerging().score(as_they_are(masks), torch.tensor([0.5, 0.9, 1.0]))
     # the mean over pixels above the threshold has one more in its denominator
     expected = [0.5 * (0.8 * 4 / 5) ** 2, 0.0, (3.0 * 4 / 5) ** 2]
     assert scores.tolist() == pytest.approx(expected)
@@ -86,14 +95,14 @@ def test_score_is_class_times_mask_quality_squared():
 
 def test_powers_of_the_score():
     merging = MaskWiseMerging(class_power=0.5, mask_power=1.0)
-    score = merging.score(bar(0, 4)[None], torch.tensor([0.25]))
+    score = merging.score(as_they_are(bar(0, 4)[None]), torch.tensor([0.25]))
     assert score.item() == pytest.approx(0.5 * 4 / 5)
 
 
 def test_the_first_of_equals_wins():
     count = 200
     masks, things = bar(0, 4)[None].expand(count, -1, -1), torch.ones(count, dtype=torch.bool)
-    _, segments = MaskWiseMerging()(masks, torch.full((count,), 0.5), things)
+    _, segments = MaskWiseMerging()(as_they_are(masks), torch.full((count,), 0.5), things)
     assert [s.index for s in segments] == [0]
 
 
@@ -107,7 +116,7 @@ def test_candidates_that_may_not_stay_would_not_have_stayed(seed, threshold):
     merging = MaskWiseMerging(score_threshold=threshold)
 
     def merge_resized(chosen: torch.Tensor):
-        masks = resize_masks(small[chosen], (17, 23))
+        masks = ResizedMasks(small[chosen], (17, 23))
         id_map, segments = merging(masks, merging.score(masks, p[chosen]), things[chosen])
         return id_map, [(chosen.nonzero()[s.index].item(), s.area) for s in segments]
 
@@ -124,7 +133,9 @@ def test_most_hopeless_candidates_are_told_before_the_resize():
 
 def test_reported_scores_do_not_exceed_one_but_rank_by_the_raw_value():
     masks = torch.stack([bar(0, 4), bar(0, 5)])
-    _, segments = MaskWiseMerging()(masks, torch.tensor([1.5, 2.5]), torch.tensor([True, True]))
+    _, segments = MaskWiseMerging()(
+        as_they_are(masks), torch.tensor([1.5, 2.5]), torch.tensor([True, True])
+    )
     assert [(s.index, s.score) for s in segments] == [(1, 1.0)]
 
 
@@ -132,11 +143,11 @@ def test_reported_scores_do_not_exceed_one_but_rank_by_the_raw_value():
 @given(seed=st.integers(0, 2**16), count=st.integers(0, 8), overlap=st.floats(0, 1))
 def test_any_result_is_accounted_for(seed, count, overlap):
     rng = np.random.default_rng(seed)
-    masks = torch.from_numpy(rng.random((count, 6, 5)))
+    masks = torch.from_numpy(rng.random((count, 6, 5), dtype=np.float32))
     scores = torch.from_numpy(rng.random(count))
     things = torch.from_numpy(rng.random(count) < 0.5)
     merging = MaskWiseMerging(thing_overlap_threshold=overlap, stuff_overlap_threshold=overlap)
-    id_map, segments = merging(masks, scores, things)
+    id_map, segments = merging(as_they_are(masks), scores, things)
     assert [s.id for s in segments] == list(range(1, len(segments) + 1))
     assert sorted(set(id_map.flatten().tolist()) - {0}) == [s.id for s in segments]
     assert len({s.index for s in segments}) == len(segments)
@@ -150,3 +161,32 @@ def test_any_result_is_accounted_for(seed, count, overlap):
         assert segment.area == int((own & ~taken).sum()) > 0
         taken |= own
     assert torch.equal(taken, id_map > 0)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 2**16),
+    cells=st.tuples(st.integers(2, 20), st.integers(1, 20)),
+    size=st.tuples(st.integers(129, 200), st.integers(129, 200)),
+    dtype=st.sampled_from([torch.float32, torch.bfloat16, torch.float16]),
+    steps=st.sampled_from([2, 8, 1000]),
+    overlap=st.sampled_from([0.0, 0.2, 0.5, 1.0]),
+)
+def test_maps_are_those_of_a_loop_over_whole_masks(seed, cells, size, dtype, steps, overlap):
+    """Masks of few values have many pixels at the threshold, and whole plateaus of equal score."""
+    random = torch.Generator().manual_seed(seed)
+    masks = torch.rand(20, *cells, generator=random) * torch.rand(20, 1, 1, generator=random)
+    masks = ((2 * steps * masks).round() / steps).to(dtype)
+    masks[15:] = masks[:5]
+    scores = torch.rand(20, generator=random)
+    things = torch.rand(20, generator=random) < 0.6
+    rules = MaskWiseMerging(thing_overlap_threshold=overlap, stuff_overlap_threshold=overlap)
+    plain = PlainMerging(rules).stages()
+    _, (expected, winners) = run_stages(plain, Candidates(masks, scores, things, size))
+
+    chosen = rules.may_stay(masks, scores).nonzero().flatten()
+    large = ResizedMasks(masks[chosen], size)
+    id_map, segments = rules(large, rules.score(large, scores[chosen]), things[chosen])
+    assert torch.equal(id_map.long(), expected)
+    assert chosen[[s.index for s in segments]].tolist() == winners
+    assert [s.area for s in segments] == expected.flatten().bincount()[1:].tolist()

@@ -7,13 +7,24 @@ from d2_psformer.class_layout import ClassLayout
 from d2_psformer.d2.structures import Boxes
 from d2_psformer.modeling.merging import MaskWiseMerging
 from d2_psformer.modeling.outputs import Predictions, ResultBuilder
+from d2_psformer.modeling.resized_masks import ResizedMasks
 
 # things and stuff mixed, with a gap, as in Cityscapes
 LAYOUT = ClassLayout(thing_ids=(1, 4), stuff_ids=(0, 2))
 
 
+def candidates(masks: torch.Tensor) -> Predictions:
+    return Predictions(
+        masks=ResizedMasks(masks, masks.shape[1:]),
+        scores=torch.tensor([0.9, 0.95, 0.2, 0.8, 0.7]),
+        classes=torch.tensor([4, 1, 1, 0, 2]),
+        is_thing=torch.tensor([True, True, True, False, False]),
+        queries=torch.tensor([7, 3, 3, 0, 1]),
+    )
+
+
 @pytest.fixture
-def predictions():
+def masks():
     """Two things beside each other, a weak third, stuff below them all and one absent stuff."""
     masks = torch.zeros(5, 8, 10)
     masks[0, :4, :5] = 0.9
@@ -21,12 +32,12 @@ def predictions():
     masks[2, :4, :] = 0.6
     masks[3, 4:, :] = 1.0
     masks[4] = 0.3
-    return Predictions(
-        masks=masks,
-        scores=torch.tensor([0.9, 0.95, 0.2, 0.8, 0.7]),
-        classes=torch.tensor([4, 1, 1, 0, 2]),
-        is_thing=torch.tensor([True, True, True, False, False]),
-    )
+    return masks
+
+
+@pytest.fixture
+def predictions(masks):
+    return candidates(masks)
 
 
 def build(predictions, **kinds):
@@ -45,11 +56,10 @@ def test_every_kind_is_switchable(predictions, panoptic, semantic, instances):
 def test_panoptic_seg(predictions):
     id_map, segments_info = build(predictions)["panoptic_seg"]
     assert id_map.dtype == torch.int32 and id_map.shape == (8, 10)
-    assert [(s["id"], s["category_id"], s["isthing"], s["area"]) for s in segments_info] == [
-        (1, 1, True, 20),
-        (2, 0, False, 40),
-        (3, 4, True, 20),
+    found = [
+        (s["id"], s["category_id"], s["isthing"], s["area"], s["query"]) for s in segments_info
     ]
+    assert found == [(1, 1, True, 20, 3), (2, 0, False, 40, 0), (3, 4, True, 20, 7)]
     for segment in segments_info:
         assert {k: type(v) for k, v in segment.items()} == {
             "id": int,
@@ -57,20 +67,19 @@ def test_panoptic_seg(predictions):
             "isthing": bool,
             "score": float,
             "area": int,
+            "query": int,
         }
         assert 0 < segment["score"] <= 1
         assert segment["area"] == (id_map == segment["id"]).sum()
     assert set(id_map.unique().tolist()) == {1, 2, 3}
 
 
-def test_sem_seg_is_the_best_mask_of_each_class(predictions):
+def test_sem_seg_is_the_best_mask_of_each_class(masks, predictions):
     semantic = build(predictions, panoptic=False, semantic=True)["sem_seg"]
     assert semantic.shape == (5, 8, 10)
     scores = MaskWiseMerging().score(predictions.masks, predictions.scores)
     expected = torch.zeros(5, 8, 10)
-    for mask, score, label in zip(
-        predictions.masks, scores, predictions.classes.tolist(), strict=True
-    ):
+    for mask, score, label in zip(masks, scores, predictions.classes.tolist(), strict=True):
         expected[label] = torch.maximum(expected[label], score * mask.clamp(max=1))
     torch.testing.assert_close(semantic, expected)
     assert semantic.argmax(0)[0, 0] == 4 and semantic.argmax(0)[7, 0] == 0
@@ -86,11 +95,9 @@ def test_instances_are_the_things_that_have_pixels(predictions):
     assert instances.scores[1] == 1, "the raw score of a mask above one is clamped"
 
 
-def test_no_thing_with_pixels(predictions):
-    masks = predictions.masks.clone()
+def test_no_thing_with_pixels(masks):
     masks[:3] = 0
-    nothing = Predictions(masks, predictions.scores, predictions.classes, predictions.is_thing)
-    instances = build(nothing, panoptic=False, instances=True)["instances"]
+    instances = build(candidates(masks), panoptic=False, instances=True)["instances"]
     assert len(instances) == 0
     assert instances.pred_masks.shape == (0, 8, 10)
     assert instances.pred_boxes.tensor.shape == (0, 4)

@@ -36,6 +36,14 @@ CONFIGS = {
     "PVTv2-B5_2x": "pvtv2_b5",
     "SwinL_2x": "swinl",
 }
+# millions of trainable parameters in the table of the paper's version 1
+VERSION_1 = {
+    "v1_R50": 47.0,
+    "v1_R101": 65.9,
+    "v1_PVTv2-B0": 22.2,
+    "v1_PVTv2-B2-Li": 41.6,
+    "v1_PVTv2-B5": 100.9,
+}
 # the sum of every part but the backbone, less what is unused, worked out from the official table
 BEYOND_R50_BACKBONE = 51_271_900 - 23_508_032 - 530_448 - 82_240
 
@@ -78,3 +86,14 @@ def test_a_released_checkpoint_fills_the_model(name, make_config, reference):
 def test_known_count_without_the_reference(make_config):
     model = build(make_config, "R50_1x")
     assert count(model) - count(model, "backbone") == BEYOND_R50_BACKBONE
+
+
+@pytest.mark.parametrize("name", VERSION_1)
+def test_version_1_is_as_large_as_the_paper_says(name, make_config):
+    model = build(make_config, name)
+    assert count(model, trainable=True) / 1e6 == pytest.approx(VERSION_1[name], rel=0.005)
+    # six blocks with self-attention as of stuff, one classifier, six perceptrons of places
+    assert count(model, "thing_mask_decoder") == 6_453_911 + 257 * 133
+    assert count(model, "location_decoder.box_embed") == 795_672
+    assert count(model, "location_decoder.query_embed") == 300 * 512
+    assert model.stuff_decoder is None

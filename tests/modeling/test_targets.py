@@ -5,7 +5,14 @@ import torch
 from small_models import segments
 
 from d2_psformer.class_layout import ClassLayout
-from d2_psformer.modeling.targets import BatchedThings, prepare_targets
+from d2_psformer.d2.structures import BitMasks
+from d2_psformer.layers import box_xyxy_to_cxcywh
+from d2_psformer.modeling.targets import (
+    BatchedThings,
+    all_as_things,
+    prepare_targets,
+    with_centres_of_mass,
+)
 
 # things last, and an id that stands for nothing
 LAYOUT = ClassLayout(thing_ids=(5, 7), stuff_ids=(0, 1, 2))
@@ -68,3 +75,39 @@ def test_batched_things_know_their_images():
     assert image.tolist() == [0, 0, 2]
     assert query.tolist() == [3, 8, 4]
     assert thing.tolist() == [1, 0, 2]
+
+
+def test_stuff_joins_the_things_to_be_matched_with_them():
+    instances = segments(20, 30, [0, 7, 2, 5, 0])
+    split = prepare_targets(instances, LAYOUT, (32, 32))
+    joined = all_as_things(split, LAYOUT.num_things)
+    # model indices: things 0 and 1, then stuff
+    assert joined.thing_classes.tolist() == [1, 0, 2, 4]
+    assert joined.thing_masks.shape == (4, 32, 32)
+    assert len(joined.stuff_classes) == len(joined.stuff_masks) == 0
+    assert torch.equal(joined.thing_masks[2], split.stuff_masks[0])
+    torch.testing.assert_close(joined.thing_boxes[:2], split.thing_boxes)
+    # class 0 is there twice, as one segment with one box around both
+    boxes = BitMasks(joined.thing_masks).get_bounding_boxes().tensor
+    size = torch.tensor([30.0, 20, 30, 20])
+    torch.testing.assert_close(joined.thing_boxes, box_xyxy_to_cxcywh(boxes / size))
+
+
+def test_joining_nothing():
+    joined = all_as_things(prepare_targets(segments(8, 8, []), LAYOUT, (8, 8)), 2)
+    assert joined.thing_boxes.shape == (0, 4) and joined.thing_masks.shape == (0, 8, 8)
+
+
+@pytest.mark.parametrize("classes", [[5, 7, 5], []])
+def test_centres_of_mass(classes):
+    """Normalised to the valid image, not to the canvas; sizes stay."""
+    instances = segments(20, 30, classes)
+    target = prepare_targets(instances, LAYOUT, (32, 32))
+    moved = with_centres_of_mass(target)
+    for mask, place, box in zip(
+        instances.gt_masks.tensor, moved.thing_boxes, target.thing_boxes, strict=True
+    ):
+        y, x = mask.nonzero().float().mean(0)
+        torch.testing.assert_close(place[:2], torch.stack([(x + 0.5) / 30, (y + 0.5) / 20]))
+        assert torch.equal(place[2:], box[2:])
+    assert moved.thing_boxes.shape == (len(classes), 4)

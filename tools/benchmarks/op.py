@@ -8,6 +8,7 @@ from functools import partial
 from unittest import mock
 
 import torch
+import torch.nn.functional as F
 from tabulate import tabulate
 from torch import Tensor
 from tqdm import tqdm
@@ -29,6 +30,8 @@ CASES = {
 }
 WHATS = ("op", "op with softmax", "encoder layer")
 PLAIN = "pytorch"  # the formulation with grid_sample, which everyone runs on a CPU
+# A yardstick: torch's embedding_bag adds up as many pixels, at places and with weights given.
+GATHER = "embedding_bag"
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -57,7 +60,7 @@ def measure(options: argparse.Namespace) -> list[dict]:
     ]
     for case, what, training, threads in tqdm(plan, desc="op", disable=None):
         torch.set_num_threads(threads)
-        contestants = _contestants(options.device, what)
+        contestants = _contestants(options.device, what, training)
         calls = {
             name: _timed(environment, _call(case, what, training, options, *how))
             for name, (environment, *how) in contestants.items()
@@ -89,7 +92,9 @@ def measure(options: argparse.Namespace) -> list[dict]:
     return rows
 
 
-def _contestants(device: str, what: str) -> dict[str, tuple[dict, str, torch.dtype]]:
+def _contestants(
+    device: str, what: str, training: bool
+) -> dict[str, tuple[dict, str, torch.dtype]]:
     """name -> (environment, backend, type of the values)."""
     known = {PLAIN: ({}, PLAIN, torch.float32)}
     if device == "cuda":
@@ -99,7 +104,10 @@ def _contestants(device: str, what: str) -> dict[str, tuple[dict, str, torch.dty
         known["cpu"] = ({}, "cpu", torch.float32)
         known["cpu, avx2"] = ({"D2_PSFORMER_CPU_ISA": "avx2"}, "cpu", torch.float32)
         known["cpu bfloat16"] = ({}, "cpu", torch.bfloat16)
-    return {
+    yardstick = {}
+    if device == "cpu" and what == "op" and not training:
+        yardstick = {GATHER: ({}, GATHER, torch.float32)}
+    return yardstick | {
         name: how
         for name, how in known.items()
         if backends.unavailable(how[1]) is None
@@ -154,7 +162,28 @@ def _op_pass(is_classic: bool, case: str, batch: int, backend: str, dtype, devic
     locations = reference[:, :, None, :, None] + offsets / size[:, None]
     weights = logits.flatten(-2).softmax(-1).view(points)
     inputs = value, locations, weights
+    if backend == GATHER:
+        return _gather_alone(value, levels, locations, weights), inputs
     return lambda: ms_deform_attn(value, levels, locations, weights, backend=backend), inputs
+
+
+def _gather_alone(value: Tensor, levels, locations: Tensor, weights: Tensor):
+    """Adding up four pixels a point, head after head from packed maps: nothing else to do."""
+    batch, length, heads, channels = value.shape
+    maps = value.permute(0, 2, 1, 3).reshape(-1, channels).contiguous()
+    size = torch.tensor([(w, h) for h, w in levels])
+    start = torch.tensor([0, *(h * w for h, w in levels[:-1])]).cumsum(0)
+    corner = (locations * size[:, None] - 0.5).floor().long()
+    pixels = []
+    for right, below in ((0, 0), (1, 0), (0, 1), (1, 1)):
+        x, y = (corner + torch.tensor([right, below])).unbind(-1)
+        x, y = x.clamp(min=0).minimum(size[:, :1] - 1), y.clamp(min=0).minimum(size[:, 1:] - 1)
+        pixels.append(y * size[:, :1] + x + start[:, None])
+    head = torch.arange(batch * heads).view(batch, 1, heads, 1, 1, 1)
+    index = (torch.stack(pixels, -1) + head * length).transpose(1, 2).flatten(3).flatten(0, 2)
+    weight = weights[..., None].expand(*weights.shape, 4).transpose(1, 2).flatten(3).flatten(0, 2)
+    index, weight = index.int().contiguous(), weight.contiguous()
+    return lambda: F.embedding_bag(index, maps, mode="sum", per_sample_weights=weight)
 
 
 def _layer_pass(case: str, batch: int, backend: str, dtype, device: str):

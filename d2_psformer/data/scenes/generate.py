@@ -4,13 +4,18 @@ import numpy as np
 
 from .categories import CATEGORY_ID
 from .layout import Layout, make_layout
+from .levels import find_level
 from .painting import paint
 
 
 def generate_scene(
-    index: int, size: int = 128, seed: int = 0
+    index: int, size: int = 128, seed: int = 0, level: str = "standard"
 ) -> tuple[np.ndarray, np.ndarray, list[dict]]:
     """Make scene ``index`` of the endless series ``seed``; equal arguments give equal scenes.
+
+    Args:
+        level: a name of ``LEVELS``: "hard" has more things, smaller and larger ones, that hide one
+            another more and lie beside others of their class, colour and texture.
 
     Returns:
         image: uint8 (size, size, 3), RGB.
@@ -19,9 +24,10 @@ def generate_scene(
             ``bbox`` (x, y, width, height) and ``iscrowd``.
     """
     rng = np.random.default_rng([seed, index])
-    layout = make_layout(size, rng)
+    how = find_level(level)
+    layout = make_layout(size, rng, how)
     ids, segments_info = _segments(layout, rng)
-    return paint(layout, rng), ids, segments_info
+    return paint(layout, rng, how), ids, segments_info
 
 
 def _segments(layout: Layout, rng: np.random.Generator) -> tuple[np.ndarray, list[dict]]:

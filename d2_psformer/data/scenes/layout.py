@@ -6,11 +6,9 @@ import numpy as np
 
 from . import shapes
 from .categories import STUFF_NAMES, THING_NAMES
+from .levels import LEVELS, Level
 
-MIN_VISIBLE_SHARE = 0.4  # of the whole outline, and of a band before things cover it
-MIN_VISIBLE_PIXELS = 60  # at 128x128; grows with the area of the picture
 REFERENCE_SIZE = 128  # lengths below are pixels at this size
-RADII = (7.0, 25.0)
 CROWD_SHARE = 0.06
 VOID_SHARE = 0.14
 _TRIES = 60
@@ -24,6 +22,7 @@ class Item:
     crowd: bool
     contours: shapes.Contours  # in pixels
     alpha: np.ndarray  # uint8 (size, size), see shapes.coverage
+    twin: int | None = None  # the earlier item that this one looks like
 
 
 @dataclass
@@ -41,12 +40,13 @@ class Layout:
     items: list[Item] = field(default_factory=list)
 
 
-def make_layout(size: int, rng: np.random.Generator) -> Layout:
-    """Draw 2 to 4 bands, 2 to 7 things, sometimes a crowd and sometimes a void patch."""
+def make_layout(size: int, rng: np.random.Generator, level: Level = LEVELS["standard"]) -> Layout:
+    """Draw 2 to 4 bands, things, sometimes a crowd and sometimes a void patch."""
     layout = _bands(size, rng)
-    kinds = ["thing"] * int(rng.integers(2, 8))
+    fewest, most = level.things
+    kinds = ["thing"] * int(rng.integers(fewest, most + 1))
     kinds += ["crowd"] * int(rng.random() < CROWD_SHARE) + ["void"] * int(rng.random() < VOID_SHARE)
-    places = _Places(layout, size)
+    places = _Places(layout, size, level)
     for kind in rng.permutation(kinds):
         places.put(kind, rng)
     return layout
@@ -74,24 +74,33 @@ def _bands(size: int, rng: np.random.Generator) -> Layout:
 class _Places:
     """Puts items on a layout so that everything below them stays visible enough."""
 
-    def __init__(self, layout: Layout, size: int):
-        self.layout, self.size = layout, size
+    def __init__(self, layout: Layout, size: int, level: Level):
+        self.layout, self.size, self.level = layout, size, level
         self.unit = size / REFERENCE_SIZE
         self.whole = np.bincount(layout.labels.ravel()).astype(np.float64)
 
     def put(self, kind: str, rng: np.random.Generator) -> None:
         """Try places until one fits; after ``_TRIES`` of them the picture is full."""
+        twin = self._choose_twin(rng) if kind == "thing" else None
         for _ in range(_TRIES):
-            name, contours = self._draw(kind, rng)
-            item = Item(name, kind == "crowd", contours, shapes.coverage(contours, self.size))
+            name, contours = self._draw(kind, rng) if twin is None else self._draw_beside(twin, rng)
+            alpha = shapes.coverage(contours, self.size)
+            item = Item(name, kind == "crowd", contours, alpha, twin)
             if self._fits(item):
                 self.layout.items.append(item)
                 return
 
+    def _choose_twin(self, rng: np.random.Generator) -> int | None:
+        things = [i for i, item in enumerate(self.layout.items) if item.name and not item.crowd]
+        # at level "standard" no number is drawn, so that its scenes stay what they are
+        if not self.level.twin_share or not things or rng.random() >= self.level.twin_share:
+            return None
+        return int(rng.choice(things))
+
     def _draw(self, kind: str, rng: np.random.Generator) -> tuple[str | None, shapes.Contours]:
         name = str(rng.choice(THING_NAMES))
         if kind == "thing":
-            radius = np.exp(rng.uniform(*np.log(RADII)))
+            radius = np.exp(rng.uniform(*np.log(self.level.radii)))
             angle, stretch = rng.uniform(0, 2 * np.pi), rng.uniform(0.82, 1.0)
             contours = shapes.turned(shapes.OUTLINES[name], radius * self.unit, angle, stretch)
         elif kind == "crowd":
@@ -100,12 +109,28 @@ class _Places:
             name, contours = None, shapes.blob(rng.uniform(6, 12) * self.unit, rng)
         return name, shapes.shifted(contours, rng.uniform(0.07, 0.93, 2) * self.size)
 
+    def _draw_beside(self, twin: int, rng: np.random.Generator) -> tuple[str, shapes.Contours]:
+        """Another of its class, where the two overlap or just about touch."""
+        item = self.layout.items[twin]
+        radius = float(np.sqrt(shapes.area(item.contours) / shapes.UNIT_AREA))
+        contours = shapes.turned(
+            shapes.OUTLINES[item.name],
+            radius * rng.uniform(0.8, 1.2),
+            rng.uniform(0, 2 * np.pi),
+            rng.uniform(0.82, 1.0),
+        )
+        direction = rng.uniform(0, 2 * np.pi)
+        way = radius * rng.uniform(1.1, 2.0) * np.array([np.cos(direction), np.sin(direction)])
+        centre = (item.contours[0].mean(axis=0) + way).clip(0.04 * self.size, 0.96 * self.size)
+        return item.name, shapes.shifted(contours, centre)
+
     def _fits(self, item: Item) -> bool:
         label = len(self.whole)
         labels = np.where(item.alpha > 127, np.uint8(label), self.layout.labels)
         whole = np.append(self.whole, shapes.area(item.contours))
         visible = np.bincount(labels.ravel(), minlength=label + 1)
-        least = np.maximum(MIN_VISIBLE_SHARE * whole, MIN_VISIBLE_PIXELS * self.unit**2)
+        pixels = self.level.min_visible_pixels * self.unit**2
+        least = np.maximum(self.level.min_visible_share * whole, pixels)
         if (visible < least).any():
             return False
         self.layout.labels, self.whole = labels, whole

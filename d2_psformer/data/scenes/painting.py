@@ -8,36 +8,47 @@ import cv2
 import numpy as np
 
 from . import textures
+from .categories import THING_NAMES
 from .layout import REFERENCE_SIZE, Item, Layout
+from .levels import LEVELS, Level
 from .shapes import to_fixed_point
 
-MIN_CONTRAST = 32.0  # CIE Lab distance between the colour of a thing and what surrounds it
 _CANDIDATES = 24  # colours to choose from
-_STUFF_TONES = ((0.15, 0.6), (0.45, 0.9))  # ranges of saturation and value
-_THING_TONES = ((0.45, 1.0), (0.35, 1.0))
-_VOID_TONES = ((0.0, 0.2), (0.1, 0.9))
+_ANY_HUE = (0, 360)
+_STUFF_TONES = (_ANY_HUE, (0.15, 0.6), (0.45, 0.9))  # ranges of hue, saturation and value
+_THING_TONES = (_ANY_HUE, (0.45, 1.0), (0.35, 1.0))
+_VOID_TONES = (_ANY_HUE, (0.0, 0.2), (0.1, 0.9))
+_HUES_OF_A_CLASS = 30  # degrees
 _THING_TEXTURES = tuple(textures.THING_TEXTURES)
 _VOID_TEXTURE = "marble"
 
 
-def paint(layout: Layout, rng: np.random.Generator) -> np.ndarray:
+# Colour (3,) and name of the texture.
+_Coat = tuple[np.ndarray, str]
+
+
+def paint(
+    layout: Layout, rng: np.random.Generator, level: Level = LEVELS["standard"]
+) -> np.ndarray:
     """Returns the picture: uint8 (size, size, 3), RGB."""
-    canvas = _paint_bands(layout, rng)
+    canvas = _paint_bands(layout, level.contrast, rng)
     angle = rng.uniform(0, 2 * np.pi)
     towards_light = np.array([np.cos(angle), np.sin(angle)])
+    coats: list[_Coat] = []
     for item in layout.items:
-        _paint_item(canvas, item, towards_light, rng)
+        coat = None if item.twin is None else coats[item.twin]
+        coats.append(_paint_item(canvas, item, coat, towards_light, level, rng))
     _light(canvas, towards_light, rng)
     canvas += np.float32(rng.uniform(0.006, 0.02)) * textures.grain(canvas.shape[1], rng)
     levels = np.clip(canvas * 255 + 0.5, 0, 255).astype(np.uint8)
     return np.ascontiguousarray(levels.transpose(1, 2, 0))
 
 
-def _paint_bands(layout: Layout, rng: np.random.Generator) -> np.ndarray:
+def _paint_bands(layout: Layout, contrast: float, rng: np.random.Generator) -> np.ndarray:
     size = len(layout.labels)
     canvas, neighbour = None, np.full((1, 3), 0.5, np.float32)
     for j, name in enumerate(layout.bands):
-        colour = _contrasting_colour(_STUFF_TONES, neighbour, rng)
+        colour = _contrasting_colour(_STUFF_TONES, neighbour, contrast, rng)
         neighbour = colour[None]
         grey = textures.window(name, size, 0.2, rng)
         band = _tinted(grey, colour, rng.uniform(0.3, 0.42), rng)
@@ -49,22 +60,41 @@ def _paint_bands(layout: Layout, rng: np.random.Generator) -> np.ndarray:
     return canvas
 
 
-def _paint_item(canvas: np.ndarray, item: Item, towards_light: np.ndarray, rng) -> None:
+def _paint_item(
+    canvas: np.ndarray,
+    item: Item,
+    coat: _Coat | None,
+    towards_light: np.ndarray,
+    level: Level,
+    rng: np.random.Generator,
+) -> _Coat:
+    """Paint with this coat, or with a new one; returns it."""
     size = canvas.shape[1]
     unit = size / REFERENCE_SIZE
     rows, columns = _surroundings(item.alpha, reach=int(6 * unit))
     view, cover = canvas[:, rows, columns], item.alpha[rows, columns]
     is_void = item.name is None
 
-    tones = _VOID_TONES if is_void else _THING_TONES
-    colour = _contrasting_colour(tones, _pixels_around(view, cover), rng)
-    texture = _VOID_TEXTURE if is_void else _THING_TEXTURES[rng.integers(len(_THING_TEXTURES))]
+    if coat is None:
+        tones = _VOID_TONES if is_void else _thing_tones(item.name, level)
+        colour = _contrasting_colour(tones, _pixels_around(view, cover), level.contrast, rng)
+        texture = _VOID_TEXTURE if is_void else _THING_TEXTURES[rng.integers(len(_THING_TEXTURES))]
+        coat = colour, texture
+    colour, texture = coat
     grey = textures.window(texture, size, np.pi, rng, shape=cover.shape)
     paint = _tinted(grey, colour, rng.uniform(0.12, 0.25), rng)
     if not is_void:
         _cast_shadow(view, cover, towards_light * -2.5 * unit, unit)
         _draw_rim(paint, item, np.array([columns.start, rows.start]), unit)
     view += (cover * np.float32(1 / 255)) * (paint - view)
+    return coat
+
+
+def _thing_tones(name: str, level: Level) -> tuple:
+    if not level.hue_tells:
+        return _THING_TONES
+    first = THING_NAMES.index(name) * 360 / len(THING_NAMES)
+    return ((first, first + _HUES_OF_A_CLASS), *_THING_TONES[1:])
 
 
 def _surroundings(alpha: np.ndarray, reach: int) -> tuple[slice, slice]:
@@ -83,19 +113,20 @@ def _pixels_around(view: np.ndarray, cover: np.ndarray) -> np.ndarray:
     return pixels[:: max(1, len(pixels) // 50)]
 
 
-def _contrasting_colour(tones: tuple, behind: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _contrasting_colour(
+    tones: tuple, behind: np.ndarray, least: float, rng: np.random.Generator
+) -> np.ndarray:
     """A random RGB colour, float32 (3,), that stands out from the colours ``behind`` (N, 3).
 
-    It is the first of some candidates far enough in Lab from nine in ten of them, else the one
-    farthest from them.
+    It is the first of some candidates that is ``least`` away in Lab from nine in ten of them, else
+    the one farthest from them.
     """
-    hue = rng.uniform(0, 360, _CANDIDATES)
-    saturation, value = (rng.uniform(low, high, _CANDIDATES) for low, high in tones)
+    hue, saturation, value = (rng.uniform(low, high, _CANDIDATES) for low, high in tones)
     hsv = np.stack([hue, saturation, value], axis=1).astype(np.float32)
     candidates = cv2.cvtColor(hsv[None], cv2.COLOR_HSV2RGB)[0]
     gaps = np.linalg.norm(_lab(candidates)[:, None] - _lab(behind)[None], axis=2)
     contrast = np.sort(gaps, axis=1)[:, len(behind) // 10]
-    enough = np.flatnonzero(contrast >= MIN_CONTRAST)
+    enough = np.flatnonzero(contrast >= least)
     return candidates[enough[0] if len(enough) else contrast.argmax()]
 
 

@@ -16,6 +16,7 @@ from ..files import read_json, write_json
 from ..panoptic_png import ids_to_rgb
 from .categories import SCENES_CATEGORIES
 from .generate import generate_scene
+from .levels import find_level
 
 GENERATOR_VERSION = 1  # raise it whenever any scene changes, so that old folders are made anew
 MANIFEST = "scenes.json"
@@ -35,15 +36,22 @@ class ScenesSpec:
     val: int = 200
     size: int = 128
     seed: int = 0
+    level: str = "standard"
     version: int = GENERATOR_VERSION
 
     def __post_init__(self):
+        find_level(self.level)
         if self.size < 64:
             raise ValueError(f"--size {self.size} is too small for outlines: use 64 or more.")
         if min(self.train, self.val, self.seed) < 0:
             raise ValueError("--train, --val and --seed must not be negative.")
         if max(self.train, self.val) > FIRST_INDEX["val"]:
             raise ValueError(f"A split holds at most {FIRST_INDEX['val']} scenes.")
+
+    def described(self) -> dict:
+        """For the files; "standard" goes without saying, as before there were other levels."""
+        fields = asdict(self)
+        return {k: v for k, v in fields.items() if (k, v) != ("level", "standard")}
 
 
 def write_scenes(root: str | Path, spec: ScenesSpec, workers: int = 1) -> bool:
@@ -70,7 +78,7 @@ def write_scenes(root: str | Path, spec: ScenesSpec, workers: int = 1) -> bool:
     try:
         for split in FIRST_INDEX:
             _write_split(partial_root, split, spec, workers)
-        write_json(partial_root / MANIFEST, asdict(spec))
+        write_json(partial_root / MANIFEST, spec.described())
         partial_root.chmod(0o755)  # mkdtemp makes folders for the owner's eyes only
         if root.exists():
             shutil.rmtree(root)
@@ -82,7 +90,7 @@ def write_scenes(root: str | Path, spec: ScenesSpec, workers: int = 1) -> bool:
 
 def _holds(root: Path, spec: ScenesSpec) -> bool:
     try:
-        return read_json(root / MANIFEST) == asdict(spec)
+        return read_json(root / MANIFEST) == spec.described()
     except (OSError, ValueError):
         return False
 
@@ -102,7 +110,7 @@ def _write_split(root: Path, split: str, spec: ScenesSpec, workers: int) -> None
     write_json(
         root / f"panoptic_{split}.json",
         {
-            "info": {"description": "Generated scenes of d2_psformer", **asdict(spec)},
+            "info": {"description": "Generated scenes of d2_psformer", **spec.described()},
             "images": [image for image, _ in records],
             "annotations": [annotation for _, annotation in records],
             "categories": SCENES_CATEGORIES,
@@ -112,7 +120,7 @@ def _write_split(root: Path, split: str, spec: ScenesSpec, workers: int) -> None
 
 def _write_scene(root: Path, split: str, spec: ScenesSpec, index: int) -> tuple[dict, dict]:
     """Write one picture and its id map; returns their ``images`` and ``annotations`` entries."""
-    image, ids, segments_info = generate_scene(index, spec.size, spec.seed)
+    image, ids, segments_info = generate_scene(index, spec.size, spec.seed, spec.level)
     picture, id_map = f"{index:08d}.jpg", f"{index:08d}.png"
     _write_image(root / split / picture, image, _JPEG)
     _write_image(root / f"panoptic_{split}" / id_map, ids_to_rgb(ids), [])

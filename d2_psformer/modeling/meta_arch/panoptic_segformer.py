@@ -1,29 +1,39 @@
 """Panoptic SegFormer (Li et al., CVPR 2022, arXiv 2109.03814)."""
 
 import math
+from contextlib import nullcontext
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pad_sequence
 
 from ...class_layout import ClassLayout
 from ...d2.config import configurable
 from ...d2.data import MetadataCatalog
 from ...d2.modeling import META_ARCH_REGISTRY, Backbone, build_backbone
-from ..criterion import PanopticCriterion, resize_masks
+from ..criterion import PanopticCriterion
 from ..outputs import Predictions, ResultBuilder
 from ..pixel_decoder import DeformablePixelDecoder, Memory
-from ..targets import Targets, prepare_targets
-from ..transformer_decoder import LocationDecoder, Locations, MaskDecoder, StuffDecoder
+from ..resized_masks import ResizedMasks
+from ..targets import Targets, all_as_things, prepare_targets, with_centres_of_mass
+from ..transformer_decoder import (
+    LearnedQueries,
+    LocationDecoder,
+    Locations,
+    MaskDecoder,
+    StuffDecoder,
+    build_decoders,
+)
+from ..variants import check_variant
 from .image_batch import ImageBatch, ImageNormalizer
-from .training_metrics import log_matched_pairs
+from .matched_queries import ClassifyThenMask, MaskThenClassify, MatchedQueries
 
 
 @META_ARCH_REGISTRY.register()
 class PanopticSegFormer(nn.Module):
     """Backbone -> pixel decoder -> location decoder -> mask decoders of things and of stuff.
 
-    Data with things only, or stuff only, has no decoder for the other kind.
+    Data with things only, or stuff only, has no decoder for the other kind. Without query
+    decoupling there is no stuff decoder: the queries of things are those of all classes.
     """
 
     @configurable
@@ -33,19 +43,25 @@ class PanopticSegFormer(nn.Module):
         normalizer: ImageNormalizer,
         backbone: Backbone,
         pixel_decoder: DeformablePixelDecoder,
-        location_decoder: LocationDecoder | None,
+        location_decoder: LocationDecoder | LearnedQueries | None,
         thing_mask_decoder: MaskDecoder | None,
         stuff_decoder: StuffDecoder | None,
+        matched_queries: MatchedQueries,
         criterion: PanopticCriterion,
         results: ResultBuilder,
         class_layout: ClassLayout,
-        topk: int = 100,
+        centres_of_mass: bool = False,
+        autocast: torch.dtype | None = None,
+        compiled: bool = False,
     ):
         """
         Args:
             location_decoder, thing_mask_decoder: both, or neither where there are no things.
-            stuff_decoder: None where there is no stuff.
-            topk: (query, class) pairs that become thing candidates at inference.
+            stuff_decoder: None where there is no stuff, or its queries are matched like things'.
+            matched_queries: what is done with the queries of the location decoder.
+            centres_of_mass: they learn these in place of the centres of boxes.
+            autocast: half-precision type for inference.
+            compiled: run backbone, pixel decoder and decoders through torch.compile.
         """
         super().__init__()
         self.normalizer = normalizer
@@ -54,42 +70,43 @@ class PanopticSegFormer(nn.Module):
         self.location_decoder = location_decoder
         self.thing_mask_decoder = thing_mask_decoder
         self.stuff_decoder = stuff_decoder
+        self.matched_queries = matched_queries
         self.criterion = criterion
         self.results = results
         self.class_layout = class_layout
-        self.topk = topk
+        self.centres_of_mass = centres_of_mass
+        self.autocast = autocast
+        if compiled:
+            for part in (backbone, pixel_decoder, *self._decoders()):
+                part.compile(fullgraph=True)
+        # contiguous ids of the classes of matched queries, things before stuff
+        self.matched_ids = class_layout.thing_ids
+        if stuff_decoder is None:
+            self.matched_ids += class_layout.stuff_ids
         self.mask_stride = backbone.output_shape()[pixel_decoder.in_features[0]].stride
 
     @classmethod
     def from_config(cls, cfg) -> dict:
         node = cfg.MODEL.PSFORMER
-        _check_counts(node)
         layout = ClassLayout.from_metadata(MetadataCatalog.get(cfg.DATASETS.TRAIN[0]))
+        check_variant(node, layout)
         backbone = build_backbone(cfg)
-        location_decoder = thing_mask_decoder = stuff_decoder = None
-        if layout.num_things:
-            location_decoder = LocationDecoder(cfg, layout.num_things)
-            thing_mask_decoder = MaskDecoder(
-                dim=node.HIDDEN_DIM,
-                num_heads=node.NUM_HEADS,
-                num_layers=node.THING_MASK_LAYERS,
-                num_levels=len(node.IN_FEATURES),
-            )
-        if layout.num_stuff:
-            stuff_decoder = StuffDecoder(cfg, layout.num_stuff)
+        criterion = PanopticCriterion.from_config(cfg, layout)
+        matched_queries = ClassifyThenMask if node.CLASSIFY == "location" else MaskThenClassify
         return {
             "normalizer": ImageNormalizer(
                 cfg.MODEL.PIXEL_MEAN, cfg.MODEL.PIXEL_STD, backbone.size_divisibility
             ),
             "backbone": backbone,
+            **build_decoders(cfg, layout),
             "pixel_decoder": DeformablePixelDecoder(cfg, backbone.output_shape()),
-            "location_decoder": location_decoder,
-            "thing_mask_decoder": thing_mask_decoder,
-            "stuff_decoder": stuff_decoder,
-            "criterion": PanopticCriterion.from_config(cfg, layout),
+            "matched_queries": matched_queries(criterion, node.TEST.TOPK),
+            "criterion": criterion,
             "results": ResultBuilder.from_config(cfg, layout),
             "class_layout": layout,
-            "topk": node.TEST.TOPK,
+            "centres_of_mass": node.LOCATION_SUPERVISION == "centre",
+            "autocast": getattr(torch, node.TEST.AUTOCAST) if node.TEST.AUTOCAST else None,
+            "compiled": node.COMPILE,
         }
 
     @property
@@ -108,12 +125,24 @@ class PanopticSegFormer(nn.Module):
             on, ``panoptic_seg``, ``sem_seg`` (K, H, W), ``instances``.
         """
         images = self.normalizer([x["image"] for x in batched_inputs])
+        if self.training:
+            memory, locations = self._locate(images)
+            return self.losses(memory, locations, self._targets(batched_inputs, images))
+        outer = nullcontext()
+        if self.autocast is not None:
+            outer = torch.autocast(self.device.type, self.autocast)
+        with outer:
+            memory, locations = self._locate(images)
+            return self.inference(memory, locations, images, batched_inputs)
+
+    def _decoders(self) -> list[nn.Module]:
+        decoders = self.location_decoder, self.thing_mask_decoder, self.stuff_decoder
+        return [decoder for decoder in decoders if decoder is not None]
+
+    def _locate(self, images: ImageBatch) -> tuple[Memory, Locations | None]:
         features = self.backbone(images.tensor)
         memory = self.pixel_decoder(features, images.padding_mask)
-        locations = self.location_decoder(memory) if self.location_decoder else None
-        if self.training:
-            return self.losses(memory, locations, self._targets(batched_inputs, images))
-        return self.inference(memory, locations, images, batched_inputs)
+        return memory, self.location_decoder(memory) if self.location_decoder else None
 
     def losses(
         self, memory: Memory, locations: Locations | None, targets: list[Targets]
@@ -122,34 +151,13 @@ class PanopticSegFormer(nn.Module):
         thing_factor, stuff_factor = self.criterion.balance(targets, memory.tokens.device)
         losses = {}
         if locations is not None:
-            things = self._thing_losses(memory, locations, targets)
+            things = self.matched_queries.losses(
+                self.thing_mask_decoder, memory, locations, targets
+            )
             losses |= {name: loss * thing_factor for name, loss in things.items()}
         if self.stuff_decoder is not None:
             stuff = self._stuff_losses(memory, targets)
             losses |= {name: loss * stuff_factor for name, loss in stuff.items()}
-        return losses
-
-    def _thing_losses(
-        self, memory: Memory, locations: Locations, targets: list[Targets]
-    ) -> dict[str, Tensor]:
-        """Only queries that the last layer matched go on to the mask decoder."""
-        matches = self.criterion.match(locations, targets)
-        matched = [query for query, _ in matches[-1]]
-        queries = pad_sequence(
-            [locations.queries[-1, i, query] for i, query in enumerate(matched)], batch_first=True
-        )
-        if queries.shape[1] == 0:
-            # an image without things: one query keeps the decoder in the graph, at no loss
-            queries = locations.queries[-1, :, :1]
-        masks, _ = self.thing_mask_decoder(queries, memory)
-        pairs = self.criterion.rematch_with_masks(locations, masks[-1], matches[-1], targets)
-        predicted = [
-            torch.cat([block[i, rows] for i, (rows, _) in enumerate(pairs)]) for block in masks
-        ]
-        truth = [t.thing_masks[things] for t, (_, things) in zip(targets, pairs, strict=True)]
-        losses = self.criterion.location_losses(locations, matches, targets)
-        losses |= self.criterion.mask_losses("loss_thing_mask", predicted, truth)
-        log_matched_pairs(locations, matches[-1], targets, predicted[-1], truth)
         return losses
 
     def _stuff_losses(self, memory: Memory, targets: list[Targets]) -> dict[str, Tensor]:
@@ -171,23 +179,26 @@ class PanopticSegFormer(nn.Module):
         batched_inputs: list[dict],
     ) -> list[dict]:
         """Candidates of every image at its wanted size, merged into results."""
-        stuff = self.stuff_decoder(memory, every_mask=False) if self.stuff_decoder else None
+        matched = stuff = None
+        if locations is not None:
+            matched = self.matched_queries.candidates(self.thing_mask_decoder, memory, locations)
+        if self.stuff_decoder is not None:
+            stuff = self.stuff_decoder(memory, every_mask=False)
         results = []
         for i, (inputs, valid) in enumerate(zip(batched_inputs, images.sizes, strict=True)):
-            masks, scores, classes, is_thing = [], [], [], []
-            if locations is not None:
-                thing_masks, thing_scores, thing_classes = self._thing_candidates(
-                    memory.image(i), locations.queries[-1, i], locations.logits[-1, i]
-                )
-                masks.append(thing_masks)
-                scores.append(thing_scores)
-                classes.append(self._contiguous(self.class_layout.thing_ids)[thing_classes])
-                is_thing.append(torch.ones_like(thing_classes, dtype=torch.bool))
+            masks, scores, classes, is_thing, queries = [], [], [], [], []
+            if matched is not None:
+                masks.append(matched[i].masks)
+                scores.append(matched[i].scores)
+                classes.append(self._contiguous(self.matched_ids)[matched[i].classes])
+                is_thing.append(matched[i].classes < self.class_layout.num_things)
+                queries.append(matched[i].queries)
             if stuff is not None:
                 masks.append(stuff.masks[-1][i])
                 scores.append(stuff.logits[-1, i].sigmoid())
                 classes.append(self._contiguous(self.class_layout.stuff_ids))
                 is_thing.append(torch.zeros_like(classes[-1], dtype=torch.bool))
+                queries.append(torch.arange(len(classes[-1]), device=self.device))
             small_masks, class_scores = torch.cat(masks), torch.cat(scores).float()
             wanted = self.results.wanted(small_masks, class_scores)
             size = (inputs.get("height", valid[0]), inputs.get("width", valid[1]))
@@ -196,45 +207,29 @@ class PanopticSegFormer(nn.Module):
                 scores=class_scores[wanted],
                 classes=torch.cat(classes)[wanted],
                 is_thing=torch.cat(is_thing)[wanted],
+                queries=torch.cat(queries)[wanted],
             )
             results.append(self.results(predictions))
         return results
 
-    def _thing_candidates(
-        self, memory: Memory, queries: Tensor, logits: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Best (query, class) pairs of one image: masks (K, h, w), scores (K,), classes (K,)."""
-        flat = logits.sigmoid().flatten()
-        scores, pairs = flat.topk(min(self.topk, len(flat)))
-        classes = pairs % logits.shape[-1]
-        # a query may be wanted with several classes, but it has one mask
-        distinct, row = (pairs // logits.shape[-1]).unique(return_inverse=True)
-        masks, _ = self.thing_mask_decoder(queries[None, distinct], memory, every_mask=False)
-        return masks[-1][0, row], scores, classes
-
-    def _to_image(self, masks: Tensor, valid: tuple[int, int], size: tuple[int, int]) -> Tensor:
-        """(N, h, w) on the padded canvas -> (N, *size) of the image alone."""
+    def _to_image(
+        self, masks: Tensor, valid: tuple[int, int], size: tuple[int, int]
+    ) -> ResizedMasks:
+        """Masks (N, h, w) on the padded canvas -> those of the image alone, at its wanted size."""
         rows, columns = (math.ceil(side / self.mask_stride) for side in valid)
-        return resize_masks(masks[:, :rows, :columns], size)
+        return ResizedMasks(masks[:, :rows, :columns], size)
 
     def _contiguous(self, ids: tuple[int, ...]) -> Tensor:
         return torch.tensor(ids, device=self.device)
 
     def _targets(self, batched_inputs: list[dict], images: ImageBatch) -> list[Targets]:
         canvas = tuple(images.tensor.shape[-2:])
-        return [
+        targets = [
             prepare_targets(x["instances"].to(self.device), self.class_layout, canvas)
             for x in batched_inputs
         ]
-
-
-def _check_counts(node) -> None:
-    counts = {
-        key: node[key]
-        for key in ("HIDDEN_DIM", "NUM_HEADS", "NUM_POINTS", "NUM_QUERIES", "LOCATION_LAYERS")
-    }
-    # without a block of its own, stuff would have no class
-    counts |= {"STUFF_MASK_LAYERS": node.STUFF_MASK_LAYERS, "TEST.TOPK": node.TEST.TOPK}
-    for key, value in counts.items():
-        if value < 1:
-            raise ValueError(f"MODEL.PSFORMER.{key} is {value}: it must be at least 1.")
+        if self.stuff_decoder is None:
+            targets = [all_as_things(t, self.class_layout.num_things) for t in targets]
+        if self.centres_of_mass:
+            targets = [with_centres_of_mass(t) for t in targets]
+        return targets

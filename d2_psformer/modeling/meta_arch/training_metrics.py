@@ -7,12 +7,11 @@ from ...d2.utils import get_event_storage, has_event_storage
 from ..criterion import resize_masks
 from ..losses import dice_loss
 from ..targets import Match, Targets
-from ..transformer_decoder import Locations
 
 
 @torch.no_grad()
 def log_matched_pairs(
-    locations: Locations,
+    logits: Tensor,
     matches: list[Match],
     targets: list[Targets],
     masks: Tensor,
@@ -21,6 +20,7 @@ def log_matched_pairs(
     """Log ``class_score`` (of the right class) and ``mask_dice``, means over matched things.
 
     Args:
+        logits: (B, Q, classes) of the last layer.
         matches: of the last layer, for each image.
         masks: (N, h, w) final masks of the matched things of all images.
         truth: their masks (N_i, H, W), image by image.
@@ -28,7 +28,7 @@ def log_matched_pairs(
     if not has_event_storage() or not len(masks):
         return
     scores = [
-        locations.logits[-1, image, queries, target.thing_classes[things]].sigmoid()
+        logits[image, queries, target.thing_classes[things]].sigmoid()
         for image, ((queries, things), target) in enumerate(zip(matches, targets, strict=True))
     ]
     resized = torch.cat([resize_masks(x, masks.shape[-2:]) for x in truth])

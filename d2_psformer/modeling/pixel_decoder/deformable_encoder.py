@@ -1,11 +1,15 @@
-"""Deformable-attention encoder over all levels (Deformable DETR; paper, section 3.2)."""
+"""Deformable-attention encoder over all levels (Deformable DETR; paper, section 3.2).
+
+For comparison it takes other attention too, or none: see ``encoder_attention.py``.
+"""
 
 import torch
 from torch import Tensor, nn
 
 from ...d2.config import configurable
 from ...d2.layers import ShapeSpec
-from ...layers import FeedForward, MultiScaleDeformableAttention, SinePositionEncoding
+from ...layers import Dropout, FeedForward, SinePositionEncoding, run_layer
+from .encoder_attention import ATTENTIONS
 from .input_projection import InputProjection
 from .memory import Memory, level_padding_masks, valid_ratio
 
@@ -29,19 +33,27 @@ class DeformablePixelDecoder(nn.Module):
         num_points: int = 4,
         dim_feedforward: int = 1024,
         dropout: float = 0.1,
+        encoder: str = "deformable",
+        checkpointing: bool = False,
     ):
         """
         Args:
             in_channels: channels of the backbone features to read, fine to coarse.
             num_levels: levels of the memory; those beyond the features are made from the last.
+            encoder: one of ATTENTIONS, or "none": the memory is the projected features.
+            checkpointing: compute the layers' activations again in the backward pass.
         """
         super().__init__()
         self.in_features = list(in_channels)
+        self.checkpointing = checkpointing
         self.input_projection = InputProjection(list(in_channels.values()), dim, num_levels)
         self.position = SinePositionEncoding(dim)
-        self.level_embed = nn.Parameter(torch.randn(num_levels, dim))
+        if encoder == "none":
+            num_layers = 0
+        else:
+            self.level_embed = nn.Parameter(torch.randn(num_levels, dim))
         self.layers = nn.ModuleList(
-            EncoderLayer(dim, num_heads, num_levels, num_points, dim_feedforward, dropout)
+            EncoderLayer(dim, num_heads, num_levels, num_points, dim_feedforward, dropout, encoder)
             for _ in range(num_layers)
         )
 
@@ -63,6 +75,8 @@ class DeformablePixelDecoder(nn.Module):
             "num_points": node.NUM_POINTS,
             "dim_feedforward": node.DIM_FEEDFORWARD,
             "dropout": node.DROPOUT,
+            "encoder": node.ENCODER,
+            "checkpointing": "encoder" in node.CHECKPOINTING,
         }
 
     def forward(self, features: dict[str, Tensor], padding_mask: Tensor | None) -> Memory:
@@ -78,25 +92,32 @@ class DeformablePixelDecoder(nn.Module):
         else:
             masks = level_padding_masks(padding_mask, shapes)
         tokens = torch.cat([x.flatten(2).transpose(1, 2) for x in levels], dim=1)
-        position = torch.cat(
-            [
-                self.position(mask).flatten(2).transpose(1, 2) + code
-                for mask, code in zip(masks, self.level_embed, strict=True)
-            ],
-            dim=1,
-        )
         flat_mask = None  # nothing to hide from the attention
         if padding_mask is not None:
             flat_mask = torch.cat([mask.flatten(1) for mask in masks], dim=1)
         ratios = torch.stack([valid_ratio(mask) for mask in masks], dim=1)
-        reference = cell_centres(shapes, ratios)
+        if self.layers:
+            position = self._position_code(masks)
+            reference = cell_centres(shapes, ratios)
         for layer in self.layers:
-            tokens = layer(tokens, position, reference, shapes, flat_mask)
+            tokens = run_layer(
+                layer,
+                *(tokens, position, reference, shapes, flat_mask),
+                recompute=self.checkpointing,
+            )
         return Memory(tokens, tuple(shapes), flat_mask, ratios)
+
+    def _position_code(self, masks: list[Tensor]) -> Tensor:
+        """(B, S, dim) of the cells of all levels, by the padding masks (B, H_l, W_l)."""
+        codes = [
+            self.position(mask).flatten(2).transpose(1, 2) + code
+            for mask, code in zip(masks, self.level_embed, strict=True)
+        ]
+        return torch.cat(codes, dim=1)
 
 
 class EncoderLayer(nn.Module):
-    """Deformable self-attention, then the feed-forward layer, both post-norm."""
+    """Self-attention, by default deformable, then the feed-forward layer, both post-norm."""
 
     def __init__(
         self,
@@ -106,10 +127,11 @@ class EncoderLayer(nn.Module):
         num_points: int,
         dim_feedforward: int,
         dropout: float,
+        attention: str = "deformable",
     ):
         super().__init__()
-        self.self_attn = MultiScaleDeformableAttention(dim, num_heads, num_levels, num_points)
-        self.dropout = nn.Dropout(dropout)
+        self.self_attn = ATTENTIONS[attention](dim, num_heads, num_levels, num_points)
+        self.dropout = Dropout(dropout)
         self.norm = nn.LayerNorm(dim)
         self.ffn = FeedForward(dim, dim_feedforward, dropout)
         for linear in (self.ffn.linear1, self.ffn.linear2):

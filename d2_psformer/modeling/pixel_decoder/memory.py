@@ -25,13 +25,22 @@ class Memory:
 
     def finest(self, num_levels: int) -> Tensor:
         """Tokens of the first ``num_levels`` levels, (B, S', dim)."""
-        return self.tokens[:, : sum(h * w for h, w in self.spatial_shapes[:num_levels])]
+        return self.tokens[:, : self._length(num_levels)]
+
+    def finest_padding(self, num_levels: int) -> Tensor | None:
+        """Padding of the first ``num_levels`` levels, (B, S') bool; None for no padding."""
+        return (
+            None if self.padding_mask is None else self.padding_mask[:, : self._length(num_levels)]
+        )
 
     def image(self, index: int) -> "Memory":
         """The memory of one image of the batch, as a batch of one."""
         one = slice(index, index + 1)
         mask = None if self.padding_mask is None else self.padding_mask[one]
         return Memory(self.tokens[one], self.spatial_shapes, mask, self.valid_ratios[one])
+
+    def _length(self, num_levels: int) -> int:
+        return sum(h * w for h, w in self.spatial_shapes[:num_levels])
 
 
 def level_padding_masks(padding_mask: Tensor, shapes: list[tuple[int, int]]) -> list[Tensor]:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from ...d2.config import configurable
 from ...layers import (
     MLP,
+    Dropout,
     FeedForward,
     MultiScaleDeformableAttention,
     inverse_sigmoid,
@@ -18,27 +19,36 @@ from ..pixel_decoder import Memory
 
 @dataclass(frozen=True)
 class Locations:
-    """Output of every layer of the location decoder.
+    """What the mask decoder starts from: output of every layer of the location decoder.
 
     Attributes:
         queries: (layers, B, Q, dim).
-        logits: (layers, B, Q, thing classes), for a sigmoid.
-        boxes: (layers, B, Q, 4) cx, cy, w, h, normalised to the valid image.
+        logits: (layers, B, Q, classes), for a sigmoid; None where the mask decoder classifies.
+        boxes: (layers, B, Q, 4) cx, cy, w, h, normalised to the valid image; cx, cy are the centre
+            of mass where that is what is learned. None where nobody asks for them.
+        position: (B, Q, dim), of queries that carry one into the mask decoder.
     """
 
     queries: Tensor
-    logits: Tensor
-    boxes: Tensor
+    logits: Tensor | None
+    boxes: Tensor | None
+    position: Tensor | None = None
 
 
 class LocationDecoder(nn.Module):
-    """Deformable DETR's decoder with iterative box refinement over learned thing queries."""
+    """Deformable DETR's decoder over learned thing queries, with iterative box refinement.
+
+    Without refinement (supervision by centre and size, as in version 1 of the paper) every query
+    keeps its first point of reference, so that centres and sizes are predicted to learn from and
+    for nothing else: in evaluation mode they are left out.
+    """
 
     @configurable
     def __init__(
         self,
         *,
         num_classes: int,
+        refine: bool = True,
         dim: int = 256,
         num_queries: int = 300,
         num_layers: int = 6,
@@ -53,12 +63,14 @@ class LocationDecoder(nn.Module):
     ):
         """
         Args:
-            num_classes: thing classes.
+            num_classes: thing classes; 0 where the mask decoder classifies.
+            refine: predicted boxes are the next layer's references.
             reference_init: "learned", or "grid": the first points start on a regular grid.
             class_prior: class probability before training.
             box_size_prior: side of the first boxes before training, as a fraction of the image.
         """
         super().__init__()
+        self.refine = refine
         # first half position, second half content
         self.query_embed = nn.Embedding(num_queries, 2 * dim)
         self.reference_points = nn.Linear(dim, 2)
@@ -66,7 +78,9 @@ class LocationDecoder(nn.Module):
             LocationLayer(dim, num_heads, num_levels, num_points, dim_feedforward, dropout)
             for _ in range(num_layers)
         )
-        self.class_embed = nn.ModuleList(nn.Linear(dim, num_classes) for _ in range(num_layers))
+        self.class_embed = nn.ModuleList(
+            nn.Linear(dim, num_classes) for _ in range(num_layers if num_classes else 0)
+        )
         self.box_embed = nn.ModuleList(MLP(dim, dim, 4, 3) for _ in range(num_layers))
         self._init_heads(class_prior, box_size_prior)
         self._init_references(reference_init)
@@ -76,6 +90,7 @@ class LocationDecoder(nn.Module):
         node = cfg.MODEL.PSFORMER
         return {
             "num_classes": num_classes,
+            "refine": node.LOCATION_SUPERVISION == "box",
             "dim": node.HIDDEN_DIM,
             "num_queries": node.NUM_QUERIES,
             "num_layers": node.LOCATION_LAYERS,
@@ -93,25 +108,26 @@ class LocationDecoder(nn.Module):
         batch = memory.tokens.shape[0]
         position, query = self.query_embed.weight.expand(batch, -1, -1).chunk(2, dim=-1)
         reference = self.reference_points(position).sigmoid()
-        queries, logits, boxes = [], [], []
-        for layer, classify, regress in zip(
-            self.layers, self.class_embed, self.box_embed, strict=True
-        ):
+        queries, boxes = [], []
+        for layer, regress in zip(self.layers, self.box_embed, strict=True):
             query = layer(query, position, reference, memory)
-            box = _refine(regress(query), reference)
-            # gradients stop here, so that every layer learns its own step
-            reference = box.detach()
             queries.append(query)
-            logits.append(classify(query))
-            boxes.append(box)
-        return Locations(torch.stack(queries), torch.stack(logits), torch.stack(boxes))
+            if self.refine or self.training:
+                boxes.append(_refine(regress(query), reference))
+            if self.refine:
+                # gradients stop here, so that every layer learns its own step
+                reference = boxes[-1].detach()
+        logits = [classify(q) for classify, q in zip(self.class_embed, queries, strict=False)]
+        return Locations(*(torch.stack(x) if x else None for x in (queries, logits, boxes)))
 
     def _init_heads(self, class_prior: float, box_size_prior: float) -> None:
-        for classify, regress in zip(self.class_embed, self.box_embed, strict=True):
+        for classify in self.class_embed:
             nn.init.constant_(classify.bias, prior_bias(class_prior))
+        for layer, regress in enumerate(self.box_embed):
             nn.init.zeros_(regress.layers[-1].weight)
             nn.init.zeros_(regress.layers[-1].bias)
-        nn.init.constant_(self.box_embed[0].layers[-1].bias[2:], prior_bias(box_size_prior))
+            if layer == 0 or not self.refine:  # later boxes are steps from the first
+                nn.init.constant_(regress.layers[-1].bias[2:], prior_bias(box_size_prior))
 
     def _init_references(self, how: str) -> None:
         nn.init.normal_(self.query_embed.weight)
@@ -141,7 +157,7 @@ class LocationLayer(nn.Module):
         self.cross_attn = MultiScaleDeformableAttention(dim, num_heads, num_levels, num_points)
         self.norm2 = nn.LayerNorm(dim)
         self.ffn = FeedForward(dim, dim_feedforward, dropout)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         for weight in (
             self.self_attn.out_proj.weight,
             self.ffn.linear1.weight,

@@ -1,0 +1,57 @@
+"""Activation checkpointing: the same numbers for less memory."""
+
+import pytest
+import torch
+from small_models import sample, small_model
+from torch.autograd.graph import saved_tensors_hooks
+
+PARTS = ["backbone", "encoder", "mask_decoder"]
+
+
+def train_once(parts: list[str]) -> tuple[dict, dict, int]:
+    """Losses, gradients and the bytes kept for the backward pass."""
+    torch.manual_seed(0)
+    model = small_model(
+        **{
+            "MODEL.PSFORMER.CHECKPOINTING": parts,
+            "MODEL.PSFORMER.DROPOUT": 0.1,
+            "MODEL.BACKBONE.FREEZE_BN": True,
+        }
+    )
+    weights, kept = {p.data_ptr() for p in model.parameters()}, {}
+
+    def keep(tensor):
+        if tensor.data_ptr() not in weights:
+            kept[tensor.data_ptr()] = tensor.nbytes
+        return tensor
+
+    torch.manual_seed(1)
+    with saved_tensors_hooks(keep, lambda tensor: tensor):
+        losses = model([sample(64, 96, [0, 1, 3, 4])])
+    sum(losses.values()).backward()
+    gradients = {n: p.grad for n, p in model.named_parameters()}
+    return losses, gradients, sum(kept.values())
+
+
+@pytest.fixture(scope="module")
+def plain():
+    return train_once([])
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_same_numbers_less_memory(part, plain):
+    losses, gradients, kept = train_once([part])
+    torch.testing.assert_close(losses, plain[0])
+    torch.testing.assert_close(gradients, plain[1], rtol=1e-4, atol=1e-5)
+    assert kept < plain[2]
+
+
+def test_all_together(plain):
+    _, gradients, kept = train_once(PARTS)
+    torch.testing.assert_close(gradients, plain[1], rtol=1e-4, atol=1e-5)
+    assert kept < 0.7 * plain[2]
+
+
+def test_an_unknown_part_is_named():
+    with pytest.raises(ValueError, match=r"CHECKPOINTING names decoder: use any of backbone"):
+        small_model(**{"MODEL.PSFORMER.CHECKPOINTING": ["decoder"]})

@@ -1,0 +1,86 @@
+"""Masks cut out of a resize are those of the whole resize."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from d2_psformer.modeling.resized_masks import ResizedMasks
+
+# images of 128 pixels a side and masks of a single cell have a kernel of their own in PyTorch
+LARGE = st.integers(129, 200)
+
+
+def random_masks(seed: int, cells: tuple[int, int], dtype=torch.float32) -> torch.Tensor:
+    """Blobs on zero ground, one of them empty, one everywhere, one a constant 0.7."""
+    random = torch.Generator().manual_seed(seed)
+    masks = torch.zeros(6, *cells)
+    for mask in masks:
+        y, x, height, width = (torch.rand(4, generator=random) * max(cells)).long().tolist()
+        patch = mask[y : y + height + 1, x : x + width + 1]
+        patch += 1.5 * torch.rand(patch.shape, generator=random)
+    masks[0], masks[1], masks[2] = 0, torch.rand(cells, generator=random), 0.7
+    return masks.to(dtype)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    seed=st.integers(0, 2**16),
+    cells=st.tuples(st.integers(2, 220), st.integers(1, 220)),
+    size=st.tuples(LARGE, LARGE),
+    threshold=st.sampled_from([0.0, 0.5, 0.7]),
+    dtype=st.sampled_from([torch.float32, torch.bfloat16]),
+)
+def test_values_are_those_of_whole_masks_to_the_bit(seed, cells, size, threshold, dtype):
+    masks = random_masks(seed, cells, dtype)
+    whole = F.interpolate(masks[None].float(), size, mode="bilinear")[0]
+    left = dict(enumerate(whole.clone()))
+    for index, box, values in ResizedMasks(masks, size).regions(threshold):
+        assert torch.equal(values, whole[index][box])
+        left[index][box] = 0
+    assert all((mask <= threshold).all() for mask in left.values())
+
+
+@pytest.mark.parametrize("size", [(20, 30), (7, 7), (1, 1), (128, 128), (40, 500)])
+def test_small_results_differ_by_rounding_alone(size):
+    masks = random_masks(0, (12, 17))
+    whole = F.interpolate(masks[None], size, mode="bilinear")[0]
+    for index, box, values in ResizedMasks(masks, size).regions(0.0):
+        torch.testing.assert_close(values, whole[index][box], rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("size", [(90, 140), (12, 17)])
+def test_binary_masks(size):
+    masks = random_masks(1, (12, 17))
+    whole = F.interpolate(masks[None], size, mode="bilinear")[0]
+    binary = ResizedMasks(masks, size).above(0.5)
+    assert 0 not in binary and binary.keys() >= {1, 2}
+    for index, mask in binary.items():
+        expected = whole[index] > 0.5
+        assert torch.equal(mask.pixels, expected[mask.box])
+        assert mask.area == expected.sum()
+        torch.testing.assert_close(mask.total, whole[index][expected].sum())
+        y, x = (expected.any(dim).nonzero().flatten() for dim in (1, 0))
+        assert mask.tight_box() == [x[0], y[0], x[-1] + 1, y[-1] + 1]
+
+
+def test_boxes_are_not_much_larger_than_their_masks():
+    masks = torch.zeros(1, 100, 150)
+    masks[0, 40:50, 60:80] = 1
+    (mask,) = ResizedMasks(masks, (800, 1200)).above(0.5).values()
+    left, top, right, bottom = mask.tight_box()
+    height, width = mask.pixels.shape
+    assert height <= bottom - top + 16 and width <= right - left + 16  # a cell at each end
+
+
+def test_binary_masks_are_made_once(monkeypatch):
+    masks = ResizedMasks(random_masks(2, (12, 17)), (140, 150))
+    first = masks.above(0.5)
+    monkeypatch.setattr(F, "interpolate", None)
+    assert masks.above(0.5) is first
+
+
+def test_no_masks():
+    masks = ResizedMasks(torch.zeros(0, 3, 4), (20, 30))
+    assert len(masks) == 0 and masks.above(0.5) == {} and list(masks.regions(0.0)) == []
