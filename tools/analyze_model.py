@@ -11,7 +11,6 @@ from tqdm import tqdm
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # works before installation too
 
 from analysis.models import analyze, model_key, read_config
-from analysis.published import PUBLISHED
 from analysis.tables import (
     flop_table,
     kind_table,
@@ -137,8 +136,7 @@ def tell_many(args: argparse.Namespace) -> None:
         models.setdefault(model_key(cfg), (cfg, []))[1].append(short_name(file))
     rows = []
     for cfg, names in tqdm(models.values(), desc="counting", unit="model", disable=None):
-        published = next((PUBLISHED[n] for n in names if n in PUBLISHED), None)
-        rows.append(summary_row(names, analyze(cfg, args.input), published))
+        rows.append(summary_row(names, analyze(cfg, args.input)))
     style = "github" if args.markdown else "simple"
     print("Millions of parameters\n")
     print(parameter_table(rows, style))

