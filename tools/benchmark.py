@@ -20,6 +20,7 @@ BENCHMARKS = {
     "op": "multi-scale deformable attention against grid_sample and other kernels",
     "pq": "panoptic quality of maps in memory against the way over PNG files",
     "merging": "mask-wise merging against a loop over masks of the whole image",
+    "loader": "the training loader alone against the mapper of other panoptic projects",
 }
 
 EPILOG = """
@@ -28,6 +29,7 @@ Examples:
   one case, quickly              tools/benchmark.py op --cases decoder --rounds 3
   on a GPU                       tools/benchmark.py op --device cuda
   evaluation of 100 images       tools/benchmark.py pq
+  images a second for training   tools/benchmark.py loader --workers 0 2
   from masks to the id map       tools/benchmark.py merging --threads 1 2
 
 Competitors take turns, so that noise of a shared machine meets all of them; figures are medians.

@@ -9,10 +9,11 @@ import torch
 
 from ..d2.config import configurable
 from ..d2.data import transforms as T
-from ..d2.structures import BitMasks, Boxes, Instances
+from ..d2.structures import Boxes, Instances
 from .augmentation import build_augmentation
+from .label_masks import LabelMasks
 from .reading import Record, read_image, read_segment_ids
-from .segments import label_segments, present_ids, segment_boxes, segment_masks
+from .segments import label_segments, segment_boxes
 
 logger = logging.getLogger(__name__)
 
@@ -25,8 +26,8 @@ class PanopticMapper:
     * ``image``: uint8 tensor (3, H, W) in the format of ``INPUT.FORMAT``, after augmentation;
     * ``height``, ``width``: size of the upright image before augmentation;
     * in training, ``instances``: every segment left after augmentation, things and stuff alike,
-      with ``gt_classes`` (int64, contiguous ids), ``gt_masks`` (BitMasks) and ``gt_boxes`` (Boxes
-      of the augmented masks, XYXY pixels). Crowds and void are in no mask.
+      with ``gt_classes`` (int64, contiguous ids), ``gt_masks`` (BitMasks: :class:`.LabelMasks`)
+      and ``gt_boxes`` (Boxes of the augmented masks, XYXY pixels). Crowds and void are in no mask.
 
     Randomness comes from NumPy's global generator alone.
 
@@ -67,32 +68,30 @@ class PanopticMapper:
         transforms = self.augmentations(augmented)
         sample["image"] = torch.as_tensor(np.ascontiguousarray(augmented.image.transpose(2, 0, 1)))
         if ids is not None:
-            ids = _transform_ids(ids, transforms)
-            sample["instances"] = _segments_to_instances(ids, record["segments_info"])
+            segments = [s for s in record["segments_info"] if not s.get("iscrowd", 0)]
+            labels = label_segments(ids, [s["id"] for s in segments])
+            sample["instances"] = _to_instances(_transform_labels(labels, transforms), segments)
         return sample
 
 
-def _transform_ids(ids: np.ndarray, transforms: T.TransformList) -> np.ndarray:
-    """Apply transforms to int32 ids (H, W) through the four bytes of each pixel.
+def _transform_labels(labels: np.ndarray, transforms: T.TransformList) -> np.ndarray:
+    """Apply transforms to a label map (H, W) through the bytes of each pixel.
 
-    Transforms take uint8 images of any channels and move their pixels unchanged, so ids of any
-    size stay exact; what a padding transform fills in is no known id and so becomes void.
+    Transforms take uint8 images of any channels and move their pixels unchanged, so labels of any
+    size stay exact. What a padding transform fills in, 0 or 255, is no segment's label.
     """
-    as_bytes = np.ascontiguousarray(ids).view(np.uint8).reshape(*ids.shape, 4)
+    as_bytes = np.ascontiguousarray(labels).view(np.uint8).reshape(*labels.shape, -1)
     moved = transforms.apply_segmentation(as_bytes)
-    return np.ascontiguousarray(moved).view(np.int32)[..., 0]
+    return np.ascontiguousarray(moved).view(labels.dtype)[..., 0]
 
 
-def _segments_to_instances(ids: np.ndarray, segments_info: list[dict]) -> Instances:
-    """Non-crowd segments that own at least one pixel of the int32 id map (H, W)."""
-    present = present_ids(ids)
-    segments = [s for s in segments_info if s["id"] in present and not s.get("iscrowd", 0)]
-    labels = label_segments(ids, [s["id"] for s in segments])
-
-    instances = Instances(ids.shape)
-    instances.gt_classes = torch.tensor([s["category_id"] for s in segments], dtype=torch.int64)
-    instances.gt_masks = BitMasks(torch.from_numpy(segment_masks(labels, len(segments))))
-    instances.gt_boxes = Boxes(
-        torch.from_numpy(segment_boxes(labels, len(segments)).astype(np.float32))
-    )
+def _to_instances(labels: np.ndarray, segments: list[dict]) -> Instances:
+    """The segments, numbered from 1 on in ``labels`` (H, W), that own at least one pixel there."""
+    boxes = segment_boxes(labels, len(segments))
+    present = np.flatnonzero(boxes[:, 2])
+    classes = [segments[k]["category_id"] for k in present]
+    instances = Instances(labels.shape)
+    instances.gt_classes = torch.tensor(classes, dtype=torch.int64)
+    instances.gt_masks = LabelMasks(torch.tensor(labels), torch.from_numpy(present + 1))
+    instances.gt_boxes = Boxes(torch.from_numpy(boxes[present].astype(np.float32)))
     return instances

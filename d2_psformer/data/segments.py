@@ -23,16 +23,18 @@ def label_segments(ids: np.ndarray, segment_ids: Sequence[int]) -> np.ndarray:
         segment_ids: distinct integers.
 
     Returns:
-        int32 (H, W): 0 where the id is not listed, else its place + 1.
+        (H, W): 0 where the id is not listed, else its place + 1; uint8, or int32 where 255, which
+        paddings like to be filled with, would be the number of a segment.
     """
+    dtype = np.uint8 if len(segment_ids) < 255 else np.int32
     if ids.size == 0 or len(segment_ids) == 0:
-        return np.zeros(ids.shape, np.int32)
+        return np.zeros(ids.shape, dtype)
     starts, lengths = _runs(ids)
     values = ids.ravel()[starts]
     listed = np.asarray(segment_ids)
     order = np.argsort(listed)
     nearest = order[np.searchsorted(listed, values, sorter=order).clip(max=len(listed) - 1)]
-    labels = np.where(listed[nearest] == values, nearest + 1, 0).astype(np.int32)
+    labels = np.where(listed[nearest] == values, nearest + 1, 0).astype(dtype)
     return np.repeat(labels, lengths).reshape(ids.shape)
 
 
@@ -44,13 +46,15 @@ def segment_areas(labels: np.ndarray, count: int) -> np.ndarray:
 def segment_boxes(labels: np.ndarray, count: int) -> np.ndarray:
     """Tight boxes of ``count`` segments: int64 (count, 4), XYXY, right and bottom exclusive.
 
-    A segment without a pixel has the box 0, 0, 0, 0.
+    A segment without a pixel has the box 0, 0, 0, 0. Pixels of other labels are left alone.
     """
-    boxes = np.zeros((count + 1, 4), np.int64)
+    boxes = np.zeros((count, 4), np.int64)
     if labels.size:
         height, width = labels.shape
         starts, lengths = _runs(labels)
-        of = labels.ravel()[starts]
+        of = labels.ravel()[starts].astype(np.int64) - 1
+        known = (of >= 0) & (of < count)
+        of, starts, lengths = of[known], starts[known], lengths[known]
         y, x = np.divmod(starts, width)
         boxes[:, :2] = width, height
         np.minimum.at(boxes[:, 0], of, x)
@@ -58,7 +62,7 @@ def segment_boxes(labels: np.ndarray, count: int) -> np.ndarray:
         np.maximum.at(boxes[:, 2], of, x + lengths)
         np.maximum.at(boxes[:, 3], of, y + 1)
         boxes[boxes[:, 2] == 0] = 0
-    return boxes[1:]
+    return boxes
 
 
 def segment_masks(labels: np.ndarray, count: int) -> np.ndarray:

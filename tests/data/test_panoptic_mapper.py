@@ -19,6 +19,7 @@ from d2_psformer.data import (
     register_panoptic,
     write_panoptic_png,
 )
+from d2_psformer.data.label_masks import LabelMasks
 
 EXIF_ORIENTATION = 274
 
@@ -127,13 +128,22 @@ def test_flip_crop_and_resize_move_masks_and_image_together(tiny, cfg, seed):
     _check_against_naive(sample, augmented, record["segments_info"])
 
 
-def test_padding_is_void(tiny, cfg):
-    tiny.add([[1, 1], [2, 2]], [(1, 7), (2, 40)])
-    pad = transforms.PadTransform(0, 0, 1, 2, orig_w=2, orig_h=2, seg_pad_value=255)
+@pytest.mark.parametrize("count", [2, 300])
+@pytest.mark.parametrize("value", [0, 255])
+def test_padding_is_void(tiny, cfg, value, count):
+    tiny.add(np.arange(1, count + 1)[None], [(i, 7) for i in range(1, count + 1)])
+    pad = transforms.PadTransform(0, 0, 1, 2, orig_w=count, orig_h=1, seg_pad_value=value)
     mapper = PanopticMapper(True, augmentations=[pad], image_format="RGB")
-    masks = mapper(tiny.records()[0])["instances"].gt_masks.tensor
-    assert masks.shape == (2, 4, 3)
-    assert masks.sum() == 4
+    instances = mapper(tiny.records()[0])["instances"]
+    assert instances.gt_masks.tensor.shape == (count, 3, count + 1)
+    assert instances.gt_masks.tensor.sum() == count
+    assert (instances.gt_boxes.area() == 1).all()
+
+
+def test_a_label_map_leaves_the_worker_not_its_masks(tiny, cfg):
+    tiny.add([[1, 1], [2, 2]], [(1, 7), (2, 40)])
+    masks = PanopticMapper(cfg, True)(tiny.records()[0])["instances"].gt_masks
+    assert isinstance(masks, LabelMasks) and "tensor" not in vars(masks)
 
 
 def test_two_segments_of_one_stuff_class_stay_apart(tiny, cfg):

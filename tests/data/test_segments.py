@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -37,6 +38,20 @@ def test_everything_equals_one_comparison_per_segment(ids, listed):
         y, x = np.nonzero(mask)
         box = [x.min(), y.min(), x.max() + 1, y.max() + 1] if len(x) else [0, 0, 0, 0]
         assert boxes[k].tolist() == box
+
+
+@pytest.mark.parametrize(("count", "dtype"), [(254, np.uint8), (255, np.int32)])
+def test_labels_are_small_where_they_can_be(count, dtype):
+    labels = label_segments(np.arange(300)[None], list(range(1, count + 1)))
+    assert labels.dtype == dtype
+    assert labels[0, : count + 1].tolist() == list(range(count + 1))
+    assert not labels[0, count + 1 :].any()
+
+
+@pytest.mark.parametrize("other", [-1, 3, 255])
+def test_boxes_leave_other_labels_alone(other):
+    labels = np.array([[1, other, 2], [other, 0, 2]], np.int32)
+    assert segment_boxes(labels, 2).tolist() == [[0, 0, 1, 1], [2, 0, 3, 2]]
 
 
 def test_empty_maps():
