@@ -3,12 +3,16 @@
 import argparse
 import os
 import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
+from d2_psformer.d2.data import DatasetCatalog, MetadataCatalog
 from d2_psformer.data import register_panoptic
 from d2_psformer.data.files import read_json, write_json
 from d2_psformer.data.preparation import write_annotation
@@ -33,8 +37,23 @@ def add_dataset_options(parser: argparse.ArgumentParser, images: int) -> None:
     )
 
 
-def make_dataset(folder: Path, options: argparse.Namespace) -> str:
-    """Write and register ``options.images`` images; the name of the data set."""
+@contextmanager
+def coco_sized(options: argparse.Namespace) -> Iterator[str]:
+    """Write and register ``options.images`` images; gives the name, which is the folder, too.
+
+    Both are gone afterwards.
+    """
+    with tempfile.TemporaryDirectory() as name:
+        _write(Path(name), options)
+        register_panoptic(name, f"{name}/images", f"{name}/panoptic.json", f"{name}/panoptic")
+        try:
+            yield name
+        finally:
+            DatasetCatalog.remove(name)
+            MetadataCatalog.remove(name)
+
+
+def _write(folder: Path, options: argparse.Namespace) -> None:
     source = options.real_data or _write_scenes(folder / "scenes")
     content = read_json(source / "panoptic.json")
     known = {image["id"]: image["file_name"] for image in content["images"]}
@@ -46,10 +65,8 @@ def make_dataset(folder: Path, options: argparse.Namespace) -> str:
         _copy(source / "panoptic" / origin["file_name"], folder / "panoptic" / f"{name}.png")
         images.append({"id": number, "file_name": f"{name}.jpg"})
         annotations.append({**origin, "image_id": number, "file_name": f"{name}.png"})
-    path = folder / "panoptic.json"
-    write_json(path, {**content, "images": images, "annotations": annotations})
-    register_panoptic(str(folder), folder / "images", path, folder / "panoptic")
-    return str(folder)
+    content |= {"images": images, "annotations": annotations}
+    write_json(folder / "panoptic.json", content)
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -2,7 +2,6 @@
 
 import argparse
 import statistics
-import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable
@@ -18,7 +17,7 @@ from d2_psformer.d2.data import DatasetCatalog
 from d2_psformer.data import PanopticMapper, panoptic_mapper
 from d2_psformer.engine import build_train_loader, load_config
 
-from .coco_sized import add_dataset_options, make_dataset
+from .coco_sized import add_dataset_options, coco_sized
 from .pipelines import stage_table, watched
 from .plain_mapper import PlainMapper
 
@@ -61,12 +60,12 @@ def measure(options: argparse.Namespace) -> list[dict]:
         ValueError: the samples of the mappers differ.
     """
     torch.set_num_threads(1)  # as workers of a loader have it
-    with tempfile.TemporaryDirectory() as folder:
+    with coco_sized(options) as dataset:
         cfg = load_config(options.config_file, ["SOLVER.IMS_PER_BATCH", options.batch])
-        cfg.DATASETS.TRAIN = (make_dataset(Path(folder), options),)
+        cfg.DATASETS.TRAIN = (dataset,)
         ours = PanopticMapper(cfg, True)
         mappers = {PLAIN: PlainMapper(ours), OURS: ours}
-        records = DatasetCatalog.get(cfg.DATASETS.TRAIN[0])
+        records = DatasetCatalog.get(dataset)
         _check_equal(mappers, records[:STAGE_IMAGES])
         found: dict[tuple[str, int], list[float]] = defaultdict(list)
         stages: dict[str, list[dict[str, float]]] = defaultdict(list)

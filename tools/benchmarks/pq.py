@@ -3,7 +3,6 @@
 import argparse
 import importlib.util
 import logging
-import tempfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -20,7 +19,7 @@ from d2_psformer.evaluation import PanopticQuality, PanopticQualityEvaluator
 from d2_psformer.evaluation.category_ids import dataset_category_ids, with_dataset_ids
 from d2_psformer.evaluation.panoptic_files import PanopticFiles
 
-from .coco_sized import add_dataset_options, make_dataset
+from .coco_sized import add_dataset_options, coco_sized
 from .pipelines import TOTAL, Pipeline, stage_table, time_stages
 from .plain_pq import FileEvaluator, count_image, decode_png, encode_png
 
@@ -43,8 +42,7 @@ def measure(options: argparse.Namespace) -> list[dict]:
     """
     logging.disable(logging.INFO)  # evaluators tell their results every time
     figures: dict[str, dict[str, float]] = {}
-    with tempfile.TemporaryDirectory() as folder:
-        name = make_dataset(Path(folder), options)
+    with coco_sized(options) as name:
         predictions = make_predictions(name)
         contestants = {
             kind: _evaluation(make(name), partial(figures.__setitem__, kind))
@@ -52,7 +50,7 @@ def measure(options: argparse.Namespace) -> list[dict]:
         }
         times = time_stages(contestants, predictions, options.rounds)
         _check_equal(figures)
-        alone = time_stages(_work_on_images(name, Path(folder)), predictions, options.rounds)
+        alone = time_stages(_work_on_images(name), predictions, options.rounds)
     rows = []
     for kind, stages in (times | {f"{k}, one process": v for k, v in alone.items()}).items():
         per_image = {stage: 1e3 * seconds / options.images for stage, seconds in stages.items()}
@@ -124,11 +122,11 @@ def _check_equal(figures: dict[str, dict[str, float]]) -> None:
                 raise ValueError(f"{key} is {ours} by ours and {theirs[key]} by '{kind}'.")
 
 
-def _work_on_images(dataset_name: str, folder: Path) -> dict[str, Pipeline]:
+def _work_on_images(dataset_name: str) -> dict[str, Pipeline]:
     """What is done to the images, in one process, each stage for all of them."""
     metadata = MetadataCatalog.get(dataset_name)
     truth = PanopticFiles(metadata.panoptic_json, metadata.panoptic_root)
-    category_ids = dataset_category_ids(metadata)
+    category_ids, folder = dataset_category_ids(metadata), Path(dataset_name)
 
     def predicted_segments(sample: dict, output: dict) -> list[dict]:
         return with_dataset_ids(output["panoptic_seg"][1], category_ids, sample["image_id"])
