@@ -16,13 +16,20 @@ from d2_psformer.data.files import write_json
 
 # name -> what is measured; each is a module of tools/benchmarks with add_options(parser) and
 # measure(options) -> list of rows, and TITLE
-BENCHMARKS = {"op": "multi-scale deformable attention against grid_sample and other kernels"}
+BENCHMARKS = {
+    "op": "multi-scale deformable attention against grid_sample and other kernels",
+    "inference": "the whole model against a plain formulation and transformers' Mask2Former",
+    "training": "a step of training against the same two",
+}
 
 EPILOG = """
 Examples:
   everything on this CPU         tools/benchmark.py op --threads 1 2 --json op.json
   one case, quickly              tools/benchmark.py op --cases decoder --rounds 3
   on a GPU                       tools/benchmark.py op --device cuda
+  the model, ours in bfloat16    tools/benchmark.py inference --dtype bfloat16 --json inference.json
+  cost against the work          tools/benchmark.py inference --sweep size queries batch
+  training with other settings   tools/benchmark.py training --opts SOLVER.AMP.ENABLED True
 
 Competitors take turns, so that noise of a shared machine meets all of them; figures are medians.
 """
