@@ -18,6 +18,8 @@ from d2_psformer.data.files import write_json
 # measure(options) -> list of rows, and TITLE
 BENCHMARKS = {
     "op": "multi-scale deformable attention against grid_sample and other kernels",
+    "inference": "the whole model against a plain formulation and transformers' Mask2Former",
+    "training": "a step of training against the same two",
     "pq": "panoptic quality of maps in memory against the way over PNG files",
     "merging": "mask-wise merging against a loop over masks of the whole image",
     "loader": "the training loader alone against the mapper of other panoptic projects",
@@ -28,6 +30,9 @@ Examples:
   everything on this CPU         tools/benchmark.py op --threads 1 2 --json op.json
   one case, quickly              tools/benchmark.py op --cases decoder --rounds 3
   on a GPU                       tools/benchmark.py op --device cuda
+  the model, ours in bfloat16    tools/benchmark.py inference --dtype bfloat16 --json inference.json
+  cost against the work          tools/benchmark.py inference --sweep size queries batch
+  training with other settings   tools/benchmark.py training --opts SOLVER.AMP.ENABLED True
   evaluation of 100 images       tools/benchmark.py pq
   images a second for training   tools/benchmark.py loader --workers 0 2
   from masks to the id map       tools/benchmark.py merging --threads 1 2
