@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from d2_psformer.class_layout import ClassLayout
 from d2_psformer.d2.structures import Boxes
@@ -101,3 +102,28 @@ def test_no_thing_with_pixels(masks):
     assert len(instances) == 0
     assert instances.pred_masks.shape == (0, 8, 10)
     assert instances.pred_boxes.tensor.shape == (0, 4)
+
+
+class LargestFloats(TorchDispatchMode):
+    """Counts the elements of the largest float tensor that is made."""
+
+    count = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        made = function(*args, **(kwargs or {}))
+        if isinstance(made, torch.Tensor) and made.is_floating_point():
+            self.count = max(self.count, made.numel())
+        return made
+
+
+@pytest.mark.parametrize(("kind", "maps"), [("panoptic", 1), ("instances", 1), ("semantic", 5)])
+def test_masks_become_large_one_after_the_other(kind, maps):
+    """No result needs more float maps at once than it has itself."""
+    count, size = 20, (60, 80)
+    large = ResizedMasks(torch.rand(count, 6, 8), size)
+    is_thing = torch.arange(count) < 10
+    predictions = Predictions(large, torch.rand(count), torch.where(is_thing, 4, 0), is_thing)
+    results = ResultBuilder(MaskWiseMerging(), LAYOUT, **{"panoptic": False, kind: True})
+    with LargestFloats() as largest:
+        results(predictions)
+    assert 0 < largest.count <= maps * size[0] * size[1]
