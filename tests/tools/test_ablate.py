@@ -267,7 +267,12 @@ def test_figures_over_seeds():
     # differences of the seeds in common: 1 and 2
     assert other.difference(first) == pytest.approx((1.5, 0.5))
     alone = RowResult(None, {0: {"PQ": 50.0, "PQ_th": None}})
-    assert (alone.spread("PQ"), alone.mean("PQ_th"), alone.difference(first)) == (None, None, None)
+    assert (alone.spread("PQ"), alone.mean("PQ_th"), alone.difference(first)) == (
+        None,
+        None,
+        (0, None),
+    )
+    assert alone.difference(RowResult(None, {3: {"PQ": 1.0}})) is None
 
 
 def test_the_declared_ablations_are_those_of_the_paper():

@@ -41,16 +41,19 @@ class RowResult:
         values = self._values(metric)
         return statistics.stdev(values) if len(values) > 1 else None
 
-    def difference(self, other: "RowResult", metric: str = "PQ") -> tuple[float, float] | None:
+    def difference(
+        self, other: "RowResult", metric: str = "PQ"
+    ) -> tuple[float, float | None] | None:
         """Mean and standard error of how much better this row is, seed by seed.
 
-        None for fewer than two seeds in common.
+        None if they have no seed in common; a single one has no standard error.
         """
         seeds = self.by_seed.keys() & other.by_seed.keys()
         gaps = [self.by_seed[s][metric] - other.by_seed[s][metric] for s in seeds]
-        if len(gaps) < 2:
+        if not gaps:
             return None
-        return statistics.fmean(gaps), statistics.stdev(gaps) / math.sqrt(len(gaps))
+        error = statistics.stdev(gaps) / math.sqrt(len(gaps)) if len(gaps) > 1 else None
+        return statistics.fmean(gaps), error
 
     def _values(self, metric: str) -> list[float]:
         values = (figures.get(metric) for figures in self.by_seed.values())
@@ -119,7 +122,7 @@ def _table(result: AblationResult) -> str:
             [
                 row.row.label,
                 _with_spread(row.mean("PQ"), row.spread("PQ")),
-                "" if gap is None else f"{gap[0]:+.1f} ± {gap[1]:.1f}",
+                "" if gap is None else _with_spread(*gap, form="+.1f"),
                 *others,
                 str(len(row.by_seed)),
             ]
@@ -129,9 +132,9 @@ def _table(result: AblationResult) -> str:
     return "\n".join(head + lines)
 
 
-def _with_spread(mean: float | None, spread: float | None) -> str:
-    return _number(mean) if spread is None else f"{_number(mean)} ± {spread:.1f}"
+def _with_spread(mean: float | None, spread: float | None, form: str = ".1f") -> str:
+    return _number(mean, form) + ("" if spread is None else f" ± {spread:.1f}")
 
 
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.1f}"
+def _number(value: float | None, form: str = ".1f") -> str:
+    return "-" if value is None else format(value, form)
