@@ -122,7 +122,9 @@ def test_masks_become_large_one_after_the_other(kind, maps):
     count, size = 20, (60, 80)
     large = ResizedMasks(torch.rand(count, 6, 8), size)
     is_thing = torch.arange(count) < 10
-    predictions = Predictions(large, torch.rand(count), torch.where(is_thing, 4, 0), is_thing)
+    predictions = Predictions(
+        large, torch.rand(count), torch.where(is_thing, 4, 0), is_thing, torch.arange(count)
+    )
     results = ResultBuilder(MaskWiseMerging(), LAYOUT, **{"panoptic": False, kind: True})
     with LargestFloats() as largest:
         results(predictions)
