@@ -209,6 +209,18 @@ def test_flops_are_near_the_published_ones(name):
     assert flops / 1e9 == pytest.approx(PUBLISHED[name].gflops, rel=0.05)
 
 
+@pytest.mark.parametrize("name", ["coco/psformer_R50_2x", "coco/psformer_light", "scenes/demo"])
+def test_documented_figures(name):
+    """Else: tools/analyze_model.py --all --markdown gives the tables of docs/models.md anew."""
+    cfg = read_config(str(ROOT / "configs" / f"{name}.yaml"), [])
+    row = summary_row([name], analyze(cfg, (800, 1200)))
+    lines = (ROOT / "docs" / "models.md").read_text().splitlines()
+    rows = [[c.strip() for c in line.split("|")] for line in lines if line.startswith("|")]
+    parameters, flops = (cells for cells in rows if name in cells[1].split(", "))
+    assert parameters[2:4] == [f"{row[key] / 1e6:.2f}" for key in ("parameters", "trainable")]
+    assert flops[3:5] == [f"{row[key] / 1e9:.1f}" for key in ("flops", "flops of the backbone")]
+
+
 def run(capsys, *arguments) -> str:
     analyze_model.main([str(a) for a in arguments])
     return capsys.readouterr().out

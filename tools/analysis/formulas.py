@@ -89,7 +89,7 @@ _FREE_NAMES = [
     "clone", "constant_pad_nd", "copy", "copy_", "detach", "empty", "empty_like", "fill", "fill_",
     "floor", "full", "full_like", "index", "index_put_", "index_select", "lift_fresh",
     "masked_fill", "masked_fill_", "max_pool2d_with_indices", "new_empty", "new_full", "new_zeros",
-    "ones", "ones_like", "relu", "relu_", "repeat", "roll", "scalar_tensor", "stack", "topk",
-    "zero_", "zeros", "zeros_like",
+    "ones", "ones_like", "relu", "relu_", "repeat", "roll", "scalar_tensor", "squeeze_", "stack",
+    "topk", "unsqueeze_", "zero_", "zeros", "zeros_like",
 ]  # fmt: skip
 FREE = frozenset(f"aten.{name}" for name in _FREE_NAMES)

@@ -74,8 +74,8 @@ def analyze(cfg: CfgNode, size: tuple[int, int]) -> Analysis:
     cfg.MODEL.DEVICE = "meta"
     with torch.device("meta"):
         model = build_model(cfg).eval()
-        results, model.results = model.results, EveryCandidate()
-        counts = count(model, [{"image": torch.zeros(3, *size)}])
+    results, model.results = model.results, EveryCandidate()
+    counts = count(model, [{"image": torch.zeros(3, *size, device="meta")}])
     model.results = results
     return Analysis(model, counts)
 
