@@ -36,7 +36,10 @@ MAY_IMPORT = {
 PLAIN_TORCH = [
     *PACKAGE.glob("layers/*.py"),
     *PACKAGE.glob("ops/*.py"),
-    *(PACKAGE / "modeling" / f"{name}.py" for name in ("losses", "matching", "merging")),
+    *(
+        PACKAGE / "modeling" / f"{name}.py"
+        for name in ("losses", "matching", "merging", "resized_masks")
+    ),
 ]
 
 
