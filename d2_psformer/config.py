@@ -8,6 +8,8 @@ def add_psformer_config(cfg: CN) -> None:
     _add_data_keys(cfg)
     _add_backbone_keys(cfg)
     _add_model_keys(cfg)
+    _add_loss_keys(cfg.MODEL.PSFORMER)
+    _add_test_keys(cfg.MODEL.PSFORMER)
     _add_solver_keys(cfg)
 
 
@@ -97,6 +99,8 @@ def _add_model_keys(cfg: CN) -> None:
     # torch.compile backbone, encoder and decoders: minutes at the start, then less time a step.
     node.COMPILE = False
 
+
+def _add_loss_keys(node: CN) -> None:
     node.LOSS = CN()
     # Weights of the losses, used as matching costs too (cost and loss of one kind share a key).
     node.LOSS.CLASS_WEIGHT = 2.0
@@ -110,6 +114,8 @@ def _add_model_keys(cfg: CN) -> None:
     node.LOSS.FOCAL_ALPHA = 0.25
     node.LOSS.FOCAL_GAMMA = 2.0
 
+
+def _add_test_keys(node: CN) -> None:
     node.TEST = CN()
     # Which results one forward pass returns.
     node.TEST.PANOPTIC_ON = True

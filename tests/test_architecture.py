@@ -36,7 +36,7 @@ MAY_IMPORT = {
 PLAIN_TORCH = [
     *PACKAGE.glob("layers/*.py"),
     *PACKAGE.glob("ops/*.py"),
-    *(PACKAGE / "modeling" / f"{name}.py" for name in ("losses", "matching")),
+    *(PACKAGE / "modeling" / f"{name}.py" for name in ("losses", "matching", "resized_masks")),
     *PACKAGE.glob("modeling/merging*.py"),
 ]
 

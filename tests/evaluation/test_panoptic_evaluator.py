@@ -6,10 +6,12 @@ import math
 
 import pytest
 
-from d2_psformer.d2.data import DatasetCatalog
+from d2_psformer.d2.data import DatasetCatalog, MetadataCatalog
 from d2_psformer.d2.panoptic_evaluation import COCOPanopticEvaluator
 from d2_psformer.evaluation import PanopticQualityEvaluator
-from d2_psformer.evaluation.panoptic_evaluator import flat_results
+from d2_psformer.evaluation.category_ids import dataset_category_ids, with_dataset_ids
+from d2_psformer.evaluation.panoptic_evaluator import MAX_WAITING, flat_results
+from d2_psformer.evaluation.panoptic_files import PanopticFiles
 from d2_psformer.evaluation.pq_counter import PanopticQuality
 
 KEYS = ["PQ", "SQ", "RQ", "PQ_th", "SQ_th", "RQ_th", "PQ_st", "SQ_st", "RQ_st"]
@@ -46,6 +48,31 @@ def test_wrong_predictions_are_counted_and_left_as_they_are(make_panoptic, predi
     results = run(PanopticQualityEvaluator(data.name), records, outputs)["panoptic_seg"]
     assert 0 < results["PQ_th"] < 100
     assert [output["panoptic_seg"][1] for output in outputs] == before
+
+
+def test_threads_that_read_change_no_bit(make_panoptic, predict):
+    """More images than may wait for their ground truth, counted one after the other."""
+    data = make_panoptic(num_images=MAX_WAITING + 5)
+    records = DatasetCatalog.get(data.name)
+    outputs = shifted(records, predict)
+    found = run(PanopticQualityEvaluator(data.name), records, outputs)["panoptic_seg"]
+    truth = PanopticFiles(data.json, data.folder)
+    ids = dataset_category_ids(MetadataCatalog.get(data.name))
+    expected = PanopticQuality(truth.categories)
+    for record, output in zip(records, outputs, strict=True):
+        image_id, (pred_map, segments) = record["image_id"], output["panoptic_seg"]
+        segments = with_dataset_ids(segments, ids, image_id)
+        expected.add(image_id, *truth.read(image_id), pred_map.numpy(), segments)
+    assert str(found) == str(dict(flat_results(expected.results())))
+
+
+def test_reset_forgets_what_waits(make_panoptic, predict):
+    data = make_panoptic()
+    records = DatasetCatalog.get(data.name)
+    evaluator = PanopticQualityEvaluator(data.name)
+    evaluator.process([records[0]], [predict(records[0], shift=20)])
+    results = run(evaluator, records, [predict(r) for r in records])["panoptic_seg"]
+    assert results["PQ"] == 100
 
 
 def test_reset_starts_again(make_panoptic, predict):

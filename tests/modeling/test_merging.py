@@ -7,6 +7,7 @@ from benchmarks.pipelines import run_stages
 from benchmarks.plain_merging import Candidates, PlainMerging
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from d2_psformer.modeling.merging import MaskWiseMerging
 from d2_psformer.modeling.resized_masks import ResizedMasks
@@ -190,3 +191,28 @@ def test_maps_are_those_of_a_loop_over_whole_masks(seed, cells, size, dtype, ste
     assert torch.equal(id_map.long(), expected)
     assert chosen[[s.index for s in segments]].tolist() == winners
     assert [s.area for s in segments] == expected.flatten().bincount()[1:].tolist()
+
+
+class Questions(TorchDispatchMode):
+    """Counts what a GPU would have to be waited for, ``tolist`` of whole tensors apart."""
+
+    asked = (
+        torch.ops.aten._local_scalar_dense.default,  # item() and bool()
+        torch.ops.aten.nonzero.default,  # indexing by bools, too
+    )
+    count = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        self.count += function in self.asked
+        return function(*args, **(kwargs or {}))
+
+
+def test_the_device_is_not_asked_for_every_segment():
+    random = torch.Generator().manual_seed(0)
+    masks, scores = torch.rand(30, 9, 12, generator=random), torch.full((30,), 0.9)
+    merging = MaskWiseMerging(thing_overlap_threshold=0.9)
+    with Questions() as questions:
+        large = ResizedMasks(masks, (70, 90))
+        _, segments = merging(large, merging.score(large, scores), scores > 0)
+    assert len(segments) > 2
+    assert questions.count == 0
