@@ -1,7 +1,7 @@
 """Layers shared by all architectures: plain torch, no config."""
 
 from .boxes import box_cxcywh_to_xyxy, box_xyxy_to_cxcywh, generalized_box_iou
-from .checkpointing import run_layer
+from .checkpointing import keeping_terms_of, run_layer
 from .deformable_attention import MultiScaleDeformableAttention
 from .dropout import Dropout
 from .feed_forward import MLP, FeedForward
@@ -20,6 +20,7 @@ __all__ = [
     "box_xyxy_to_cxcywh",
     "generalized_box_iou",
     "inverse_sigmoid",
+    "keeping_terms_of",
     "prior_bias",
     "run_layer",
 ]

@@ -4,6 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.autograd.graph import saved_tensors_hooks
 
 from d2_psformer.modeling.pixel_decoder import Memory
 from d2_psformer.modeling.transformer_decoder import MaskDecoder, StuffDecoder
@@ -42,6 +43,26 @@ def test_fusion_equals_resize_then_mix(levels):
     mixed = attention.mask_fc(torch.cat(parts, 1).permute(0, 2, 3, 1)).relu()
     expected = mixed[..., 0].unflatten(0, (2, 5))
     torch.testing.assert_close(attention.fuse(scores, shapes), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_masks_are_made_again_for_the_backward_pass():
+    """The same gradients as with all scores and channels kept, and none of these is kept."""
+    attention = MaskAttention(DIM, HEADS, 3, values=False).double()
+    shapes, length = SHAPES[:3], sum(h * w for h, w in SHAPES[:3])
+    query = torch.randn(2, 50, DIM, dtype=torch.float64, requires_grad=True)
+    tokens = torch.randn(2, length, DIM, dtype=torch.float64, requires_grad=True)
+    inputs = [query, tokens, *attention.parameters()]
+    kept = []
+    q, k = attention.project(query, tokens)
+    with saved_tensors_hooks(lambda x: kept.append(x.numel()) or x, lambda x: x):
+        masks = attention.mask(q, k, shapes)
+    expected = attention.fuse(attention.scores(query, tokens), shapes)
+    torch.testing.assert_close(masks, expected)
+    torch.testing.assert_close(
+        torch.autograd.grad(masks.square().sum(), inputs),
+        torch.autograd.grad(expected.square().sum(), inputs),
+    )
+    assert max(kept, default=0) < 2 * HEADS * 50 * length
 
 
 def test_attention_equals_torch():

@@ -89,7 +89,7 @@ class MaskDecoder(nn.Module):
             if number == exit_after:
                 return masks, queries
         query = _take(_add(query, query_position), rows)
-        masks.append(self.tail.fuse(self.tail.scores(query, tokens), shapes, padding))
+        masks.append(self.tail.mask(*self.tail.project(query, tokens), shapes, padding))
         return masks, queries
 
 
@@ -131,8 +131,7 @@ class MaskBlock(nn.Module):
         q, k = self.cross_attn.project(query, tokens)
         mask = None
         if make_mask:
-            scores = _scaled_product(_take(q, rows), k)
-            mask = self.cross_attn.fuse(scores, spatial_shapes, padding)
+            mask = self.cross_attn.mask(_take(q, rows), k, spatial_shapes, padding)
         update = self.cross_attn.read(q, k, tokens, padding)
         return self.ffn(self.cross_norm(query + update)), mask
 
@@ -185,6 +184,24 @@ class MaskAttention(nn.Module):
         readable = None if padding is None else ~padding[:, None, None]
         update = F.scaled_dot_product_attention(q, k, values, readable)
         return self.out_proj(update.transpose(1, 2).flatten(2))
+
+    def mask(
+        self,
+        q: Tensor,
+        k: Tensor,
+        spatial_shapes: Sequence[tuple[int, int]],
+        padding: Tensor | None = None,
+    ) -> Tensor:
+        """Masks (B, N, H_1, W_1) >= 0 of q, k of :meth:`project`.
+
+        Of all that lies between, many times the size of the masks, nothing is kept for the backward
+        pass: making it again takes about a hundredth of a training step.
+        """
+
+        def make(q: Tensor, k: Tensor) -> Tensor:
+            return self.fuse(_scaled_product(q, k), spatial_shapes, padding)
+
+        return run_layer(make, q, k, recompute=True)
 
     def fuse(
         self,
