@@ -5,9 +5,6 @@ PY := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
 KERNELS := $(wildcard d2_psformer/ops/csrc/*)
 DEMO := configs/scenes/demo.yaml
-# glibc gives freed memory back at once, and training on a CPU pays for it with page faults.
-KEEP_MEMORY := MALLOC_TRIM_THRESHOLD_=1000000000 MALLOC_MMAP_THRESHOLD_=1000000000 \
-	MALLOC_TOP_PAD_=100000000
 
 .PHONY: help demo test lint format clean
 
@@ -27,7 +24,7 @@ $(INSTALLED): pyproject.toml setup.py $(KERNELS)
 # A finished training is not repeated: `make clean` first to start anew.
 demo: $(INSTALLED)
 	$(PY) datasets/generate_scenes.py --train 6000
-	$(KEEP_MEMORY) $(PY) train_net.py --resume --config-file $(DEMO)
+	$(PY) train_net.py --resume --config-file $(DEMO)
 	$(PY) tools/report.py --config-file $(DEMO)
 	@echo "Look at output/demo: metrics.json, model_final.pth and pictures/."
 

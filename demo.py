@@ -16,7 +16,7 @@ from d2_psformer.d2.data import detection_utils
 from d2_psformer.data.files import write_json
 from d2_psformer.data.panoptic_png import DECODE_ERRORS
 from d2_psformer.data.scenes import generate_scene
-from d2_psformer.engine import Predictor, load_config
+from d2_psformer.engine import Predictor, keep_freed_memory, load_config
 from d2_psformer.visualization import (
     Input,
     ResultWriter,
@@ -116,6 +116,8 @@ def main(arguments: list[str] | None = None) -> int:
     inputs = find_inputs(args.input or [write_example_scenes(args.output / "inputs")])
     check_output(args.output, inputs)
     predictor = Predictor(build_config(args))
+    if predictor.model.device.type == "cpu":
+        keep_freed_memory()
     check_choice(args.attention or [], predictor.metadata)
 
     writer = ResultWriter(args.output, predictor.metadata)

@@ -4,6 +4,7 @@ from .checkpointer import AtomicCheckpointer, read_checkpoint
 from .class_metadata import class_metadata, restore_class_metadata
 from .data_loader import build_test_loader, build_train_loader
 from .evaluate import evaluate, test
+from .freed_memory import keep_freed_memory
 from .optimizer import build_gradient_clipper, build_optimizer
 from .predictor import Predictor
 from .processes import run
@@ -22,6 +23,7 @@ __all__ = [
     "build_train_loader",
     "class_metadata",
     "evaluate",
+    "keep_freed_memory",
     "load_config",
     "read_checkpoint",
     "restore_class_metadata",
