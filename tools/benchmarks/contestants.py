@@ -5,18 +5,19 @@ commas.
 """
 
 import argparse
-from collections.abc import Callable
 from contextlib import nullcontext
 from functools import partial
 
 import torch
 from torch import nn
 
+from .inputs import image_sample
 from .mask2former import Mask2FormerInference, build_mask2former
 from .models import DTYPES, build_config, build_our_model
 from .official_shares import BACKBONE, ENCODER, LOCATION, REST, STUFF, THINGS
+from .own_process import OwnProcess
 from .plain_model import PlainPanopticSegFormer
-from .stages import TOTAL, StageClock
+from .stages import TOTAL, Contestant, StageClock
 
 PLAIN, OURS, MASK2FORMER = "plain", "ours", "transformers' Mask2Former"
 STAGES = (BACKBONE, ENCODER, LOCATION, THINGS, STUFF, REST, TOTAL)
@@ -35,8 +36,6 @@ _PLAIN_METHODS = {
     STUFF: "stuff_masks",
 }
 
-Run = Callable[[], list[dict]]
-
 
 def names_of(options: argparse.Namespace) -> list[str]:
     """All that the options ask for; plain in float32 always is the first."""
@@ -52,10 +51,20 @@ def names_of(options: argparse.Namespace) -> list[str]:
     return names
 
 
-def build(
-    name: str, options: argparse.Namespace, samples: list[dict]
-) -> tuple[Run, Callable[[], dict[str, float]]]:
-    """A contestant on these samples: its call, and the same with the seconds of every stage."""
+def is_ours(name: str) -> bool:
+    return name.split(",", maxsplit=1)[0] == OURS
+
+
+def in_own_process(
+    name: str, options: argparse.Namespace, threads: int, case: tuple, images: int = 1
+) -> OwnProcess:
+    """A contestant on images of ``case``, the sizes of input and output."""
+    return OwnProcess(partial(build, name, options, case, images), threads, is_ours(name))
+
+
+def build(name: str, options: argparse.Namespace, case: tuple, images: int) -> Contestant:
+    """A contestant on images of ``case``, in this process."""
+    samples = [image_sample(*case, seed) for seed in range(images)]
     clock = StageClock(options.device, options.cpu_time)
     kind, *how = name.split(", ")
     context = torch.inference_mode
@@ -77,7 +86,7 @@ def build(
         with context(), autocast:
             return model(samples)
 
-    return run, partial(clock.measure, run, REST)
+    return Contestant(run, clock, REST)
 
 
 def _watch_ours(model: nn.Module, clock: StageClock, is_compiled: bool) -> None:

@@ -1,21 +1,16 @@
 """Inference of the whole model, stage by stage."""
 
 import argparse
-from collections.abc import Callable
-from functools import partial
 
-import torch
 from tabulate import tabulate
 from tqdm import tqdm
 
-from .contestants import MASK2FORMER, OURS, PLAIN, STAGES, build, names_of
-from .inputs import image_sample
+from .contestants import MASK2FORMER, OURS, PLAIN, STAGES, in_own_process, names_of
 from .models import DTYPES, add_model_options, size_of
 from .official_shares import official_shares
 from .same_result import difference
 from .stages import TOTAL, stages_in_turns
 from .sweep import SWEEPS, measure_sweep
-from .timing import peak_memory
 
 CASES = ["480x640:480x640", "800x1200:427x640", "800x1200:800x1200"]
 ALLOWED_DIFFERENCE = 1e-3  # share of pixels, in float32
@@ -56,9 +51,8 @@ def measure(options: argparse.Namespace) -> list[dict]:
     run = measure_sweep if options.sweep else _measure_case
     rows = []
     for threads in options.threads:
-        torch.set_num_threads(threads)
         for part in tqdm(parts, desc=f"inference, {threads} threads", disable=None):
-            found = [{"threads": threads, **row} for row in run(part, options)]
+            found = [{"threads": threads, **row} for row in run(part, options, threads)]
             rows += found
             print(tabulate(found, "keys", floatfmt=".4g") if options.sweep else _table(found))
     return rows
@@ -69,25 +63,25 @@ def _case(text: str) -> Case:
     return size_of(inside), size_of(outside)
 
 
-def _measure_case(case: Case, options: argparse.Namespace) -> list[dict]:
+def _measure_case(case: Case, options: argparse.Namespace, threads: int) -> list[dict]:
     """Rows of (contestant, stage).
 
     Raises:
         RuntimeError: ours in float32 does not find what plain finds.
     """
-    samples = [image_sample(*case)]
-    built = {name: build(name, options, samples) for name in names_of(options)}
-    seconds = stages_in_turns({name: timed for name, (_, timed) in built.items()}, options.rounds)
-    expected = built[PLAIN][0]()[0]["panoptic_seg"]
+    running = {name: in_own_process(name, options, threads, case) for name in names_of(options)}
+    memory = {}
+    if not options.no_memory:
+        memory = {name: one.peak_memory(options.device) for name, one in running.items()}
+    seconds = stages_in_turns({name: one.stages for name, one in running.items()}, options.rounds)
+    expected = running[PLAIN].result()[0]["panoptic_seg"]
     official = official_shares(case)
     rows = []
     for name, found in seconds.items():
         about = {"input": _text(case[0]), "output": _text(case[1]), "contestant": name}
         if not name.startswith(MASK2FORMER):
-            about |= difference(built[name][0]()[0]["panoptic_seg"], expected)
-        memory = None
-        if not options.no_memory:
-            memory = peak_memory(partial(_memory_call, name, options, case), options.device)
+            about |= difference(running[name].result()[0]["panoptic_seg"], expected)
+        peak = memory[name] / 2**20 if memory else None
         for stage in STAGES:
             if stage in found:
                 rows.append(
@@ -98,7 +92,7 @@ def _measure_case(case: Case, options: argparse.Namespace) -> list[dict]:
                         "share": found[stage] / found[TOTAL],
                         "official share": official.get(stage),
                         "speed-up": seconds[PLAIN][stage] / found[stage],
-                        "peak MB": memory / 2**20 if memory and stage == TOTAL else None,
+                        "peak MB": peak if stage == TOTAL else None,
                     }
                 )
     _check_same(rows)
@@ -114,10 +108,6 @@ def _check_same(rows: list[dict]) -> None:
                 f"Ours and plain find different segments at {row['input']}: "
                 f"{row['differing pixels']:.2%} of the pixels differ."
             )
-
-
-def _memory_call(name: str, options: argparse.Namespace, case: Case) -> Callable[[], object]:
-    return build(name, options, [image_sample(*case)])[0]
 
 
 def _text(size: tuple[int, int]) -> str:

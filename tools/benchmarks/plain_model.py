@@ -9,6 +9,7 @@ is dropped, and a loop with a question to the device for every segment.
 
 import copy
 
+import timm
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -44,7 +45,7 @@ class PlainPanopticSegFormer(nn.Module):
             )
         self.weights = copy.deepcopy(model)
         self.topk = model.matched_queries.topk
-        self.weights.backbone.to(memory_format=torch.contiguous_format)
+        self.weights.backbone.body = plain_backbone(self.weights.backbone.body, model.backbone.name)
 
     @torch.no_grad()
     def forward(self, batched_inputs: list[dict]) -> list[dict]:
@@ -68,6 +69,12 @@ class PlainPanopticSegFormer(nn.Module):
             )
             results.append({"panoptic_seg": self.merge(*candidates, valid, size)})
         return results
+
+    def train(self, mode: bool = True) -> "PlainPanopticSegFormer":
+        """Batch norms stay in evaluation mode."""
+        super().train(mode)
+        self.weights.backbone.body.eval()
+        return self
 
     def features(self, images: Tensor) -> list[Tensor]:
         backbone = self.weights.backbone
@@ -183,3 +190,13 @@ class PlainPanopticSegFormer(nn.Module):
                 }
             )
         return id_map, segments
+
+
+def plain_backbone(ours: nn.Module, name: str) -> nn.Module:
+    """timm's own modules with the weights of ours, in its own memory layout."""
+    levels = ours.feature_info.out_indices
+    body = timm.create_model(name, features_only=True, out_indices=levels)
+    body.load_state_dict(ours.state_dict())
+    for parameter, known in zip(body.parameters(), ours.parameters(), strict=True):
+        parameter.requires_grad_(known.requires_grad)
+    return body.eval()

@@ -4,12 +4,14 @@ import statistics
 import time
 from collections import defaultdict
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 
 TOTAL = "total"
 
 Call = Callable[[], object]
+Build = Callable[[], "Contestant"]
 
 
 class StageClock:
@@ -56,6 +58,18 @@ class StageClock:
         if self.device == "cuda":
             torch.cuda.synchronize()
         return self._read()
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """A call, the clock that watches its stages, and the name of what lies outside of them."""
+
+    run: Call
+    clock: StageClock
+    rest: str
+
+    def stages(self) -> dict[str, float]:
+        return self.clock.measure(self.run, self.rest)
 
 
 def stages_in_turns(

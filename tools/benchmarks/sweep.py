@@ -2,8 +2,7 @@
 
 import argparse
 
-from .contestants import OURS, STAGES, build
-from .inputs import image_sample
+from .contestants import OURS, STAGES, in_own_process
 from .stages import TOTAL, stages_in_turns
 
 SWEEPS = {
@@ -14,7 +13,7 @@ SWEEPS = {
 SIZE = (480, 640)  # where another measure is varied
 
 
-def measure_sweep(sweep: str, options: argparse.Namespace) -> list[dict]:
+def measure_sweep(sweep: str, options: argparse.Namespace, threads: int) -> list[dict]:
     """Rows of our time, by value; in the first of the types asked for."""
     dtype = options.dtype[0]
     name = OURS if dtype == "float32" else f"{OURS}, {dtype}"
@@ -24,8 +23,8 @@ def measure_sweep(sweep: str, options: argparse.Namespace) -> list[dict]:
         images = value if sweep == "batch" else 1
         opts = ["MODEL.PSFORMER.NUM_QUERIES", str(value)] if sweep == "queries" else []
         changed = argparse.Namespace(**{**vars(options), "opts": [*options.opts, *opts]})
-        samples = [image_sample(size, size, seed) for seed in range(images)]
-        _, measurements[value] = build(name, changed, samples)
+        running = in_own_process(name, changed, threads, (size, size), images)
+        measurements[value] = running.stages
         pixels[value] = images * size[0] * size[1]
     return [
         {

@@ -36,20 +36,25 @@ def peak_memory(build: Callable[[], Call], device: str = "cpu") -> int:
             process of its own, whose first call nobody has made memory for.
     """
     if device == "cuda":
-        call = build()
-        call()
-        torch.cuda.reset_peak_memory_stats()
-        before = torch.cuda.memory_allocated()
-        call()
-        torch.cuda.synchronize()
-        return torch.cuda.max_memory_allocated() - before
+        return peak_of_call(build(), device)
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         return pool.apply(_peak_of_process, (build,))
 
 
 def _peak_of_process(build: Callable[[], Call]) -> int:
     torch.set_num_threads(1)
-    call = build()
+    return peak_of_call(build())
+
+
+def peak_of_call(call: Call, device: str = "cpu") -> int:
+    """Most bytes that a call takes beyond what was there; on a CPU, of a process that is new."""
+    if device == "cuda":
+        call()
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        call()
+        torch.cuda.synchronize()
+        return torch.cuda.max_memory_allocated() - before
     Path("/proc/self/clear_refs").write_text("5")  # forget the highest mark so far
     before = _status("VmRSS")
     call()

@@ -4,7 +4,6 @@ import argparse
 from collections.abc import Callable
 from functools import partial
 
-import torch
 from tabulate import tabulate
 from torch import nn
 from tqdm import tqdm
@@ -19,11 +18,12 @@ from .contestants import MASK2FORMER, OURS, PLAIN
 from .inputs import training_sample
 from .mask2former import Mask2FormerStep, build_mask2former
 from .models import add_model_options, build_config, build_our_model, make_state, size_of
+from .own_process import OwnProcess
 from .plain_model import PlainPanopticSegFormer
 from .plain_training import PlainStep, PlainTraining
-from .stages import TOTAL, StageClock, stages_in_turns
-from .timing import peak_memory
+from .stages import TOTAL, Contestant, StageClock, stages_in_turns
 
+PEERS = (PLAIN, MASK2FORMER)
 ONE_BATCH, ONE_BY_ONE = "ours, {} images at once", "ours, {} images one by one"
 FEATURES = "backbone, encoder, location decoder"
 MASKS = "mask decoders"
@@ -54,17 +54,16 @@ def measure(options: argparse.Namespace) -> list[dict]:
     """Print a table for each count of threads; return the rows of (contestant, stage)."""
     rows = []
     for threads in options.threads:
-        torch.set_num_threads(threads)
-        measurements = {}
-        names = _contestants(options)
-        for name in tqdm(names, desc="training: building", disable=None):
-            clock = StageClock(options.device, options.cpu_time)
-            measurements[name] = partial(clock.measure, _step(name, options, clock), BACKWARD)
+        running = {
+            name: OwnProcess(partial(_build, name, options), threads, name not in PEERS)
+            for name in _contestants(options)
+        }
+        memory = {}
+        if not options.no_memory:
+            for name, one in tqdm(running.items(), desc="training: memory", disable=None):
+                memory[name] = one.peak_memory(options.device)
+        measurements = {name: one.stages for name, one in running.items()}
         seconds = stages_in_turns(measurements, options.rounds)
-        memory = {} if options.no_memory else {
-            name: peak_memory(partial(_memory_call, name, options), options.device)
-            for name in names
-        }  # fmt: skip
         found = [{"threads": threads, **row} for row in _rows(seconds, memory)]
         print(_table(found))
         rows += found
@@ -76,6 +75,11 @@ def _contestants(options: argparse.Namespace) -> list[str]:
     if options.batch:
         names += [ONE_BATCH.format(options.batch), ONE_BY_ONE.format(options.batch)]
     return names
+
+
+def _build(name: str, options: argparse.Namespace) -> Contestant:
+    clock = StageClock(options.device, options.cpu_time)
+    return Contestant(_step(name, options, clock), clock, BACKWARD)
 
 
 def _step(name: str, options: argparse.Namespace, clock: StageClock) -> Callable[[], object]:
@@ -136,10 +140,6 @@ def _plain_step(
     clock.watch(LOSSES, training, "losses")
     clock.watch(OPTIMIZER, step, "update")
     return partial(step, batch)
-
-
-def _memory_call(name: str, options: argparse.Namespace) -> Callable[[], object]:
-    return _step(name, options, StageClock(options.device))
 
 
 def _rows(seconds: dict[str, dict[str, float]], memory: dict[str, int]) -> list[dict]:
