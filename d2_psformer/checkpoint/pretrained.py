@@ -13,6 +13,9 @@ from .files import read_weights
 
 logger = logging.getLogger(__name__)
 
+# Before the names of a backbone in files of whole detectors and segmenters.
+_OF_DETECTORS = "backbone."
+
 
 def load_pretrained_backbone(model: nn.Module, cfg) -> None:
     """Fill ``model.backbone`` from ``MODEL.BACKBONE.WEIGHTS`` (a file) or ``.PRETRAINED`` (timm).
@@ -62,6 +65,12 @@ def _main_process_of_machine_first() -> Iterator[None]:
 
 def _from_file(path: str) -> dict[str, Tensor]:
     content = read_weights(path)
+    of_detector = {
+        key.removeprefix(_OF_DETECTORS): value
+        for key, value in content.items()
+        if key.startswith(_OF_DETECTORS)
+    }
+    content = of_detector or content
     renamed = {body_name(key, content): value for key, value in content.items()}
     renamed.pop(None, None)
     return renamed

@@ -12,8 +12,12 @@ CHOICES = {
     "TEST.MERGING": ("mask_wise", "pixel_argmax", "maskformer"),
 }
 CHECKPOINTING = ("backbone", "encoder", "mask_decoder")
-# keys that must be at least 1
-COUNTS = ("HIDDEN_DIM", "NUM_HEADS", "NUM_POINTS", "NUM_QUERIES", "TEST.TOPK")
+# keys that must be at least 1; what only some variants need is in _check_numbers
+COUNTS = ("HIDDEN_DIM", "NUM_HEADS", "NUM_POINTS", "DIM_FEEDFORWARD", "NUM_QUERIES", "TEST.TOPK")
+# keys that must be at least 0; every pixel would be above a lower MASK_THRESHOLD
+NOT_NEGATIVE = ("THING_MASK_LAYERS", "STUFF_MASK_LAYERS", "TEST.MASK_THRESHOLD")
+# keys that must lie between 0 and 1
+PRIORS = ("CLASS_PRIOR", "BOX_SIZE_PRIOR")
 
 
 def check_variant(node, layout: ClassLayout) -> None:
@@ -29,23 +33,34 @@ def check_variant(node, layout: ClassLayout) -> None:
     if unknown := set(node.CHECKPOINTING) - set(CHECKPOINTING):
         parts = ", ".join(CHECKPOINTING)
         _refuse(f"CHECKPOINTING names {', '.join(sorted(unknown))}: use any of {parts}.")
-    _check_counts(node)
+    _check_numbers(node, layout)
     _check_classes(node)
     _check_early_exit(node, layout)
     _check_levels(node)
 
 
-def _check_counts(node) -> None:
-    counts = dict.fromkeys(COUNTS, "")
+def _check_numbers(node, layout: ClassLayout) -> None:
+    losses = [f"LOSS.{key}" for key in node.LOSS]
+    least = dict.fromkeys(COUNTS, (1, "")) | dict.fromkeys([*NOT_NEGATIVE, *losses], (0, ""))
     if node.ENCODER != "none":
-        counts["ENCODER_LAYERS"] = " (ENCODER 'none' has no layers)"
+        least["ENCODER_LAYERS"] = 1, " (ENCODER 'none' has no layers)"
     if node.LOCATION_SUPERVISION != "none":
-        counts["LOCATION_LAYERS"] = " (LOCATION_SUPERVISION 'none' has no layers)"
-    if node.QUERY_DECOUPLING:
-        counts["STUFF_MASK_LAYERS"] = ", because blocks classify stuff"
-    for key, remark in counts.items():
-        if _read(node, key) < 1:
-            _refuse(f"{key} is {_read(node, key)}: it must be at least 1{remark}.")
+        least["LOCATION_LAYERS"] = 1, " (LOCATION_SUPERVISION 'none' has no layers)"
+    if node.QUERY_DECOUPLING and layout.num_stuff:
+        least["STUFF_MASK_LAYERS"] = 1, ", because blocks classify stuff"
+    for key, (number, remark) in least.items():
+        if _read(node, key) < number:
+            _refuse(f"{key} is {_read(node, key)}: it must be at least {number}{remark}.")
+    if not 0 <= node.DROPOUT < 1:
+        _refuse(f"DROPOUT is {node.DROPOUT}: it must be at least 0 and below 1.")
+    for key in PRIORS:
+        if not 0 < node[key] < 1:
+            _refuse(f"{key} is {node[key]}: it must lie between 0 and 1.")
+    if node.HIDDEN_DIM % 8 or node.HIDDEN_DIM % node.NUM_HEADS:
+        _refuse(
+            f"HIDDEN_DIM is {node.HIDDEN_DIM}: it must be a multiple of 8 and of NUM_HEADS, which "
+            f"is {node.NUM_HEADS}."
+        )
 
 
 def _check_classes(node) -> None:
@@ -76,14 +91,22 @@ def _check_early_exit(node, layout: ClassLayout) -> None:
     }
     for key, used in decoders.items():
         if used and not 1 <= stop <= node[key]:
+            blocks = f"1 to {node[key]}, or " if node[key] else ""
             _refuse(
                 f"TEST.MASK_LAYERS is {stop}, but {key} is {node[key]}: "
-                f"give 1 to {node[key]}, or 0 for the tail."
+                f"give {blocks}0 for the tail."
             )
 
 
 def _check_levels(node) -> None:
     read = len(node.IN_FEATURES)
+    if not read or read > len(set(node.IN_FEATURES)):
+        _refuse(f"IN_FEATURES is {list(node.IN_FEATURES)}: name at least one feature, each once.")
+    if read > node.NUM_FEATURE_LEVELS:
+        _refuse(
+            f"NUM_FEATURE_LEVELS is {node.NUM_FEATURE_LEVELS}, fewer than the {read} levels of "
+            f"IN_FEATURES: set it to {read} or more."
+        )
     mixes = node.ENCODER in ("deformable", "attention")
     if read < node.NUM_FEATURE_LEVELS and node.LOCATION_SUPERVISION == "none" and not mixes:
         _refuse(

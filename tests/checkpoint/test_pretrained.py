@@ -54,6 +54,12 @@ def swin_names(state_dict: dict) -> dict:
     return {"model": renamed}
 
 
+def of_detector(state_dict: dict) -> dict:
+    """The file of a detector with this backbone."""
+    backbone = {f"backbone.{key}": value for key, value in state_dict.items()}
+    return {"state_dict": {**backbone, "neck.lateral.weight": torch.zeros(2)}, "meta": {"epoch": 1}}
+
+
 FAMILIES = {
     "torchvision": ("resnet18", lambda weights: weights),
     "timm resnet": ("resnet10t", lambda weights: {"state_dict": weights}),
@@ -61,6 +67,11 @@ FAMILIES = {
     "pvt": ("pvt_v2_b0", pvt_names),
     "timm swin": ("swin_tiny_patch4_window7_224", lambda weights: weights),
     "swin": ("swin_tiny_patch4_window7_224", swin_names),
+    "pvt detector": ("pvt_v2_b0", lambda weights: of_detector(pvt_names(weights))),
+    "swin detector": (
+        "swin_tiny_patch4_window7_224",
+        lambda weights: of_detector(swin_names(weights)["model"]),
+    ),
     "convnext": ("convnext_atto", lambda weights: weights),
 }
 

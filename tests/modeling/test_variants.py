@@ -189,7 +189,30 @@ CONTRADICTIONS = {
         "TEST.MASK_LAYERS": 2,
         "STUFF_MASK_LAYERS": 1,
     },
+    r"TEST.MASK_LAYERS is 1, but THING_MASK_LAYERS is 0: give 0 for the tail": {
+        "TEST.MASK_LAYERS": 1,
+        "THING_MASK_LAYERS": 0,
+    },
+    r"LOSS.DICE_WEIGHT is -1.0: it must be at least 0": {"LOSS.DICE_WEIGHT": -1.0},
     r"TEST.MASK_LAYERS is -1, but": {"TEST.MASK_LAYERS": -1},
+    r"MODEL.PSFORMER.REFERENCE_INIT is 'centre': use 'learned' or 'grid'": {
+        "REFERENCE_INIT": "centre"
+    },
+    r"THING_MASK_LAYERS is -1: it must be at least 0": {"THING_MASK_LAYERS": -1},
+    r"STUFF_MASK_LAYERS is 0: it must be at least 1, because": {"STUFF_MASK_LAYERS": 0},
+    r"TEST.MASK_THRESHOLD is -0.5: it must be at least 0": {"TEST.MASK_THRESHOLD": -0.5},
+    r"DIM_FEEDFORWARD is 0: it must be at least 1": {"DIM_FEEDFORWARD": 0},
+    r"DROPOUT is 1.0: it must be at least 0 and below 1": {"DROPOUT": 1.0},
+    r"CLASS_PRIOR is 0.0: it must lie between 0 and 1": {"CLASS_PRIOR": 0.0},
+    r"BOX_SIZE_PRIOR is 1.0: it must lie between": {"BOX_SIZE_PRIOR": 1.0},
+    r"HIDDEN_DIM is 48: it must be a multiple of 8 and of NUM_HEADS, which is 5": {"NUM_HEADS": 5},
+    r"HIDDEN_DIM is 60: it must be a multiple of 8": {"HIDDEN_DIM": 60},
+    r"IN_FEATURES is \[\]: name at least one": {"IN_FEATURES": []},
+    r"IN_FEATURES is \['res3', 'res3'\]: name .* each once": {"IN_FEATURES": ["res3", "res3"]},
+    r"IN_FEATURES is \['res4', 'res3'\], with strides \[16, 8\]: .* fine to coarse": {
+        "IN_FEATURES": ["res4", "res3"]
+    },
+    r"NUM_FEATURE_LEVELS is 2, fewer than the 3 levels of IN_FEATURES": {"NUM_FEATURE_LEVELS": 2},
     r"ENCODER_LAYERS is 0: it must be at least 1 \(ENCODER 'none'": {"ENCODER_LAYERS": 0},
     r"NUM_FEATURE_LEVELS is 4, but with LOCATION_SUPERVISION 'none' and ENCODER 'none'": {
         **WITHOUT_LOCATION,
@@ -213,3 +236,4 @@ def test_keys_that_a_variant_does_not_use_are_no_contradiction():
     build({**WITHOUT_LOCATION, "LOCATION_LAYERS": 0})
     build({"ENCODER": "none", "ENCODER_LAYERS": 0})
     build({**JOINT, "TEST.MASK_LAYERS": 2, "STUFF_MASK_LAYERS": 1})
+    build({"STUFF_MASK_LAYERS": 0}, [0, 1], [])

@@ -71,6 +71,12 @@ class DeformablePixelDecoder(nn.Module):
                 f"MODEL.PSFORMER.IN_FEATURES names {', '.join(missing)}, but the backbone gives "
                 f"{', '.join(input_shape)}."
             )
+        strides = [input_shape[f].stride for f in node.IN_FEATURES]
+        if strides != sorted(set(strides)):
+            raise ValueError(
+                f"MODEL.PSFORMER.IN_FEATURES is {list(node.IN_FEATURES)}, with strides {strides}: "
+                "name the features from fine to coarse."
+            )
         return {
             "in_channels": {f: input_shape[f].channels for f in node.IN_FEATURES},
             "dim": node.HIDDEN_DIM,

@@ -136,7 +136,7 @@ class LocationDecoder(nn.Module):
         if how == "grid":
             _start_on_grid(self.query_embed.weight, self.reference_points)
         elif how != "learned":
-            raise ValueError(f"REFERENCE_INIT is '{how}': use 'learned' or 'grid'.")
+            raise ValueError(f"MODEL.PSFORMER.REFERENCE_INIT is '{how}': use 'learned' or 'grid'.")
 
 
 class LocationLayer(nn.Module):
