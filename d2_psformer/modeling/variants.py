@@ -20,6 +20,29 @@ NOT_NEGATIVE = ("THING_MASK_LAYERS", "STUFF_MASK_LAYERS", "TEST.MASK_THRESHOLD")
 PRIORS = ("CLASS_PRIOR", "BOX_SIZE_PRIOR")
 
 
+# keys of MODEL.BACKBONE that TimmBackbone alone reads, by what they are where nothing is asked for
+_OF_TIMM = {"PRETRAINED": "", "WEIGHTS": "", "DROP_PATH": 0.0}
+
+
+def check_backbone(model_node) -> None:
+    """Refuse keys of the config node MODEL that a backbone of another kind would not read.
+
+    Raises:
+        ValueError: in one sentence, naming the keys.
+    """
+    node = model_node.BACKBONE
+    if node.NAME == "TimmBackbone":
+        return
+    ignored = [f"MODEL.BACKBONE.{key}" for key, unset in _OF_TIMM.items() if node[key] != unset]
+    if "backbone" in model_node.PSFORMER.CHECKPOINTING:
+        ignored.append("'backbone' in MODEL.PSFORMER.CHECKPOINTING")
+    if ignored:
+        raise ValueError(
+            f"MODEL.BACKBONE.NAME is '{node.NAME}', but TimmBackbone alone knows "
+            f"{', '.join(ignored)}: take that out (MODEL.WEIGHTS names weights for the others)."
+        )
+
+
 def check_variant(node, layout: ClassLayout) -> None:
     """Refuse switches of the config node MODEL.PSFORMER that are unknown or contradict each other.
 

@@ -131,6 +131,16 @@ def test_freezing_what_cannot_be_frozen_is_told(name, freeze_at):
         backbone(name, freeze_at=freeze_at)
 
 
+def test_nothing_is_frozen_below_1():
+    assert all(p.requires_grad for p in backbone(freeze_at=-1).parameters())
+
+
+@pytest.mark.parametrize("rate", [-0.5, 1.0])
+def test_impossible_rates_of_stochastic_depth_are_told(rate):
+    with pytest.raises(ValueError, match=rf"DROP_PATH is {rate}: it must be at least 0 and below"):
+        backbone(drop_path=rate)
+
+
 def statistics(model: nn.Module) -> dict[str, torch.Tensor]:
     return {n: x.clone() for n, x in model.named_buffers() if "running" in n}
 

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from small_models import image, sample
+from small_models import image, sample, small_model
 from variant_models import JOINT, VARIANTS, VERSION_1, WITHOUT_LOCATION, build, build_filled
 
 from d2_psformer.modeling.variants import CHOICES
@@ -237,3 +237,17 @@ def test_keys_that_a_variant_does_not_use_are_no_contradiction():
     build({"ENCODER": "none", "ENCODER_LAYERS": 0})
     build({**JOINT, "TEST.MASK_LAYERS": 2, "STUFF_MASK_LAYERS": 1})
     build({"STUFF_MASK_LAYERS": 0}, [0, 1], [])
+
+
+def test_keys_that_another_backbone_would_not_read_are_told():
+    keys = {
+        "MODEL.BACKBONE.NAME": "build_resnet_backbone",
+        "MODEL.BACKBONE.WEIGHTS": "mine.pth",
+        "MODEL.PSFORMER.CHECKPOINTING": ["backbone"],
+    }
+    expected = (
+        r"NAME is 'build_resnet_backbone', but TimmBackbone alone knows MODEL.BACKBONE.WEIGHTS, "
+        r"'backbone' in MODEL.PSFORMER.CHECKPOINTING: take that out"
+    )
+    with pytest.raises(ValueError, match=expected):
+        small_model(**keys)

@@ -47,18 +47,23 @@ class TimmBackbone(Backbone):
         Args:
             name: timm model name.
             out_features: any of res2 … res5; stages beyond the last are not built.
-            freeze_at: Detectron2's meaning: 1 freezes the stem, 2 also the first stage, and so on.
+            freeze_at: Detectron2's meaning: 1 freezes the stem, 2 also the first stage, and so on;
+                0 and less freeze nothing.
             freeze_bn: keep batch norms at their statistics and without gradient.
-            drop_path: stochastic depth rate.
+            drop_path: stochastic depth rate, from 0 to below 1.
             checkpointing: compute the stages' activations again in the backward pass. Batch norms
                 that are not frozen then see every batch twice.
 
         Raises:
-            ValueError: timm has no such model, it has no feature of a wanted stride, it works on
-                images of one size only, or its stages cannot be frozen or checkpointed, or have no
-                stochastic depth.
+            ValueError: the rate is another number, timm has no such model, it has no feature of a
+                wanted stride, it works on images of one size only, or its stages cannot be frozen
+                or checkpointed, or have no stochastic depth.
         """
         super().__init__()
+        if not 0 <= drop_path < 1:
+            raise ValueError(
+                f"MODEL.BACKBONE.DROP_PATH is {drop_path}: it must be at least 0 and below 1."
+            )
         self.name = name
         self.out_features = list(out_features)
         self.is_swin = name.startswith("swin")
@@ -94,7 +99,7 @@ class TimmBackbone(Backbone):
         )
         # Swin's own padding makes every stride round up.
         self.divisibility = 0 if self.is_swin else _divisibility(name, plan)
-        self._frozen = self._frozen_stages(freeze_at, plan) if freeze_at else []
+        self._frozen = self._frozen_stages(freeze_at, plan) if freeze_at > 0 else []
         if freeze_bn:
             self._frozen += [m for m in self.body.modules() if isinstance(m, _BatchNorm)]
         for module in self._frozen:

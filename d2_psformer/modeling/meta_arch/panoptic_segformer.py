@@ -24,7 +24,7 @@ from ..transformer_decoder import (
     StuffDecoder,
     build_decoders,
 )
-from ..variants import check_variant
+from ..variants import check_backbone, check_variant
 from .image_batch import ImageBatch, ImageNormalizer
 from .matched_queries import ClassifyThenMask, MaskThenClassify, MatchedQueries
 
@@ -91,6 +91,7 @@ class PanopticSegFormer(nn.Module):
         node = cfg.MODEL.PSFORMER
         layout = ClassLayout.from_metadata(MetadataCatalog.get(cfg.DATASETS.TRAIN[0]))
         check_variant(node, layout)
+        check_backbone(cfg.MODEL)
         backbone = build_backbone(cfg)
         criterion = PanopticCriterion.from_config(cfg, layout)
         matched_queries = ClassifyThenMask if node.CLASSIFY == "location" else MaskThenClassify
