@@ -49,7 +49,8 @@ def linear_relu(x: Tensor, weight: Tensor, bias: Tensor | None, drop: float = 0.
     """:func:`linear`, then a ReLU, then dropout with probability ``drop``.
 
     oneDNN applies the ReLU while it writes. For the backward pass the result alone is kept: where
-    it is zero, the ReLU or the dropout has stopped the gradient.
+    it is zero, the ReLU or the dropout has stopped the gradient. What dropout multiplies the others
+    by goes into weight and bias, which are small.
     """
     if _one_dnn_serves(x, weight):
         return _OneDnnLinear.apply(x, weight, bias, True, drop)
@@ -79,11 +80,14 @@ class _OneDnnLinear(torch.autograd.Function):
     def forward(
         ctx, x: Tensor, weight: Tensor, bias: Tensor | None, relu: bool, drop: float
     ) -> Tensor:
+        scale = kept_scale(drop)
+        if drop:
+            weight, bias = weight * scale, None if bias is None else bias * scale
         result = _product(x, weight, bias, "relu" if relu else "none")
         if drop:
-            result.masked_fill_(drawn(result.shape, drop), 0).mul_(kept_scale(drop))
+            result.masked_fill_(drawn(result.shape, drop), 0)
         ctx.save_for_backward(x, weight, result if relu else None)
-        ctx.drop = drop
+        ctx.scale = scale
         return result
 
     @staticmethod
@@ -92,14 +96,12 @@ class _OneDnnLinear(torch.autograd.Function):
         x, weight, activated = ctx.saved_tensors
         if activated is not None:
             gradient = torch.ops.aten.threshold_backward(gradient, activated, 0)
-        if ctx.drop:
-            gradient.mul_(kept_scale(ctx.drop))
         of_x = of_weight = of_bias = None
         if ctx.needs_input_grad[0]:
             of_x = _product(gradient, weight.t(), None)
         rows = gradient.flatten(0, -2) if gradient.dim() > 1 else gradient[None]
         if ctx.needs_input_grad[1]:
-            of_weight = rows.t() @ x.reshape(len(rows), -1)
+            of_weight = (rows.t() @ x.reshape(len(rows), -1)).mul_(ctx.scale)
         if ctx.needs_input_grad[2]:
-            of_bias = rows.sum(0)
+            of_bias = rows.sum(0).mul_(ctx.scale)
         return of_x, of_weight, of_bias, None, None
