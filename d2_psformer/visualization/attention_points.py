@@ -44,8 +44,9 @@ def draw_sampling_points(
     captions = [
         f"{x.layer}: at most {float(x.weights.max()):.2f} a point" for x in attention.points
     ]
-    title = f"{heading(attention, name)}: location decoder (blue: where from, green: its box)"
-    return draw_sheet(panels, captions, columns=3, title=title)
+    title = f"{heading(attention, name)}: location decoder, points of all heads and levels"
+    legend = "bright and large: much attention; blue: where from; green: its box"
+    return draw_sheet(panels, captions, columns=3, title=f"{title} ({legend})")
 
 
 class _View:
