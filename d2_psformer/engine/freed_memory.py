@@ -13,9 +13,9 @@ def keep_freed_memory(keep: bool = True) -> bool:
     """Let this process keep the memory that it frees: the next tensor gets it at once.
 
     By default glibc hands large blocks back to the kernel, which must map and clear every page
-    again when the next step asks for the same: a tenth to a sixth of the time of this model on a
-    CPU. The most that is used stays what it was, but stays used between two peaks. Processes that
-    are forked later do the same.
+    again when the next image asks for the same: a twentieth of the time of inference. The most that
+    is used stays about what it was, but stays used between two peaks. Processes that are forked
+    later do the same.
 
     Args:
         keep: False goes back to glibc's ways, and gives back what is free now.
