@@ -113,11 +113,10 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
 @told_in_one_sentence()
 def main(arguments: list[str] | None = None) -> int:
     args = parse_args(arguments)
+    keep_freed_memory()
     inputs = find_inputs(args.input or [write_example_scenes(args.output / "inputs")])
     check_output(args.output, inputs)
     predictor = Predictor(build_config(args))
-    if predictor.model.device.type == "cpu":
-        keep_freed_memory()
     check_choice(args.attention or [], predictor.metadata)
 
     writer = ResultWriter(args.output, predictor.metadata)

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.autograd.graph import saved_tensors_hooks
 
-from d2_psformer.modeling.backbone import TimmBackbone
+from d2_psformer.modeling.backbone import TimmBackbone, norms_apart
 from d2_psformer.modeling.backbone.folded_norms import FoldingConv2d, fold_fixed_norms
 
 # basic blocks behind a deep stem; bottlenecks with groups; squeeze-and-excitation
@@ -114,3 +114,17 @@ def test_nothing_is_kept_for_norms():
         return sum(sizes.values())
 
     assert kept(ours) < 0.7 * kept(theirs)
+
+
+def test_norms_apart_for_a_while():
+    ours, theirs = both("resnet10t", freeze_bn=True)
+    image = torch.randn(1, 3, 40, 40, dtype=torch.float64)
+    seen = []
+    ours.body.layer4[0].bn1.register_forward_hook(lambda norm, x, y: seen.append(y is x[0]))
+    with torch.no_grad():
+        expected = theirs.eval()(image)
+        for _ in range(2):
+            torch.testing.assert_close(list(ours(image).values()), expected)
+            with norms_apart(ours):
+                torch.testing.assert_close(list(ours(image).values()), expected)
+    assert seen == [True, False, True, False]

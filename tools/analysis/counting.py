@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from d2_psformer.modeling.backbone import norms_apart
 from d2_psformer.ops import backends
 
 from .formulas import ACTIVATING, FORMULAS, FREE
@@ -59,6 +60,7 @@ def count(model: nn.Module, *inputs) -> Counts:
     counts = Counts()
     with ExitStack() as stack:
         stack.enter_context(torch.no_grad())
+        stack.enter_context(norms_apart(model))
         # attention as one operator, also where no kernel for it is compiled
         stack.enter_context(mock.patch.object(backends, "default", lambda device_type: "auto"))
         # and multi-head attention as what it is made of: PyTorch's own operator has no formula

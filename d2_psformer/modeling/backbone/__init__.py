@@ -1,5 +1,6 @@
 """Backbones; importing registers them."""
 
+from .folded_norms import norms_apart
 from .timm_backbone import TimmBackbone
 
-__all__ = ["TimmBackbone"]
+__all__ = ["TimmBackbone", "norms_apart"]
