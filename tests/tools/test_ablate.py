@@ -194,6 +194,8 @@ def test_ctrl_c_ends_the_processes_and_keeps_what_is_done(files):
         file.write("    endless: {NUM_POINTS: 14}\n")
     code = (
         f"import sys; sys.path[:0] = {[str(TOOLS), str(TOOLS.parent), str(FAKE.parents[1])]!r}\n"
+        # whoever runs the tests in the background has this signal ignored
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "import ablate\nfrom ablation import steps\nfrom pathlib import Path\n"
         "from tiny_model import TOYS\n"
         "from d2_psformer.engine import restore_class_metadata\n"
