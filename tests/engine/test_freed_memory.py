@@ -15,15 +15,15 @@ def megabytes():
     lines = open("/proc/self/status").read().splitlines()
     return next(int(x.split()[1]) for x in lines if x.startswith("VmRSS")) / 1024
 
-def left_by_a_tensor():
+def left_by_a_tensor(numbers=25_000_000):
     before = megabytes()
-    torch.ones(25_000_000)  # 100 MB, freed at once
+    torch.ones(numbers)  # 100 MB, freed at once
     return round(megabytes() - before)
 
 usual = left_by_a_tensor()
 keep_freed_memory()
 kept = left_by_a_tensor()
-again = left_by_a_tensor()
+again = left_by_a_tensor(20_000_000)  # something small may lie in that place by now
 filled = megabytes()
 keep_freed_memory(False)
 print(usual, kept, again, round(filled - megabytes()))
