@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ..modeling.pixel_decoder import Memory
 from ..modeling.transformer_decoder import LocationDecoder, Locations, MaskDecoder
-from ..modeling.transformer_decoder.mask_decoder import MaskAttention
+from ..modeling.transformer_decoder.mask_attention import MaskAttention
 from ..ops.reference import locations_of, weights_of
 
 

@@ -3,12 +3,15 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import nn
 from torch.autograd.graph import saved_tensors_hooks
 
 from d2_psformer.modeling.pixel_decoder import Memory
 from d2_psformer.modeling.transformer_decoder import MaskDecoder, StuffDecoder
-from d2_psformer.modeling.transformer_decoder.mask_decoder import MaskAttention, MaskBlock
+from d2_psformer.modeling.transformer_decoder.mask_attention import MaskAttention
+from d2_psformer.modeling.transformer_decoder.mask_decoder import MaskBlock
 
 SHAPES = ((6, 8), (3, 4), (2, 3), (1, 2))
 LENGTH = sum(h * w for h, w in SHAPES)
@@ -45,41 +48,85 @@ def test_fusion_equals_resize_then_mix(levels):
     torch.testing.assert_close(attention.fuse(scores, shapes), expected, rtol=1e-5, atol=1e-6)
 
 
-def test_masks_are_made_again_for_the_backward_pass():
-    """The same gradients as with all scores and channels kept, and none of these is kept."""
+@pytest.mark.parametrize("queries", [10, 50])
+def test_masks_are_made_again_for_the_backward_pass(queries):
+    """The same gradients as with all channels kept, and none of these is kept."""
     attention = MaskAttention(DIM, HEADS, 3, values=False).double()
     shapes, length = SHAPES[:3], sum(h * w for h, w in SHAPES[:3])
-    query = torch.randn(2, 50, DIM, dtype=torch.float64, requires_grad=True)
+    query = torch.randn(2, queries, DIM, dtype=torch.float64, requires_grad=True)
     tokens = torch.randn(2, length, DIM, dtype=torch.float64, requires_grad=True)
     inputs = [query, tokens, *attention.parameters()]
     kept = []
-    q, k = attention.project(query, tokens)
     with saved_tensors_hooks(lambda x: kept.append(x.numel()) or x, lambda x: x):
-        masks = attention.mask(q, k, shapes)
+        _, masks = attention(query, tokens, shapes)
     expected = attention.fuse(attention.scores(query, tokens), shapes)
     torch.testing.assert_close(masks, expected)
     torch.testing.assert_close(
         torch.autograd.grad(masks.square().sum(), inputs),
         torch.autograd.grad(expected.square().sum(), inputs),
     )
-    assert max(kept, default=0) < 2 * HEADS * 50 * length
+    # the scores of few queries cost more to make again
+    assert sum(n >= 2 * HEADS * queries * length for n in kept) <= (queries == 10)
 
 
-def test_attention_equals_torch():
-    ours = MaskAttention(DIM, HEADS, 1, values=True)
-    theirs = nn.MultiheadAttention(DIM, HEADS, batch_first=True)
+def _like_torch(ours: MaskAttention) -> nn.MultiheadAttention:
+    theirs = nn.MultiheadAttention(DIM, HEADS, batch_first=True).to(ours.q_proj.weight.dtype)
     projections = [ours.q_proj, ours.k_proj, ours.v_proj]
     with torch.no_grad():
+        for projection in projections:
+            nn.init.normal_(projection.bias)
         theirs.in_proj_weight.copy_(torch.cat([p.weight for p in projections]))
         theirs.in_proj_bias.copy_(torch.cat([p.bias for p in projections]))
         theirs.out_proj.load_state_dict(ours.out_proj.state_dict())
-    query, tokens = torch.randn(2, 5, DIM), torch.randn(2, 11, DIM)
-    scores = ours.scores(query, tokens)
-    expected, weights = theirs(query, tokens, tokens, average_attn_weights=False)
-    torch.testing.assert_close(
-        ours.read(*ours.project(query, tokens), tokens), expected, rtol=1e-5, atol=1e-6
+    return theirs
+
+
+@pytest.mark.parametrize("queries", [1, 5, 10, 11, 40])  # up to 10 the projections go to them
+@pytest.mark.parametrize("padded", [False, True])
+def test_attention_equals_torch(queries, padded):
+    ours = MaskAttention(DIM, HEADS, 1, values=True)
+    theirs = _like_torch(ours)
+    query, tokens = torch.randn(2, queries, DIM), torch.randn(2, 12, DIM)
+    padding = None
+    if padded:
+        padding = torch.rand(2, 12) < 0.4
+        padding[:, 0] = False
+    expected, weights = theirs(
+        query, tokens, tokens, key_padding_mask=padding, average_attn_weights=False
     )
-    torch.testing.assert_close(scores.softmax(-1), weights, rtol=1e-5, atol=1e-6)
+    read, _ = ours(query, tokens, [(3, 4)], padding=padding)
+    torch.testing.assert_close(read, expected, rtol=1e-5, atol=1e-6)
+    if not padded:
+        scores = ours.scores(query, tokens)
+        torch.testing.assert_close(scores.softmax(-1), weights, rtol=1e-5, atol=1e-6)
+
+
+@settings(deadline=None, max_examples=20)
+@given(
+    heads=st.sampled_from([1, 2, 4]),
+    queries=st.integers(1, 12),
+    chosen=st.integers(1, 4),
+    seed=st.integers(0, 1000),
+)
+def test_few_queries_and_many_give_the_same(heads, queries, chosen, seed):
+    """Alone, or beside as many others that projecting the memory is less work."""
+    torch.manual_seed(seed)
+    attention = MaskAttention(8, heads, 2, values=True).double()
+    for parameter in attention.parameters():
+        nn.init.normal_(parameter)
+    shapes, tokens = [(4, 3), (2, 2)], torch.randn(2, 16, 8, dtype=torch.float64)
+    few = torch.randn(2, queries, 8, dtype=torch.float64)
+    rows = torch.randint(queries, (2, chosen))
+    leaves = [few.requires_grad_(), tokens.requires_grad_(), *attention.parameters()]
+    many = torch.cat([few, torch.randn(2, 40, 8, dtype=torch.float64)], dim=1)
+    results, gradients = [], []
+    for query in (few, many):
+        read, masks = attention(query, tokens, shapes, rows=rows)
+        results.append((read[:, :queries], masks))
+        total = results[-1][0].square().sum() + masks.square().sum()
+        gradients.append(torch.autograd.grad(total, leaves))
+    torch.testing.assert_close(*results)
+    torch.testing.assert_close(*gradients)
 
 
 def test_block_equals_a_torch_decoder_layer():

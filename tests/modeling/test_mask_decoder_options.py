@@ -10,7 +10,6 @@ from d2_psformer.modeling.transformer_decoder import (
     LearnedQueries,
     MaskDecoder,
 )
-from d2_psformer.modeling.transformer_decoder.mask_decoder import MaskAttention
 
 SHAPES = ((6, 8), (3, 4), (2, 3), (1, 2))
 DIM, HEADS = 32, 4
@@ -64,22 +63,6 @@ def test_ignoring_padding_changes_nothing_where_there_is_none():
     torch.testing.assert_close(first[-1][:1], second[-1][:1])
     without = Memory(memory.tokens, SHAPES, None, memory.valid_ratios)
     torch.testing.assert_close(plain(query, without)[0][-1], ignoring(query, without)[0][-1])
-
-
-def test_reading_with_a_mask_equals_torch():
-    ours = MaskAttention(DIM, HEADS, 1, values=True)
-    theirs = nn.MultiheadAttention(DIM, HEADS, batch_first=True)
-    projections = [ours.q_proj, ours.k_proj, ours.v_proj]
-    with torch.no_grad():
-        theirs.in_proj_weight.copy_(torch.cat([p.weight for p in projections]))
-        theirs.in_proj_bias.copy_(torch.cat([p.bias for p in projections]))
-        theirs.out_proj.load_state_dict(ours.out_proj.state_dict())
-    query, tokens = torch.randn(2, 5, DIM), torch.randn(2, 11, DIM)
-    padding = torch.rand(2, 11) < 0.4
-    padding[:, 0] = False
-    expected, _ = theirs(query, tokens, tokens, key_padding_mask=padding)
-    found = ours.read(*ours.project(query, tokens), tokens, padding)
-    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("stop", [1, 2, 3])
