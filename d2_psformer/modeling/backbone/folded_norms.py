@@ -77,7 +77,7 @@ class FoldingConv2d(nn.Conv2d):
         options = (self.stride, self.padding, self.dilation, self.groups)
         if self._keeps_no_weight(x):
             return _ScaledConv2d.apply(x, self.weight, scale, shift, *options)
-        return F.conv2d(x, self.weight * scale.view(-1, 1, 1, 1), shift, *options)
+        return _scaled_convolution(x, self.weight, scale, shift, *options)
 
     def _keeps_no_weight(self, x: Tensor) -> bool:
         """Whether s W is to be computed again for the backward pass in place of being kept."""
@@ -96,19 +96,22 @@ class _ScaledConv2d(torch.autograd.Function):
     def forward(ctx, x: Tensor, weight: Tensor, scale: Tensor, shift: Tensor, *options) -> Tensor:
         ctx.save_for_backward(x, weight, scale)
         ctx.options = options
-        return F.conv2d(x, weight * scale.view(-1, 1, 1, 1), shift, *options)
+        return _scaled_convolution(x, weight, scale, shift, *options)
 
     @staticmethod
     @once_differentiable
     def backward(ctx, gradient: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, scale = ctx.saved_tensors
         stride, padding, dilation, groups = ctx.options
-        scale = scale.view(-1, 1, 1, 1)
-        wanted = [*ctx.needs_input_grad[:2], False]
+        scales_map = gradient[:, 0].numel() < weight[0].numel()  # the smaller of both
+        if scales_map:
+            gradient = gradient * scale.view(-1, 1, 1)
+        else:
+            weight = weight * scale.view(-1, 1, 1, 1)
         of_x, of_weight, _ = torch.ops.aten.convolution_backward(
             gradient,
             x,
-            weight * scale,
+            weight,
             None,
             stride,
             padding,
@@ -116,8 +119,19 @@ class _ScaledConv2d(torch.autograd.Function):
             False,
             (0, 0),
             groups,
-            wanted,
+            (*ctx.needs_input_grad[:2], False),
         )
-        if of_weight is not None:
-            of_weight = of_weight * scale
+        if of_weight is not None and not scales_map:
+            of_weight = of_weight * scale.view(-1, 1, 1, 1)
         return of_x, of_weight, *(None,) * 6
+
+
+def _scaled_convolution(
+    x: Tensor, weight: Tensor, scale: Tensor, shift: Tensor, stride: tuple[int, int], *options
+) -> Tensor:
+    """(s W) x + t; or s (W x) + t where the map is smaller than the weight."""
+    cells = len(x) * (x.shape[-2] // stride[0]) * (x.shape[-1] // stride[1])
+    if cells < weight[0].numel() and not torch.is_autocast_enabled(x.device.type):
+        result = F.conv2d(x, weight, None, stride, *options)
+        return torch.addcmul(shift.view(-1, 1, 1), result, scale.view(-1, 1, 1))
+    return F.conv2d(x, weight * scale.view(-1, 1, 1, 1), shift, stride, *options)

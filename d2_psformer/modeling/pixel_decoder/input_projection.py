@@ -1,5 +1,6 @@
 """Backbone features to one width (Deformable DETR, section 4.1)."""
 
+import torch
 from torch import Tensor, nn
 
 
@@ -40,6 +41,7 @@ class InputProjection(nn.Module):
 def _conv_norm(in_channels: int, out_channels: int, **conv) -> nn.Sequential:
     layer = nn.Conv2d(in_channels, out_channels, bias=False, **conv)
     nn.init.xavier_uniform_(layer.weight)
+    layer.to(memory_format=torch.channels_last)  # as the features are
     # at least two channels a group: one alone has no variance on a map of one cell
     groups = 32 if out_channels % 32 == 0 and out_channels > 32 else 8
     return nn.Sequential(layer, nn.GroupNorm(groups, out_channels))
