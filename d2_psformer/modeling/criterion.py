@@ -6,17 +6,13 @@ import torch
 import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
 
 from ..class_layout import ClassLayout
 from ..layers import box_cxcywh_to_xyxy, generalized_box_iou
-from .losses import dice_loss, pairwise_dice_cost, sigmoid_focal_loss
+from .losses import FineDiceLoss, pairwise_dice_cost, sigmoid_focal_loss
 from .matching import LocationCost, hungarian, hungarian_each
 from .targets import BatchedThings, Match, Targets
 from .transformer_decoder import Locations
-
-# The loss of so many masks is taken in one go.
-_CHUNK = 64
 
 
 @dataclass(frozen=True)
@@ -195,20 +191,20 @@ class PanopticCriterion:
         return losses
 
     def mask_losses(self, name: str, masks: list[Tensor], truth: list[Tensor]) -> dict[str, Tensor]:
-        """Dice of every block's masks and the tail's; unweighted sums over the segments.
+        """Dice of every block's masks and the tail's, at twice their size; sums over the segments.
 
         Args:
             masks: of each block and the tail, (N, h, w) of the matched queries of all images.
             truth: (N_i, H, W) bool of each image, in the same order.
         """
-        size = [2 * side for side in masks[-1].shape[-2:]]
-        resized = torch.cat([resize_masks(x, size) for x in truth])
+        size = masks[-1].shape[-2:]
         losses = {}
-        for block, predicted in enumerate(masks):
-            chunks = zip(predicted.split(_CHUNK), resized.split(_CHUNK), strict=True)
-            # fine masks are made again in the backward pass: cheap, and none of them is kept
-            terms = sum(checkpoint(_fine_dice, *chunk, use_reentrant=False) for chunk in chunks)
-            losses[f"{name}{layer_suffix(block, len(masks))}"] = self.weights.dice * terms
+        with torch.autocast(masks[-1].device.type, enabled=False):
+            fine = torch.cat([resize_masks(x, [2 * side for side in size]) for x in truth])
+            dice = FineDiceLoss(fine, size)
+            for block, predicted in enumerate(masks):
+                name_of_block = f"{name}{layer_suffix(block, len(masks))}"
+                losses[name_of_block] = self.weights.dice * dice(predicted.float()).sum()
         return losses
 
     def stuff_class_losses(self, logits: Tensor, targets: list[Targets]) -> dict[str, Tensor]:
@@ -247,14 +243,6 @@ class PanopticCriterion:
     def _focal(self, logits: Tensor, positive: Tensor) -> Tensor:
         w = self.weights
         return sigmoid_focal_loss(logits, positive, w.focal_alpha, w.focal_gamma)
-
-
-def _fine_dice(masks: Tensor, truth: Tensor) -> Tensor:
-    """Sum of the dice losses of masks (N, h, w), resized to their truth (N, H, W)."""
-    if not len(masks):  # F.interpolate refuses these
-        return masks.sum() * 0
-    fine = F.interpolate(masks.float()[None], truth.shape[-2:], mode="bilinear")[0]
-    return dice_loss(fine, truth).sum()
 
 
 def layer_suffix(layer: int, num_layers: int) -> str:

@@ -10,7 +10,6 @@ from torchvision.ops import generalized_box_iou_loss
 
 from d2_psformer.class_layout import ClassLayout
 from d2_psformer.layers import box_cxcywh_to_xyxy
-from d2_psformer.modeling import criterion as criterion_module
 from d2_psformer.modeling.criterion import (
     LossWeights,
     PanopticCriterion,
@@ -181,18 +180,6 @@ def test_mask_losses_are_dice_at_twice_the_resolution(criterion):
     expected = dice_loss(fine, resize_masks(target.thing_masks, (8, 12))).sum()
     assert list(losses) == ["loss_x_0", "loss_x"]
     torch.testing.assert_close(losses["loss_x_0"], 2 * expected)
-
-
-def test_mask_losses_in_chunks(criterion, monkeypatch):
-    masks, truth = torch.rand(7, 8, 12, requires_grad=True), [torch.rand(7, 32, 48) > 0.5]
-
-    def loss_and_gradient():
-        loss = criterion.mask_losses("loss_mask", [masks], truth)["loss_mask"]
-        return loss, torch.autograd.grad(loss, masks)[0]
-
-    whole = loss_and_gradient()
-    monkeypatch.setattr(criterion_module, "_CHUNK", 3)
-    torch.testing.assert_close(loss_and_gradient(), whole)
 
 
 def test_mask_losses_of_nothing_keep_the_graph(criterion):

@@ -2,12 +2,14 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 import torchvision
 from fvcore.nn import sigmoid_focal_loss as fvcore_focal
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from d2_psformer.modeling.losses import (
+    FineDiceLoss,
     dice_loss,
     focal_terms,
     pairwise_dice_cost,
@@ -81,6 +83,29 @@ def test_dice_of_empty_masks_is_finite_with_a_gradient():
     loss.sum().backward()
     assert loss.tolist() == [1, 1]
     assert torch.isfinite(masks.grad).all()
+
+
+@settings(deadline=None, max_examples=30)
+@given(
+    count=st.integers(0, 3),
+    size=st.tuples(st.integers(1, 9), st.integers(1, 9)),
+    factor=st.tuples(st.integers(1, 3), st.integers(1, 3)),
+    seed=st.integers(0, 1000),
+)
+def test_fine_dice_is_dice_of_interpolated_masks(count, size, factor, seed):
+    torch.manual_seed(seed)
+    masks = torch.rand(count, *size, dtype=torch.float64, requires_grad=True)
+    large = [side * n for side, n in zip(size, factor, strict=True)]
+    targets = torch.rand(count, *large, dtype=torch.float64)
+    loss = FineDiceLoss(targets, size)(masks)
+    if count:  # F.interpolate refuses nothing
+        fine = F.interpolate(masks[None], large, mode="bilinear")[0]
+        expected = dice_loss(fine, targets)
+        torch.testing.assert_close(loss, expected)
+        torch.testing.assert_close(
+            torch.autograd.grad(loss.sum(), masks), torch.autograd.grad(expected.sum(), masks)
+        )
+    assert loss.shape == (count,)
 
 
 def test_pairwise_cost_is_dice_of_every_pair():
