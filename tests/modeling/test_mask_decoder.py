@@ -6,7 +6,6 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
-from torch.autograd.graph import saved_tensors_hooks
 
 from d2_psformer.modeling.pixel_decoder import Memory
 from d2_psformer.modeling.transformer_decoder import MaskDecoder, StuffDecoder
@@ -46,27 +45,6 @@ def test_fusion_equals_resize_then_mix(levels):
     mixed = attention.mask_fc(torch.cat(parts, 1).permute(0, 2, 3, 1)).relu()
     expected = mixed[..., 0].unflatten(0, (2, 5))
     torch.testing.assert_close(attention.fuse(scores, shapes), expected, rtol=1e-5, atol=1e-6)
-
-
-@pytest.mark.parametrize("queries", [10, 50])
-def test_masks_are_made_again_for_the_backward_pass(queries):
-    """The same gradients as with all channels kept, and none of these is kept."""
-    attention = MaskAttention(DIM, HEADS, 3, values=False).double()
-    shapes, length = SHAPES[:3], sum(h * w for h, w in SHAPES[:3])
-    query = torch.randn(2, queries, DIM, dtype=torch.float64, requires_grad=True)
-    tokens = torch.randn(2, length, DIM, dtype=torch.float64, requires_grad=True)
-    inputs = [query, tokens, *attention.parameters()]
-    kept = []
-    with saved_tensors_hooks(lambda x: kept.append(x.numel()) or x, lambda x: x):
-        _, masks = attention(query, tokens, shapes)
-    expected = attention.fuse(attention.scores(query, tokens), shapes)
-    torch.testing.assert_close(masks, expected)
-    torch.testing.assert_close(
-        torch.autograd.grad(masks.square().sum(), inputs),
-        torch.autograd.grad(expected.square().sum(), inputs),
-    )
-    # the scores of few queries cost more to make again
-    assert sum(n >= 2 * HEADS * queries * length for n in kept) <= (queries == 10)
 
 
 def _like_torch(ours: MaskAttention) -> nn.MultiheadAttention:

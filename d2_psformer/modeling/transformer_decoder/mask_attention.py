@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ...layers import Linear, run_layer
+from ...layers import Linear
 
 
 class MaskAttention(nn.Module):
@@ -62,27 +62,20 @@ class MaskAttention(nn.Module):
             what the queries read (B, N, dim), by a softmax over all levels together; None without
                 values.
             masks (B, M, H_1, W_1) >= 0, or None.
-
-        Of what lies between scores and masks, many times their size, nothing is kept for the
-        backward pass: making it again takes about a hundredth of a training step.
         """
         q = self._queries(query)
         read = mask = None
         if self._are_few(q):
             scores = self._scores_of_few(q, tokens)
             if make_mask:
-                wanted = take_rows(scores, rows)
-                mask = run_layer(self.fuse, wanted, spatial_shapes, padding, recompute=True)
+                mask = self.fuse(take_rows(scores, rows), spatial_shapes, padding)
             if self.v_proj is not None:
                 read = self._read_by_few(scores, tokens, padding)
             return read, mask
         k = self._split(self.k_proj(tokens))
         if make_mask:
-
-            def make(q: Tensor, k: Tensor) -> Tensor:
-                return self.fuse(q @ k.transpose(-2, -1), spatial_shapes, padding)
-
-            mask = run_layer(make, take_rows(q, rows), k, recompute=True)
+            scores = take_rows(q, rows) @ k.transpose(-2, -1)
+            mask = self.fuse(scores, spatial_shapes, padding)
         if self.v_proj is not None:
             readable = None if padding is None else ~padding[:, None, None]
             v = self._split(self.v_proj(tokens))
