@@ -91,9 +91,9 @@ class MultiScaleDeformableAttention(nn.Module):
         """
         return (
             memory.device.type == "cpu"
-            and 2 * query.shape[1] * self.num_heads <= memory.shape[1]
-            and not torch.compiler.is_compiling()
+            and not torch.compiler.is_compiling()  # asked first: a size asked for is a size fixed
             and not torch.jit.is_tracing()
+            and 2 * query.shape[1] * self.num_heads <= memory.shape[1]
             and has_kernel("cpu")
         )
 
