@@ -3,6 +3,7 @@
 ``python -m d2_psformer.ops`` tells which kernels there are; ``… build`` compiles them.
 """
 
+from .backends import has_kernel
 from .functions import fused_ms_deform_attn, ms_deform_attn
 
-__all__ = ["fused_ms_deform_attn", "ms_deform_attn"]
+__all__ = ["fused_ms_deform_attn", "has_kernel", "ms_deform_attn"]
