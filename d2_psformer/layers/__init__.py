@@ -1,5 +1,6 @@
 """Layers shared by all architectures: plain torch, no config."""
 
+from .attention import MultiheadAttention
 from .boxes import box_cxcywh_to_xyxy, box_xyxy_to_cxcywh, generalized_box_iou
 from .checkpointing import keeping_terms_of, run_layer
 from .deformable_attention import MultiScaleDeformableAttention
@@ -15,6 +16,7 @@ __all__ = [
     "FeedForward",
     "Linear",
     "MultiScaleDeformableAttention",
+    "MultiheadAttention",
     "SinePositionEncoding",
     "box_cxcywh_to_xyxy",
     "box_xyxy_to_cxcywh",

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from .dropout import drawn, dropout, kept_scale
+from .dropout import drawn_seed, dropout, dropped, kept_scale
 
 
 class Linear(nn.Linear):
@@ -49,8 +49,7 @@ def linear_relu(x: Tensor, weight: Tensor, bias: Tensor | None, drop: float = 0.
     """:func:`linear`, then a ReLU, then dropout with probability ``drop``.
 
     oneDNN applies the ReLU while it writes. For the backward pass the result alone is kept: where
-    it is zero, the ReLU or the dropout has stopped the gradient. What dropout multiplies the others
-    by goes into weight and bias, which are small.
+    it is zero, the ReLU or the dropout has stopped the gradient.
     """
     if _one_dnn_serves(x, weight):
         return _OneDnnLinear.apply(x, weight, bias, True, drop)
@@ -80,14 +79,11 @@ class _OneDnnLinear(torch.autograd.Function):
     def forward(
         ctx, x: Tensor, weight: Tensor, bias: Tensor | None, relu: bool, drop: float
     ) -> Tensor:
-        scale = kept_scale(drop)
-        if drop:
-            weight, bias = weight * scale, None if bias is None else bias * scale
         result = _product(x, weight, bias, "relu" if relu else "none")
         if drop:
-            result.masked_fill_(drawn(result.shape, drop), 0)
+            dropped(result, drop, drawn_seed(), in_place=True)
         ctx.save_for_backward(x, weight, result if relu else None)
-        ctx.scale = scale
+        ctx.scale = kept_scale(drop)
         return result
 
     @staticmethod
@@ -98,7 +94,7 @@ class _OneDnnLinear(torch.autograd.Function):
             gradient = torch.ops.aten.threshold_backward(gradient, activated, 0)
         of_x = of_weight = of_bias = None
         if ctx.needs_input_grad[0]:
-            of_x = _product(gradient, weight.t(), None)
+            of_x = _product(gradient, weight.t(), None).mul_(ctx.scale)
         rows = gradient.flatten(0, -2) if gradient.dim() > 1 else gradient[None]
         if ctx.needs_input_grad[1]:
             of_weight = (rows.t() @ x.reshape(len(rows), -1)).mul_(ctx.scale)

@@ -1,4 +1,7 @@
-"""Binding of the compiled CPU kernel (csrc/cpu_*): tensors become pointers, sizes and strides."""
+"""Binding of the compiled CPU kernel (csrc/cpu_*): tensors become pointers, sizes and strides.
+
+The library holds :mod:`dropout <.dropout_kernel>` too.
+"""
 
 import ctypes
 import functools
@@ -12,13 +15,13 @@ from . import build
 
 Shapes = Sequence[tuple[int, int]]
 
-ABI_VERSION = 1
+ABI_VERSION = 2
 MAX_LEVELS = 16
 MAX_POINTS = 16
 # Chooses the instruction set, for tests and benchmarks; read at every call.
 ISA_VARIABLE = "D2_PSFORMER_CPU_ISA"
 ISAS = ("generic", "avx2", "avx512")
-_TYPES = {torch.float32: 0, torch.float64: 1, torch.bfloat16: 2, torch.float16: 3}
+TYPES = {torch.float32: 0, torch.float64: 1, torch.bfloat16: 2, torch.float16: 3}
 _FAILURES = {1: "out of memory for its workspace", 2: "this processor lacks the instruction set"}
 
 
@@ -55,7 +58,7 @@ def supports(
 ) -> str | None:
     """Why the kernel cannot serve these inputs, as a sentence; None if it can."""
     for tensor in (value, sampling, attention):
-        if tensor.dtype not in _TYPES:
+        if tensor.dtype not in TYPES:
             return f"it does not know the type {tensor.dtype}."
     if len(shapes) > MAX_LEVELS or attention.shape[-1] > MAX_POINTS:
         return (
@@ -88,7 +91,7 @@ def forward(
         return out.zero_()
     problem, _kept = _problem(value, shapes, sampling, attention, reference)
     problem.out = out.data_ptr()
-    _call("psformer_cpu_forward", problem)
+    call("psformer_cpu_forward", problem)
     return out
 
 
@@ -110,7 +113,7 @@ def backward(
     grad_out = grad_out.to(value.dtype).contiguous()
     problem.grad_out = grad_out.data_ptr()
     problem.grad_value, problem.grad_sampling, problem.grad_attention = map(Tensor.data_ptr, grads)
-    _call("psformer_cpu_backward", problem)
+    call("psformer_cpu_backward", problem)
     return tuple(grads)
 
 
@@ -123,7 +126,7 @@ def _problem(
         *(*value.shape, sampling.shape[1], *attention.shape[3:]),
         (ctypes.c_int64 * (2 * MAX_LEVELS))(*(size for shape in shapes for size in shape)),
         *(*value.stride()[:2], *sampling.stride()[:2], *attention.stride()[:2], 0),
-        *(_TYPES[x.dtype] for x in (value, sampling, attention)),
+        *(TYPES[x.dtype] for x in (value, sampling, attention)),
         threads=torch.get_num_threads(),
         value=value.data_ptr(),
         sampling=sampling.data_ptr(),
@@ -135,7 +138,7 @@ def _problem(
         reference = _with_plain_rows(reference, 1)
         problem.reference = reference.data_ptr()
         problem.reference_batch = reference.stride(0)
-        problem.reference_type = _TYPES[reference.dtype]
+        problem.reference_type = TYPES[reference.dtype]
         problem.reference_size = reference.shape[-1]
     return problem, [value, sampling, attention, reference]
 
@@ -145,12 +148,11 @@ def _with_plain_rows(tensor: Tensor, free: int) -> Tensor:
     return tensor if tensor[(0,) * free].is_contiguous() else tensor.contiguous()
 
 
-def _call(name: str, problem: _Problem) -> None:
+def call(name: str, problem: ctypes.Structure) -> None:
+    """Run an entry point of the library with its arguments."""
     status = getattr(_library(), name)(ctypes.byref(problem), _wanted_isa())
     if status:
-        raise RuntimeError(
-            f"The CPU kernel of multi-scale deformable attention failed: {_FAILURES[status]}."
-        )
+        raise RuntimeError(f"{name} of the compiled CPU library failed: {_FAILURES[status]}.")
 
 
 def _wanted_isa() -> int:
@@ -189,6 +191,6 @@ def _library() -> ctypes.CDLL:
             f"{path} was compiled for another version of this package; "
             "`python -m d2_psformer.ops build cpu` compiles it again."
         )
-    for name in ("psformer_cpu_forward", "psformer_cpu_backward"):
-        getattr(library, name).argtypes = [ctypes.c_void_p, ctypes.c_int]
+    for name in ("forward", "backward", "dropout"):
+        getattr(library, f"psformer_cpu_{name}").argtypes = [ctypes.c_void_p, ctypes.c_int]
     return library

@@ -5,6 +5,17 @@ import torch
 from torch import nn
 
 from d2_psformer.layers import Dropout
+from d2_psformer.layers.dropout import dropout
+from d2_psformer.ops import dropout_kernel
+
+
+@pytest.fixture(params=["compiled", "plain"], autouse=True)
+def way(request, monkeypatch):
+    """With the compiled kernel, where there is one, and without."""
+    if request.param == "plain":
+        monkeypatch.setattr(dropout_kernel, "serves", lambda x: False)
+    elif not dropout_kernel.serves(torch.ones(1)):
+        pytest.skip("no compiled library here")
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
@@ -39,6 +50,51 @@ def test_the_seed_decides():
     torch.manual_seed(1)
     assert torch.equal(Dropout(0.5)(x), first)
     assert not torch.equal(second, first)
+
+
+@pytest.mark.parametrize("gradient", ["expanded", "transposed"])
+def test_gradients_of_any_layout_meet_the_same_mask(gradient):
+    x = torch.ones(40, 30, requires_grad=True)
+    given = torch.ones(()).expand(40, 30) if gradient == "expanded" else torch.ones(30, 40).T
+    result = Dropout(0.5)(x)
+    result.backward(given)
+    assert torch.equal(x.grad, result)
+
+
+def test_the_layout_of_the_input_does_not_matter():
+    x = torch.randn(30, 40)
+    results = []
+    for layout in (x, x.T.contiguous().T, torch.stack([x, x], -1)[..., 0]):
+        torch.manual_seed(1)
+        results.append(Dropout(0.3)(layout))
+    assert torch.equal(results[0], results[1]) and torch.equal(results[0], results[2])
+
+
+def test_nothing_but_the_seed_is_kept():
+    kept = []
+    with torch.autograd.graph.saved_tensors_hooks(kept.append, lambda x: x):
+        Dropout(0.5)(torch.ones(10, requires_grad=True))
+    assert not kept
+
+
+def test_recomputed_activations_meet_the_same_mask():
+    x = torch.randn(1000, requires_grad=True)
+    results = []
+
+    def layer(x):
+        results.append(dropout(x, 0.5))
+        return results[-1] ** 2
+
+    torch.utils.checkpoint.checkpoint(layer, x, use_reentrant=False).sum().backward()
+    first, again = results
+    assert torch.equal(first, again)
+    torch.testing.assert_close(x.grad, 2 * first * (first != 0) * 2)
+
+
+def test_tracing_sees_pytorchs_own():
+    with pytest.warns(match="different output|not match|nondeterministic"):
+        traced = torch.jit.trace(Dropout(0.5), torch.ones(100))
+    assert "aten::dropout" in str(traced.graph)
 
 
 def test_nothing_is_dropped_in_evaluation():

@@ -10,6 +10,7 @@ from ...layers import (
     MLP,
     Dropout,
     FeedForward,
+    MultiheadAttention,
     MultiScaleDeformableAttention,
     inverse_sigmoid,
     prior_bias,
@@ -153,7 +154,7 @@ class LocationLayer(nn.Module):
         dropout: float,
     ):
         super().__init__()
-        self.self_attn = nn.MultiheadAttention(dim, num_heads, dropout, batch_first=True)
+        self.self_attn = MultiheadAttention(dim, num_heads, dropout)
         self.norm1 = nn.LayerNorm(dim)
         self.cross_attn = MultiScaleDeformableAttention(dim, num_heads, num_levels, num_points)
         self.norm2 = nn.LayerNorm(dim)
@@ -185,7 +186,7 @@ class LocationLayer(nn.Module):
 
     def _see_each_other(self, query: Tensor, position: Tensor) -> Tensor:
         located = query + position
-        return self.self_attn(located, located, query, need_weights=False)[0]
+        return self.self_attn(located, located, query)
 
 
 def _refine(delta: Tensor, reference: Tensor) -> Tensor:

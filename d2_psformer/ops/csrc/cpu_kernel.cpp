@@ -1,10 +1,11 @@
-// The CPU kernel of multi-scale deformable attention, compiled once for every instruction set
-// (PSFORMER_ISA = generic, avx2, avx512; no intrinsics, only flags differ).
+// The CPU kernels of multi-scale deformable attention and of dropout, compiled once for every
+// instruction set (PSFORMER_ISA = generic, avx2, avx512; no intrinsics, only flags differ).
 #if defined(_OPENMP)
 #include <omp.h>
 #endif
 
 #include "cpu_backward.h"
+#include "cpu_dropout.h"
 #include "cpu_forward.h"
 
 namespace PSFORMER_NAMESPACE {
@@ -18,5 +19,7 @@ int backward(const PsformerProblem& problem) {
   return problem.value_type == PSFORMER_F64 ? run_backward<double>(problem)
                                             : run_backward<float>(problem);
 }
+
+int dropout(const PsformerDropout& problem) { return run_dropout(problem); }
 
 }  // namespace PSFORMER_NAMESPACE

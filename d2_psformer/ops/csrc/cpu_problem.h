@@ -32,6 +32,16 @@ struct PsformerProblem {
   void* grad_attention;  // contiguous, in the type of attention
 };
 
+// Mirrored by _Problem in dropout_kernel.py. Number i gets the random bits of place first + i.
+struct PsformerDropout {
+  const void* x;
+  void* out;  // may be x
+  int64_t count, first, type, threads;
+  int64_t threshold;  // of 65536 numbers are dropped
+  uint64_t seed;
+  double scale;  // what the others are multiplied by
+};
+
 // Memory that is kept from call to call: fresh pages cost as much as the kernel itself.
 extern "C" void* psformer_take_workspace(size_t bytes);  // null: out of memory
 extern "C" void psformer_return_workspace(void* memory);
@@ -41,6 +51,7 @@ extern "C" void psformer_return_workspace(void* memory);
   namespace psformer_##isa {                      \
     int forward(const PsformerProblem& problem);  \
     int backward(const PsformerProblem& problem); \
+    int dropout(const PsformerDropout& problem);  \
   }
 PSFORMER_DECLARE(generic)
 PSFORMER_DECLARE(avx2)
