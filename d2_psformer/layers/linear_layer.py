@@ -7,6 +7,8 @@ from torch.autograd.function import once_differentiable
 
 from .dropout import drawn_seed, dropout, dropped, kept_scale
 
+_MANY_ROWS = 2048
+
 
 class Linear(nn.Linear):
     """``nn.Linear``, computed by :func:`linear`: same parameters, same names, same numbers."""
@@ -94,10 +96,31 @@ class _OneDnnLinear(torch.autograd.Function):
             gradient = torch.ops.aten.threshold_backward(gradient, activated, 0)
         of_x = of_weight = of_bias = None
         if ctx.needs_input_grad[0]:
-            of_x = _product(gradient, weight.t(), None).mul_(ctx.scale)
+            of_x = _product(gradient, _times(weight, ctx.scale).t(), None)
         rows = gradient.flatten(0, -2) if gradient.dim() > 1 else gradient[None]
         if ctx.needs_input_grad[1]:
-            of_weight = (rows.t() @ x.reshape(len(rows), -1)).mul_(ctx.scale)
+            of_weight = _times(_weight_gradient(rows, x.reshape(len(rows), -1)), ctx.scale)
         if ctx.needs_input_grad[2]:
-            of_bias = rows.sum(0).mul_(ctx.scale)
+            of_bias = _times(rows.sum(0), ctx.scale)
         return of_x, of_weight, of_bias, None, None
+
+
+def _times(x: Tensor, scale: float) -> Tensor:
+    return x if scale == 1 else x * scale
+
+
+def _weight_gradient(gradient: Tensor, x: Tensor) -> Tensor:
+    """(rows, out), (rows, in) -> (out, in), summed over the rows.
+
+    Of many rows it is taken as that of a 1x1 convolution on an image of one line: oneDNN has a
+    kernel for these that is up to a tenth faster than a product with a transposed matrix.
+    """
+    if len(x) < _MANY_ROWS:
+        return gradient.t() @ x
+    # (1, channels, 1, rows), channels last
+    gradient, image = (y.view(1, 1, *y.shape).permute(0, 3, 1, 2) for y in (gradient, x))
+    weight = gradient.new_empty(gradient.shape[1], image.shape[1], 1, 1)  # only its shape is read
+    once, never = (1, 1), (0, 0)
+    options = (once, never, once, False, never, 1, (False, True, False))
+    _, of_weight, _ = torch.ops.aten.convolution_backward(gradient, image, weight, None, *options)
+    return of_weight.flatten(1)
