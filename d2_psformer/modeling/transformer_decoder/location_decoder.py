@@ -14,7 +14,6 @@ from ...layers import (
     MultiScaleDeformableAttention,
     inverse_sigmoid,
     prior_bias,
-    run_layer,
 )
 from ..pixel_decoder import Memory
 
@@ -169,8 +168,8 @@ class LocationLayer(nn.Module):
 
     def forward(self, query: Tensor, position: Tensor, reference: Tensor, memory: Memory) -> Tensor:
         """query, position (B, Q, dim); reference (B, Q, 2 or 4) in the valid image."""
-        # with dropout there is no fused attention on a CPU: its Q x Q weights are not worth keeping
-        update = run_layer(self._see_each_other, query, position, recompute=not query.is_cuda)
+        located = query + position
+        update = self.self_attn(located, located, query)
         query = self.norm1(query + self.dropout(update))
         # from the valid image to the padded canvas of every level
         ratios = memory.valid_ratios.repeat(1, 1, reference.shape[-1] // 2)
@@ -183,10 +182,6 @@ class LocationLayer(nn.Module):
         )
         query = self.norm2(query + self.dropout(update))
         return self.ffn(query)
-
-    def _see_each_other(self, query: Tensor, position: Tensor) -> Tensor:
-        located = query + position
-        return self.self_attn(located, located, query)
 
 
 def _refine(delta: Tensor, reference: Tensor) -> Tensor:
