@@ -33,19 +33,18 @@ def drawn_seed() -> int:
     return torch.empty((), dtype=torch.int64).random_().item()
 
 
-def dropped(x: Tensor, p: float, seed: int, first: int = 0, in_place: bool = False) -> Tensor:
+def dropped(x: Tensor, p: float, seed: int, in_place: bool = False) -> Tensor:
     """``x`` after dropout with the mask that belongs to a seed; on the CPU, without a gradient.
 
     Args:
-        first: place of the first number, for a piece of a larger tensor.
         in_place: write over ``x``, which is contiguous then.
     """
     x = x.contiguous()
     scale = kept_scale(p)
     if dropout_kernel.serves(x):
         threshold = round(p * 2**16)
-        return dropout_kernel.dropped(x, threshold, scale, seed, first, x if in_place else None)
-    mask = _mask(x.shape, p, seed + first)
+        return dropout_kernel.dropped(x, threshold, scale, seed, x if in_place else None)
+    mask = _mask(x.shape, p, seed)
     return (x.masked_fill_(mask, 0) if in_place else x.masked_fill(mask, 0)).mul_(scale)
 
 

@@ -14,7 +14,7 @@ class _Problem(ctypes.Structure):
 
     _fields_ = (
         *((name, ctypes.c_void_p) for name in ("x", "out")),
-        *((name, ctypes.c_int64) for name in ("count", "first", "type", "threads", "threshold")),
+        *((name, ctypes.c_int64) for name in ("count", "type", "threads", "threshold")),
         ("seed", ctypes.c_uint64),
         ("scale", ctypes.c_double),
     )
@@ -26,7 +26,7 @@ def serves(x: Tensor) -> bool:
 
 
 def dropped(
-    x: Tensor, threshold: int, scale: float, seed: int, first: int = 0, out: Tensor | None = None
+    x: Tensor, threshold: int, scale: float, seed: int, out: Tensor | None = None
 ) -> Tensor:
     """Zero numbers with probability threshold / 65536 and multiply the others by ``scale``.
 
@@ -36,7 +36,6 @@ def dropped(
     Args:
         x: contiguous, of any shape.
         seed: 64 bits.
-        first: place of the first number, for a piece of a larger tensor.
         out: where to, contiguous; may be ``x``.
 
     Returns:
@@ -44,7 +43,7 @@ def dropped(
     """
     out = torch.empty_like(x) if out is None else out
     problem = _Problem(
-        *(x.data_ptr(), out.data_ptr(), x.numel(), first, TYPES[x.dtype]),
+        *(x.data_ptr(), out.data_ptr(), x.numel(), TYPES[x.dtype]),
         *(torch.get_num_threads(), threshold, seed, scale),
     )
     call("psformer_cpu_dropout", problem)

@@ -1,7 +1,5 @@
 """The compiled dropout: which numbers stay follows from seed and place, and from nothing else."""
 
-import itertools
-
 import pytest
 import torch
 
@@ -44,19 +42,19 @@ def test_the_formula_gives_the_published_numbers():
     assert philox(0, 0) == [0x5F6FB709, 0x0D893F64, 0x4F121F81, 0x4F730A48]
 
 
-@pytest.mark.parametrize("tile", [0, 3, 2**40])
+@pytest.mark.parametrize("tile", [0, 3, 2**11])
 def test_numbers_stay_by_the_bits_of_the_formula(isa, tile):
     seed, threshold = 0xFEDCBA9876543210, 30000
     words = [philox(16 * tile + i, seed) for i in range(16)]
     in_order = [word[w] for w in range(4) for word in words]
     bits = [word & 0xFFFF for word in in_order] + [word >> 16 for word in in_order]
-    result = dropped(torch.ones(128), threshold, 1.0, seed, first=128 * tile)
+    result = dropped(torch.ones(128 * (tile + 1)), threshold, 1.0, seed)[-128:]
     assert result.tolist() == [float(b >= threshold) for b in bits]
 
 
 @pytest.mark.parametrize("count", [1, 127, 128, 1025, 40001])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.float16])
-def test_pieces_threads_and_types_change_nothing(isa, dtype, count):
+def test_threads_and_types_change_nothing(isa, dtype, count):
     x = torch.randn(count).to(dtype)
     before = torch.get_num_threads()
     stays = dropped(torch.ones(count), HALF, 1.0, 7).bool()
@@ -67,9 +65,6 @@ def test_pieces_threads_and_types_change_nothing(isa, dtype, count):
             assert torch.equal(dropped(x, HALF, 1.5, 7), expected)
     finally:
         torch.set_num_threads(before)
-    cuts = [0, count // 3, count // 2 + 1, count]
-    pieces = [dropped(x[a:b].clone(), HALF, 1.5, 7, first=a) for a, b in itertools.pairwise(cuts)]
-    assert torch.equal(torch.cat(pieces), expected)
     assert dropped(x, HALF, 1.5, 7, out=x) is x
     assert torch.equal(x, expected)
 

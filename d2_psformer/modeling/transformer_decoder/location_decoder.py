@@ -14,6 +14,7 @@ from ...layers import (
     MultiScaleDeformableAttention,
     inverse_sigmoid,
     prior_bias,
+    run_layer,
 )
 from ..pixel_decoder import Memory
 
@@ -168,8 +169,8 @@ class LocationLayer(nn.Module):
 
     def forward(self, query: Tensor, position: Tensor, reference: Tensor, memory: Memory) -> Tensor:
         """query, position (B, Q, dim); reference (B, Q, 2 or 4) in the valid image."""
-        located = query + position
-        update = self.self_attn(located, located, query)
+        # with dropout there is no fused attention on a CPU: its Q x Q weights are not worth keeping
+        update = run_layer(self._see_each_other, query, position, recompute=not query.is_cuda)
         query = self.norm1(query + self.dropout(update))
         # from the valid image to the padded canvas of every level
         ratios = memory.valid_ratios.repeat(1, 1, reference.shape[-1] // 2)
@@ -182,6 +183,10 @@ class LocationLayer(nn.Module):
         )
         query = self.norm2(query + self.dropout(update))
         return self.ffn(query)
+
+    def _see_each_other(self, query: Tensor, position: Tensor) -> Tensor:
+        located = query + position
+        return self.self_attn(located, located, query)
 
 
 def _refine(delta: Tensor, reference: Tensor) -> Tensor:

@@ -39,7 +39,7 @@ void drop(const PsformerDropout& p, int64_t at, int64_t end) {
   int32_t stays[kDrawn];
   A scaled[kDrawn];
   while (at < end) {
-    const int64_t tile = (p.first + at) / kTile, skipped = (p.first + at) % kTile;
+    const int64_t tile = at / kTile, skipped = at % kTile;
     const int64_t room = kDrawn - skipped, count = end - at < room ? end - at : room;
     draw(p.seed, tile, (skipped + count + kTile - 1) / kTile, int32_t(p.threshold), stays);
     for (int64_t i = 0; i < count; i++) scaled[i] = widen(x[at + i]) * scale;

@@ -32,11 +32,11 @@ struct PsformerProblem {
   void* grad_attention;  // contiguous, in the type of attention
 };
 
-// Mirrored by _Problem in dropout_kernel.py. Number i gets the random bits of place first + i.
+// Mirrored by _Problem in dropout_kernel.py. Number i gets the random bits of place i.
 struct PsformerDropout {
   const void* x;
   void* out;  // may be x
-  int64_t count, first, type, threads;
+  int64_t count, type, threads;
   int64_t threshold;  // of 65536 numbers are dropped
   uint64_t seed;
   double scale;  // what the others are multiplied by
