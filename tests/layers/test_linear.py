@@ -39,6 +39,18 @@ def test_result_and_gradients(rows, channels, with_bias, relu):
     )
 
 
+@pytest.mark.parametrize("shape", [(1, 2048, 6), (2, 1500, 33), (2, 6, 4096)])
+@pytest.mark.parametrize("strided", [False, True])
+def test_weight_gradient_of_many_rows(shape, strided):
+    x, weight = torch.randn(shape), torch.randn(7, shape[-1], requires_grad=True)
+    if shape[-1] == 4096:
+        x, weight = x.transpose(1, 2), torch.randn(7, 6, requires_grad=True)
+    gradient = torch.randn(*x.shape[:-1], 14)[..., ::2] if strided else torch.ones(*x.shape[:-1], 7)
+    (found,) = torch.autograd.grad(linear(x, weight, None), weight, gradient)
+    expected = gradient.double().flatten(0, 1).T @ x.double().flatten(0, 1)
+    torch.testing.assert_close(found, expected.float(), rtol=1e-4, atol=1e-3)
+
+
 def test_layouts_of_any_kind():
     x = torch.randn(2, 9, 16)
     for part in (x[:, :4], x.transpose(0, 1), x[:, :, ::2]):
