@@ -3,7 +3,9 @@
 import pytest
 import torch
 
-from d2_psformer.ops import build, cpu_kernel, reference
+from d2_psformer.ops import cpu_kernel, reference
+
+pytestmark = pytest.mark.usefixtures("cpu_library")
 
 NAN, INF = float("nan"), float("inf")
 SHAPES = [(9, 7), (1, 1), (4, 5), (1, 6)]
@@ -14,22 +16,6 @@ TOLERANCE = {
     torch.bfloat16: 8e-3,
     torch.float16: 1e-3,
 }
-
-
-@pytest.fixture(scope="module", autouse=True)
-def library():
-    if build.library_path("cpu") is None:
-        build.build(["cpu"])
-    reason = cpu_kernel.unavailable()
-    if reason is not None:
-        pytest.skip(reason)
-
-
-@pytest.fixture(params=cpu_kernel.ISAS)
-def isa(request, monkeypatch):
-    monkeypatch.setenv(cpu_kernel.ISA_VARIABLE, request.param)
-    if cpu_kernel.isa_in_use() is None:
-        pytest.skip(f"This processor lacks {request.param}.")
 
 
 @pytest.fixture

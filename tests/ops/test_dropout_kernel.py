@@ -3,27 +3,12 @@
 import pytest
 import torch
 
-from d2_psformer.ops import build, cpu_kernel
 from d2_psformer.ops.dropout_kernel import dropped, serves
+
+pytestmark = pytest.mark.usefixtures("cpu_library")
 
 WORD = 2**32 - 1
 HALF = 2**15
-
-
-@pytest.fixture(scope="module", autouse=True)
-def library():
-    if build.library_path("cpu") is None:
-        build.build(["cpu"])
-    reason = cpu_kernel.unavailable()
-    if reason is not None:
-        pytest.skip(reason)
-
-
-@pytest.fixture(params=cpu_kernel.ISAS)
-def isa(request, monkeypatch):
-    monkeypatch.setenv(cpu_kernel.ISA_VARIABLE, request.param)
-    if cpu_kernel.isa_in_use() is None:
-        pytest.skip(f"This processor lacks {request.param}.")
 
 
 def philox(counter: int, seed: int) -> list[int]:
