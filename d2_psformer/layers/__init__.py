@@ -3,6 +3,7 @@
 from .attention import MultiheadAttention
 from .boxes import box_cxcywh_to_xyxy, box_xyxy_to_cxcywh, generalized_box_iou
 from .checkpointing import keeping_terms_of, run_layer
+from .convolution import conv2d, conv2d_gradients
 from .deformable_attention import MultiScaleDeformableAttention
 from .dropout import Dropout
 from .feed_forward import MLP, FeedForward
@@ -20,6 +21,8 @@ __all__ = [
     "SinePositionEncoding",
     "box_cxcywh_to_xyxy",
     "box_xyxy_to_cxcywh",
+    "conv2d",
+    "conv2d_gradients",
     "generalized_box_iou",
     "inverse_sigmoid",
     "keeping_terms_of",

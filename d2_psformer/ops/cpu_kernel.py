@@ -1,6 +1,6 @@
 """Binding of the compiled CPU kernel (csrc/cpu_*): tensors become pointers, sizes and strides.
 
-The library holds :mod:`dropout <.dropout_kernel>` too.
+The library holds :mod:`dropout <.dropout_kernel>` and :mod:`convolution <.winograd_kernel>` too.
 """
 
 import ctypes
@@ -15,7 +15,7 @@ from . import build
 
 Shapes = Sequence[tuple[int, int]]
 
-ABI_VERSION = 2
+ABI_VERSION = 3
 MAX_LEVELS = 16
 MAX_POINTS = 16
 # Chooses the instruction set, for tests and benchmarks; read at every call.
@@ -191,6 +191,6 @@ def _library() -> ctypes.CDLL:
             f"{path} was compiled for another version of this package; "
             "`python -m d2_psformer.ops build cpu` compiles it again."
         )
-    for name in ("forward", "backward", "dropout"):
+    for name in ("forward", "backward", "dropout", "convolution", "kernel_gradient"):
         getattr(library, f"psformer_cpu_{name}").argtypes = [ctypes.c_void_p, ctypes.c_int]
     return library

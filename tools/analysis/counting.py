@@ -13,7 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from d2_psformer.layers import deformable_attention
 from d2_psformer.modeling.backbone import norms_apart
 from d2_psformer.modeling.transformer_decoder.mask_attention import MaskAttention
-from d2_psformer.ops import backends
+from d2_psformer.ops import backends, winograd_kernel
 
 from .formulas import ACTIVATING, FORMULAS, FREE
 
@@ -68,6 +68,7 @@ def count(model: nn.Module, *inputs) -> Counts:
         # keys and values are projected before they are read, as papers count them
         stack.enter_context(mock.patch.object(deformable_attention, "has_kernel", lambda _: False))
         stack.enter_context(mock.patch.object(MaskAttention, "_are_few", lambda *_: False))
+        stack.enter_context(mock.patch.object(winograd_kernel, "serves", lambda *_: False))
         # and multi-head attention as what it is made of: PyTorch's own operator has no formula
         mha = torch.backends.mha
         stack.callback(mha.set_fastpath_enabled, mha.get_fastpath_enabled())

@@ -10,11 +10,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
-import torch.nn.functional as F
 from timm.models import FeatureListNet
 from timm.models.resnet import BasicBlock, Bottleneck
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
+
+from ...layers import conv2d, conv2d_gradients
 
 
 def fold_fixed_norms(body: nn.Module) -> None:
@@ -27,7 +28,8 @@ def fold_fixed_norms(body: nn.Module) -> None:
         if not isinstance(parent, (FeatureListNet, nn.Sequential, BasicBlock, Bottleneck)):
             continue
         for (_, first), (name, second) in itertools.pairwise(parent.named_children()):
-            if type(first) is nn.Conv2d and type(second) is nn.BatchNorm2d and second.affine:
+            pads_zeros = type(first) is nn.Conv2d and first.padding_mode == "zeros"
+            if pads_zeros and type(second) is nn.BatchNorm2d and second.affine:
                 first.__class__, second.__class__ = FoldingConv2d, FoldedBatchNorm2d
                 first.place_of_norm = (parent, name)  # a module in a tuple is no child
 
@@ -68,13 +70,13 @@ class FoldingConv2d(nn.Conv2d):
     place_of_norm: tuple[nn.Module, str]  # its parent, and its name there: it may be replaced
 
     def forward(self, x: Tensor) -> Tensor:
+        options = (self.stride, self.padding, self.dilation, self.groups)
         norm = getattr(*self.place_of_norm)
         if not isinstance(norm, FoldedBatchNorm2d) or not norm.is_fixed:
-            return super().forward(x)
+            return conv2d(x, self.weight, self.bias, *options)
         scale, shift = norm.scale_and_shift()
         if self.bias is not None:
             shift = shift + self.bias * scale
-        options = (self.stride, self.padding, self.dilation, self.groups)
         if self._keeps_no_weight(x):
             return _ScaledConv2d.apply(x, self.weight, scale, shift, *options)
         return _scaled_convolution(x, self.weight, scale, shift, *options)
@@ -102,25 +104,13 @@ class _ScaledConv2d(torch.autograd.Function):
     @once_differentiable
     def backward(ctx, gradient: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, scale = ctx.saved_tensors
-        stride, padding, dilation, groups = ctx.options
         scales_map = gradient[:, 0].numel() < weight[0].numel()  # the smaller of both
         if scales_map:
             gradient = gradient * scale.view(-1, 1, 1)
         else:
             weight = weight * scale.view(-1, 1, 1, 1)
-        of_x, of_weight, _ = torch.ops.aten.convolution_backward(
-            gradient,
-            x,
-            weight,
-            None,
-            stride,
-            padding,
-            dilation,
-            False,
-            (0, 0),
-            groups,
-            (*ctx.needs_input_grad[:2], False),
-        )
+        wanted = ctx.needs_input_grad[:2]
+        of_x, of_weight = conv2d_gradients(gradient, x, weight, *ctx.options, wanted)
         if of_weight is not None and not scales_map:
             of_weight = of_weight * scale.view(-1, 1, 1, 1)
         return of_x, of_weight, *(None,) * 6
@@ -132,6 +122,6 @@ def _scaled_convolution(
     """(s W) x + t; or s (W x) + t where the map is smaller than the weight."""
     cells = len(x) * (x.shape[-2] // stride[0]) * (x.shape[-1] // stride[1])
     if cells < weight[0].numel() and not torch.is_autocast_enabled(x.device.type):
-        result = F.conv2d(x, weight, None, stride, *options)
+        result = conv2d(x, weight, None, stride, *options)
         return torch.addcmul(shift.view(-1, 1, 1), result, scale.view(-1, 1, 1))
-    return F.conv2d(x, weight * scale.view(-1, 1, 1, 1), shift, stride, *options)
+    return conv2d(x, weight * scale.view(-1, 1, 1, 1), shift, stride, *options)

@@ -57,7 +57,7 @@ int best_isa() {
 #pragma GCC visibility push(default)
 extern "C" {
 
-int psformer_abi_version(void) { return 2; }
+int psformer_abi_version(void) { return 3; }
 
 size_t psformer_cpu_problem_size(void) { return sizeof(PsformerProblem); }
 
@@ -108,6 +108,8 @@ void psformer_return_workspace(void* memory) {
 PSFORMER_CALL(forward, PsformerProblem)
 PSFORMER_CALL(backward, PsformerProblem)
 PSFORMER_CALL(dropout, PsformerDropout)
+PSFORMER_CALL(convolution, PsformerConvolution)
+PSFORMER_CALL(kernel_gradient, PsformerConvolution)
 
 }  // extern "C"
 #pragma GCC visibility pop

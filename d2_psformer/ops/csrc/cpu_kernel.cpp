@@ -1,12 +1,9 @@
-// The CPU kernels of multi-scale deformable attention and of dropout, compiled once for every
+// The CPU kernels: multi-scale deformable attention, dropout, convolution. Compiled once for every
 // instruction set (PSFORMER_ISA = generic, avx2, avx512; no intrinsics, only flags differ).
-#if defined(_OPENMP)
-#include <omp.h>
-#endif
-
 #include "cpu_backward.h"
 #include "cpu_dropout.h"
 #include "cpu_forward.h"
+#include "cpu_winograd.h"
 
 namespace PSFORMER_NAMESPACE {
 
@@ -21,5 +18,9 @@ int backward(const PsformerProblem& problem) {
 }
 
 int dropout(const PsformerDropout& problem) { return run_dropout(problem); }
+
+int convolution(const PsformerConvolution& problem) { return run_convolution(problem); }
+
+int kernel_gradient(const PsformerConvolution& problem) { return run_kernel_gradient(problem); }
 
 }  // namespace PSFORMER_NAMESPACE
