@@ -1,5 +1,7 @@
 """Multi-scale deformable attention: two public functions, and the kernels that serve them.
 
+The library for the CPU has kernels for two layers more: ``dropout_kernel``, ``winograd_kernel``.
+
 ``python -m d2_psformer.ops`` tells which kernels there are; ``… build`` compiles them.
 """
 
