@@ -53,11 +53,23 @@ _CONVNEXT: _Renames = [
     # of its authors' detectors
     (r"^norm(\d)\.", _shifted("output_norms.{}.", -1)),
 ]
+# One flat list as well: stem, stage, downsampling, stage, ...
+_TORCHVISION_CONVNEXT: _Renames = [
+    (r"^features\.0\.", "stem."),
+    (r"^features\.([1357])\.(?=\d)", lambda match: f"stages.{int(match[1]) // 2}.blocks."),
+    (r"^features\.([246])\.", lambda match: f"stages.{int(match[1]) // 2}.downsample."),
+    (r"\.block\.0\.", ".conv_dw."),
+    (r"\.block\.2\.", ".norm."),
+    (r"\.block\.3\.", ".mlp.fc1."),
+    (r"\.block\.5\.", ".mlp.fc2."),
+    (r"\.layer_scale$", ".gamma"),
+]
 _LAYOUTS = {
     "patch_embed1.proj.weight": _PVT,
     "layers.0.downsample.reduction.weight": _SWIN,
     "features.1.0.attn.relative_position_bias_table": _TORCHVISION_SWIN,
     "downsample_layers.0.0.weight": _CONVNEXT,
+    "features.1.0.layer_scale": _TORCHVISION_CONVNEXT,
 }
 
 

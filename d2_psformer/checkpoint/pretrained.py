@@ -110,7 +110,11 @@ def _fill(backbone: nn.Module, weights: dict[str, Tensor], source: str) -> None:
     """Load all that the body has; output norms are new in a detector and may be missing."""
     wanted = backbone.state_dict()
     for name, value in wanted.items():
-        if name in weights and weights[name].shape != value.shape:
+        if name not in weights:
+            continue
+        if weights[name].squeeze().shape == value.squeeze().shape:  # a scale as (C,) or (C, 1, 1)
+            weights[name] = weights[name].reshape(value.shape)
+        else:
             raise ValueError(
                 f"'{source}' has '{name}' of shape {tuple(weights[name].shape)}, "
                 f"{backbone.name} needs {tuple(value.shape)}: is it another size of this model?"

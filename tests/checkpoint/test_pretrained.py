@@ -6,6 +6,8 @@ from types import SimpleNamespace
 import pytest
 import timm
 import torch
+import torch.nn.functional as F
+from torch import nn
 
 from d2_psformer.checkpoint import load_pretrained_backbone, pretrained
 from d2_psformer.modeling.backbone import TimmBackbone
@@ -105,6 +107,22 @@ def test_torchvision_file_gives_torchvisions_features(tmp_path):
         for layer in (theirs.layer1, theirs.layer2, theirs.layer3, theirs.layer4):
             x = layer(x)
     torch.testing.assert_close(features, x)
+
+
+def test_torchvision_convnext_gives_torchvisions_features(tmp_path):
+    torchvision = pytest.importorskip("torchvision")
+    theirs = torchvision.models.convnext_tiny(weights=None).eval()
+    for name, parameter in theirs.named_parameters():
+        if name.endswith("layer_scale"):  # starts too small for the blocks to count
+            nn.init.uniform_(parameter, 0.1, 1.0)
+    model, cfg = make("convnext_tiny", save(tmp_path / "tiny.pth", theirs.state_dict()))
+    load_pretrained_backbone(model, cfg)
+    image = torch.randn(1, 3, 64, 96)
+    with torch.no_grad():
+        features = model.backbone.eval()(image)["res5"]
+        expected = theirs.features(image).permute(0, 2, 3, 1)
+        expected = F.layer_norm(expected, expected.shape[-1:], eps=1e-6).permute(0, 3, 1, 2)
+    torch.testing.assert_close(features, expected, rtol=1e-4, atol=1e-4)
 
 
 def test_output_norms_of_an_official_detector_are_kept(tmp_path):
