@@ -8,6 +8,7 @@ from ..d2.config import CfgNode
 from ..d2.data import DatasetFromList, build_detection_test_loader, get_detection_dataset_dicts
 from ..d2.utils import comm
 from ..data import PanopticMapper
+from .loader_worker import EndWithParent
 from .sampler import ResumableSampler, SeededDataset
 
 Mapper = Callable[[dict], dict]
@@ -43,6 +44,7 @@ def build_train_loader(
         batch_sampler=BatchSampler(sampler, images_per_batch(cfg), drop_last=True),
         num_workers=cfg.DATALOADER.NUM_WORKERS,
         collate_fn=_as_list,
+        worker_init_fn=EndWithParent(),
     )
 
 
@@ -65,9 +67,11 @@ def images_per_batch(cfg: CfgNode) -> int:
 
 def build_test_loader(cfg: CfgNode, dataset_name: str, mapper: Mapper | None = None) -> DataLoader:
     """One image a batch, every image once over all processes; ``mapper`` as above, for testing."""
-    return build_detection_test_loader(
+    loader = build_detection_test_loader(
         cfg, dataset_name, mapper=mapper or PanopticMapper(cfg, False)
     )
+    loader.worker_init_fn = EndWithParent()
+    return loader
 
 
 def _check_ground_truth(records: list[dict], names: Sequence[str]) -> None:
