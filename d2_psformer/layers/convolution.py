@@ -24,7 +24,7 @@ def conv2d(
     """``F.conv2d``, by Winograd's algorithm where that is faster.
 
     It takes a quarter of the multiplications where kernels are 3x3, the stride is 1 and maps are
-    channels-last: on a CPU in float32 the half to a third of the time.
+    channels-last: on a CPU in float32 half to a third of the time.
 
     Args:
         x: (B, in, H, W).

@@ -36,7 +36,8 @@ def serves(x: Tensor, weight: Tensor) -> bool:
         weight: (out, in, 3, 3).
     """
     return (
-        x.device.type == weight.device.type == "cpu"
+        x.dim() == weight.dim() == 4
+        and x.device.type == weight.device.type == "cpu"
         and x.dtype == weight.dtype == torch.float32
         and weight.shape[2:] == (3, 3)
         and x.shape[1] == weight.shape[1]
@@ -55,12 +56,13 @@ def convolution(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor
     Args:
         x: (B, in, H, W), channels-last.
         weight: (out, in, 3, 3), of any strides.
-        bias: (out,) contiguous.
+        bias: (out,).
 
     Returns:
         (B, out, H, W), channels-last.
     """
     out = _map(x, len(weight))
+    bias = None if bias is None else bias.contiguous()
     _run("convolution", x, weight.data_ptr(), weight.stride(), bias, out)
     return out
 

@@ -42,7 +42,7 @@ def direct_gradients(gradient: Tensor, x: Tensor, weight: Tensor) -> tuple[Tenso
 def test_results_and_gradients(isa, batch, channels, out, height, width):
     torch.manual_seed(0)
     x, gradient = (channels_last(batch, c, height, width) for c in (channels, out))
-    weight, bias = torch.randn(out, channels, 3, 3), torch.randn(out)
+    weight, bias = torch.randn(out, channels, 3, 3), torch.randn(2 * out)[::2]
     expected = F.conv2d(x.double(), weight.double(), bias.double(), padding=1)
     near(convolution(x, weight, bias), expected, 1e-4)
     of_x, of_weight = direct_gradients(gradient, x, weight)
@@ -106,6 +106,7 @@ def test_what_it_serves():
     x, weight = channels_last(1, 32, 20, 20), torch.ones(64, 32, 3, 3)
     assert serves(x, weight)
     assert not serves(x.contiguous(), weight)
+    assert not serves(x[0], weight)
     assert not serves(x.double(), weight.double())
     assert not serves(x.bfloat16(), weight.bfloat16())
     assert not serves(x.to("meta"), weight)
