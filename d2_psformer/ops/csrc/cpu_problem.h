@@ -59,13 +59,13 @@ extern "C" void* psformer_take_workspace(size_t bytes);  // null: out of memory
 extern "C" void psformer_return_workspace(void* memory);
 
 // One copy of the kernel for every instruction set; nonzero: out of memory.
-#define PSFORMER_DECLARE(isa)                     \
-  namespace psformer_##isa {                      \
-    int forward(const PsformerProblem& problem);  \
-    int backward(const PsformerProblem& problem); \
-    int dropout(const PsformerDropout& problem);  \
-    int convolution(const PsformerConvolution& problem);      \
-    int kernel_gradient(const PsformerConvolution& problem);  \
+#define PSFORMER_DECLARE(isa)                                \
+  namespace psformer_##isa {                                 \
+    int forward(const PsformerProblem& problem);             \
+    int backward(const PsformerProblem& problem);            \
+    int dropout(const PsformerDropout& problem);             \
+    int convolution(const PsformerConvolution& problem);     \
+    int kernel_gradient(const PsformerConvolution& problem); \
   }
 PSFORMER_DECLARE(generic)
 PSFORMER_DECLARE(avx2)

@@ -14,21 +14,21 @@ template <int R, bool Across>
 void product(const float* left, int64_t stride, const float* right, int64_t depth, bool adds,
              float* out) {
   Cells sums[R][2];
-#pragma GCC unroll 12
+#pragma GCC unroll 8
   for (int r = 0; r < R; r++) {
     sums[r][0] = adds ? load<Cells>(out + r * kColumns) : Cells{};
     sums[r][1] = adds ? load<Cells>(out + r * kColumns + kLanes) : Cells{};
   }
   for (int64_t i = 0; i < depth; i++, left += Across ? stride : 1, right += kColumns) {
     const Cells low = load<Cells>(right), high = load<Cells>(right + kLanes);
-#pragma GCC unroll 12
+#pragma GCC unroll 8
     for (int r = 0; r < R; r++) {
       const float number = left[Across ? r : r * stride];
       sums[r][0] += number * low;
       sums[r][1] += number * high;
     }
   }
-#pragma GCC unroll 12
+#pragma GCC unroll 8
   for (int r = 0; r < R; r++) {
     store(out + r * kColumns, sums[r][0]);
     store(out + r * kColumns + kLanes, sums[r][1]);
