@@ -1,7 +1,8 @@
 """Multiply-adds of operators, by the convention of fvcore: one multiply-add is one FLOP.
 
-Matrix products, convolutions and fused attention are counted by PyTorch's own formulas. Sums,
-products and functions of single numbers are not counted, as in fvcore.
+Matrix products and convolutions are counted by PyTorch's own formulas. Fused attention is counted
+here, because PyTorch's table names its operators differently from release to release. Sums, products
+and functions of single numbers are not counted, as in fvcore.
 """
 
 import math
@@ -33,6 +34,12 @@ def _deformable(args: tuple, out: Tensor) -> int:
     return ms_deform_attn_flops(sampling.shape, value.shape[-1])
 
 
+def _attention(args: tuple, out: Tensor) -> int:
+    """Queries by keys, and weights by values: (..., Q, D), (..., K, D), (..., K, V)."""
+    query, key, value = args[:3]
+    return query[..., 0].numel() * key.shape[-2] * (key.shape[-1] + value.shape[-1])
+
+
 def _by_torch(formula: Callable) -> Formula:
     """PyTorch counts a multiply-add as two."""
     return lambda args, out: formula(*args, out_val=out) // 2
@@ -53,22 +60,23 @@ _PRODUCTS = {
     "linear": ("aten.addmm", "aten.mm"),
     "matmul": ("aten.bmm", "aten.baddbmm"),
     "convolution": ("aten.convolution",),
-    "attention": (
-        "aten._scaled_dot_product_flash_attention_for_cpu",
-        "aten._scaled_dot_product_flash_attention",
-        "aten._scaled_dot_product_efficient_attention",
-        "aten._scaled_dot_product_cudnn_attention",
-    ),
 }
-ACTIVATING = frozenset({*_PRODUCTS, "deformable attention"})
+# Each PyTorch has some of these.
+_FUSED_ATTENTION = (
+    "aten._scaled_dot_product_flash_attention_for_cpu",
+    "aten._scaled_dot_product_flash_attention",
+    "aten._scaled_dot_product_efficient_attention",
+    "aten._scaled_dot_product_cudnn_attention",
+)
+ACTIVATING = frozenset({*_PRODUCTS, "attention", "deformable attention"})
 _OF_TORCH = {str(packet): _by_torch(formula) for packet, formula in flop_registry.items()}
 # operator: its kind and its formula
 FORMULAS: dict[str, tuple[str, Formula]] = {
     name: (kind, _OF_TORCH[name])
     for kind, names in _PRODUCTS.items()
     for name in names
-    if name in _OF_TORCH
 }
+FORMULAS |= {name: ("attention", _attention) for name in _FUSED_ATTENTION}
 FORMULAS |= {
     # what our linear layers call on a CPU
     "mkldnn._linear_pointwise": ("linear", lambda args, out: out.numel() * args[0].shape[-1]),
