@@ -1,7 +1,6 @@
 """Loading of ``.pth`` checkpoints and of Detectron2's model-zoo pickles."""
 
 import logging
-import pickle
 from typing import Any
 
 import torch
@@ -10,30 +9,11 @@ from torch import Tensor, nn
 
 from ..utils import comm
 from ..utils.file_io import PathManager
+from .zoo_pickles import read_zoo_pickle
 
 logger = logging.getLogger(__name__)
 
 _HEURISTICS_QUERY = "?matching_heuristics=True"
-
-
-class _ArraysOnly(pickle.Unpickler):
-    """Makes NumPy arrays and plain values, and refuses whatever else a pickle names."""
-
-    _KNOWN = (
-        ("numpy.core.multiarray", "_reconstruct"),
-        ("numpy.core.multiarray", "scalar"),
-        ("numpy.core.numeric", "_frombuffer"),
-        ("numpy", "ndarray"),
-        ("numpy", "dtype"),
-        ("_codecs", "encode"),
-        ("collections", "OrderedDict"),
-    )
-
-    def find_class(self, module: str, name: str) -> Any:
-        # NumPy 2 has renamed numpy.core
-        if (module.replace("numpy._core", "numpy.core"), name) not in self._KNOWN:
-            raise pickle.UnpicklingError(f"it holds a '{module}.{name}', which could run code")
-        return super().find_class(module, name)
 
 
 class DetectionCheckpointer(Checkpointer):
@@ -72,15 +52,11 @@ class DetectionCheckpointer(Checkpointer):
         return loaded
 
     def _load_pickle(self, filename: str) -> dict[str, Any]:
-        with self.path_manager.open(filename, "rb") as file:
-            try:
-                loaded = _ArraysOnly(file, encoding="latin1").load()
-            except pickle.UnpicklingError as error:
-                raise ValueError(f"'{filename}' cannot be read safely: {error}.") from error
-        if not ("model" in loaded and "__author__" in loaded):
+        loaded = read_zoo_pickle(filename)
+        if loaded["__author__"] == "Caffe2":
             raise ValueError(
-                f"'{filename}' is no pickle of Detectron2's model zoo (it lacks 'model' and "
-                "'__author__'): convert it to a .pth file."
+                f"'{filename}' has the layer names of Caffe2 (it lacks 'model' and '__author__'), "
+                "which only Detectron2 converts: install it, or convert the file to a .pth file."
             )
         logger.info("Reading a file from '%s'", loaded["__author__"])
         return loaded
