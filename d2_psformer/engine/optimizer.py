@@ -3,12 +3,12 @@
 from collections.abc import Callable, Iterable
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.utils import clip_grad_norm_, clip_grad_value_
 
 from ..d2.config import CfgNode
 
-GradientClipper = Callable[[list[nn.Parameter]], Tensor | None]
+GradientClipper = Callable[[list[nn.Parameter]], None]
 
 
 def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
@@ -39,28 +39,34 @@ def parameter_groups(
 
     Args:
         multipliers: (part of a name, factor on ``base_lr``); the first that fits counts.
+
+    Returns:
+        dicts of "params", their "param_names" (by which a resumed run finds their state) and "lr".
     """
-    groups: dict[float, list[nn.Parameter]] = {}
+    groups: dict[float, dict[str, nn.Parameter]] = {}
     for name, parameter in model.named_parameters():  # leaves out duplicates itself
         if parameter.requires_grad:
             factor = next((factor for part, factor in multipliers if part in name), 1.0)
-            groups.setdefault(factor, []).append(parameter)
-    return [{"params": params, "lr": base_lr * factor} for factor, params in groups.items()]
+            groups.setdefault(factor, {})[name] = parameter
+    return [
+        {"params": [*group.values()], "param_names": [*group], "lr": base_lr * factor}
+        for factor, group in groups.items()
+    ]
 
 
 def build_gradient_clipper(cfg: CfgNode) -> GradientClipper | None:
     """What SOLVER.CLIP_GRADIENTS asks for, as a function of the parameters; None when disabled.
 
-    "full_model" limits the norm over all gradients together and returns what it was before;
-    "norm" limits that of every parameter by itself and "value" every number, as in Detectron2.
+    "full_model" limits the norm over all gradients together, "norm" that of every parameter by
+    itself and "value" every number, as in Detectron2.
     """
     clip = cfg.SOLVER.CLIP_GRADIENTS
     limit, norm_type = clip.CLIP_VALUE, clip.NORM_TYPE
     if not clip.ENABLED:
         return None
 
-    def full_model(parameters: list[nn.Parameter]) -> Tensor:
-        return clip_grad_norm_(parameters, limit, norm_type)
+    def full_model(parameters: list[nn.Parameter]) -> None:
+        clip_grad_norm_(parameters, limit, norm_type)
 
     def norm(parameters: list[nn.Parameter]) -> None:
         for parameter in parameters:

@@ -19,6 +19,7 @@ from .class_metadata import check_data_sets
 from .data_loader import Mapper, build_train_loader, images_per_batch
 from .evaluate import check_evaluation, test
 from .optimizer import build_gradient_clipper, build_optimizer
+from .optimizer_state import load_optimizer_state
 from .train_step import TrainStep, amp_dtype
 from .writers import MetricPrinter
 
@@ -151,7 +152,8 @@ class Trainer(TrainerBase):
 
     def load_state_dict(self, state_dict: dict) -> None:
         super().load_state_dict(state_dict)
-        self.optimizer.load_state_dict(state_dict["optimizer"])
+        source = f"checkpoint '{self.checkpointer.path}'"
+        load_optimizer_state(self.optimizer, state_dict.get("optimizer"), source)
         if state_dict["grad_scaler"] and self.train_step.scaler.is_enabled():
             self.train_step.scaler.load_state_dict(state_dict["grad_scaler"])
         if self.cfg.SEED < 0:  # the seed was drawn by the first run

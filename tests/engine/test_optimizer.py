@@ -92,7 +92,7 @@ def test_clipping_by_norm_and_by_value_is_per_parameter(tmp_path):
     clip = build_gradient_clipper(
         dummy_cfg(tmp_path, f"{CLIP}CLIP_TYPE", "norm", f"{CLIP}CLIP_VALUE", 0.1)
     )
-    assert clip(parameters) is None
+    clip(parameters)
     for parameter, old in zip(parameters, before, strict=True):
         expected = old.grad * 0.1 / old.grad.norm()
         torch.testing.assert_close(parameter.grad, expected, rtol=1e-4, atol=1e-6)
@@ -109,7 +109,8 @@ def test_clipping_takes_the_type_of_norm(tmp_path):
     parameters = with_gradients()
     expected = max(p.grad.abs().max() for p in parameters)
     cfg = dummy_cfg(tmp_path, f"{CLIP}NORM_TYPE", float("inf"), f"{CLIP}CLIP_VALUE", 0.1)
-    assert build_gradient_clipper(cfg)(parameters) == expected
+    assert expected > 0.1
+    build_gradient_clipper(cfg)(parameters)
     assert max(p.grad.abs().max() for p in parameters) == pytest.approx(0.1, rel=1e-4)
 
 
