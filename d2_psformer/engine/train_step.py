@@ -1,17 +1,23 @@
 """One step of the optimizer: forward, backward, clip, update, on any device."""
 
+import logging
 import math
 from contextlib import nullcontext
 
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
+from torch.nn.utils import get_total_norm
 
 from ..d2.config import CfgNode
 from .optimizer import GradientClipper
 from .seeding import derive_seed, seed_generators
 
+logger = logging.getLogger(__name__)
+
 _AMP_DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16}
+# Gradients that overflow float16 even when the loss is scaled down will not stop doing so.
+MIN_LOSS_SCALE = 1.0
 
 
 def amp_dtype(cfg: CfgNode) -> torch.dtype | None:
@@ -29,7 +35,7 @@ class TrainStep:
 
     Gradients are averaged over the batches, as over the processes. Random numbers of the forward
     pass (dropout) follow from seed, iteration, process and batch. Under float16 the loss is scaled
-    so that small gradients survive, and a step whose gradients overflow is left out.
+    so that small gradients survive, and a step whose gradients overflow is skipped with a warning.
 
     Args:
         model: returns a dict of weighted scalar losses for a batch; on one device.
@@ -62,11 +68,12 @@ class TrainStep:
         """Do one step.
 
         Returns:
-            the mean of every loss over the batches, ``total_loss``, and ``grad_norm`` (before
-            clipping) where the whole model is clipped.
+            the mean of every loss over the batches, ``total_loss``, and ``grad_norm`` (2-norm over
+            all gradients, before clipping) unless the step was skipped.
 
         Raises:
-            FloatingPointError: a loss or, without a gradient scaler, the gradient is not finite.
+            FloatingPointError: a loss is not finite, or a gradient, which float16 allows until the
+                loss scale falls below ``MIN_LOSS_SCALE``. No parameter has been changed then.
         """
         self.optimizer.zero_grad(set_to_none=True)
         losses: dict[str, Tensor] = {}
@@ -81,11 +88,18 @@ class TrainStep:
                 losses[name] = losses.get(name, 0) + value.detach().float() / len(batches)
 
         self.scaler.unscale_(self.optimizer)
-        norm = self.clip(self.parameters) if self.clip else None
+        norm = get_total_norm([p.grad for p in self.parameters if p.grad is not None])
         metrics = self._read(losses, norm)
         self._check_finite(metrics, batches, iteration)
+        if self.clip:
+            self.clip(self.parameters)
         self.scaler.step(self.optimizer)
         self.scaler.update()
+        if not math.isfinite(metrics["grad_norm"]):
+            logger.warning(
+                "The gradients of iteration %d overflow float16: its step was skipped and the loss "
+                "scale lowered to %g.", iteration, self.scaler.get_scale(),
+            )  # fmt: skip
         return {name: value for name, value in metrics.items() if math.isfinite(value)}
 
     def _forward(self, batch: list[dict]) -> dict[str, Tensor]:
@@ -99,25 +113,34 @@ class TrainStep:
             return self.model.no_sync()
         return nullcontext()
 
-    def _read(self, losses: dict[str, Tensor], norm: Tensor | None) -> dict[str, float]:
+    def _read(self, losses: dict[str, Tensor], norm: Tensor) -> dict[str, float]:
         # One transfer for all: every single one would wait for the device.
-        tensors = dict(losses) if norm is None else {**losses, "grad_norm": norm.float()}
+        tensors = {**losses, "grad_norm": norm.float()}
         values = dict(zip(tensors, torch.stack(list(tensors.values())).tolist(), strict=True))
         return {"total_loss": sum(values[name] for name in losses), **values}
 
     def _check_finite(self, metrics: dict[str, float], batches: list[list[dict]], iteration: int):
         wrong = [name for name, value in metrics.items() if not math.isfinite(value)]
-        if self.scaler.is_enabled() and wrong == ["grad_norm"]:
-            return  # the scaler leaves this step out and lowers its scale
         if not wrong:
             return
         name = next((name for name in wrong if name != "total_loss"), "total_loss")
+        what = f"'{name}' became {metrics[name]}"
+        if wrong == ["grad_norm"]:
+            if self.scaler.is_enabled() and self.scaler.get_scale() > MIN_LOSS_SCALE:
+                return  # the scaler leaves this step out and lowers its scale
+            what = f"The gradient of '{self._first_not_finite()}' is not finite"
         files = [
             sample["file_name"] for batch in batches for sample in batch if "file_name" in sample
         ]
         raise FloatingPointError(
-            f"'{name}' became {metrics[name]} at iteration {iteration} in process {self.rank}: "
+            f"{what} at iteration {iteration} in process {self.rank}: "
             "lower SOLVER.BASE_LR, lengthen SOLVER.WARMUP_ITERS, set SOLVER.AMP.DTYPE to "
             "'bfloat16' or SOLVER.AMP.ENABLED to False, or check the images of this iteration: "
             f"{', '.join(files)}."
         )
+
+    def _first_not_finite(self) -> str:
+        """The first parameter with NaN or Inf in its gradient."""
+        named = self.model.named_parameters()
+        wrong = (n for n, p in named if p.grad is not None and not p.grad.isfinite().all())
+        return next(wrong, "all parameters together").removeprefix("module.")

@@ -51,9 +51,9 @@ def test_one_step_is_what_torch_does():
     sum(losses.values()).backward()
     for ours, theirs in zip(model.parameters(), twin.parameters(), strict=True):
         torch.testing.assert_close(ours, theirs - 0.1 * theirs.grad)
-    assert metrics == pytest.approx(
-        {**{k: v.item() for k, v in losses.items()}, "total_loss": sum(losses.values()).item()}
-    )
+    norm = torch.cat([p.grad.flatten() for p in twin.parameters()]).norm()
+    expected = {**losses, "total_loss": sum(losses.values()), "grad_norm": norm}
+    assert metrics == pytest.approx({name: value.item() for name, value in expected.items()})
 
 
 def test_accumulation_equals_one_large_batch():
@@ -142,14 +142,34 @@ def test_a_loss_that_is_not_finite_stops_before_the_step(value):
     torch.testing.assert_close(model.state_dict(), before, rtol=0, atol=0)
 
 
-def test_a_gradient_that_is_not_finite_is_told(tmp_path):
-    class RootModel(MeanModel):
-        def forward(self, batch):
-            return {"loss": (self.linear.weight * 0).abs().sqrt().sum()}
+class RootModel(MeanModel):
+    """Its loss is 0, its gradient NaN."""
 
-    clip = build_gradient_clipper(dummy_cfg(tmp_path))
-    with pytest.raises(FloatingPointError, match="grad_norm"):
-        step_of(RootModel(), clip=clip)([images(1)], iteration=0)
+    def forward(self, batch):
+        return {"loss": (self.linear.weight * 0).abs().sqrt().sum()}
+
+
+@pytest.mark.parametrize("clip_type", ["full_model", "norm", "value", None])
+def test_a_gradient_that_is_not_finite_stops_before_the_step(tmp_path, clip_type):
+    cfg = dummy_cfg(tmp_path, "SOLVER.CLIP_GRADIENTS.ENABLED", clip_type is not None)
+    cfg.SOLVER.CLIP_GRADIENTS.CLIP_TYPE = clip_type or "value"
+    model = RootModel()
+    before = copy.deepcopy(model.state_dict())
+    with pytest.raises(FloatingPointError, match=r"'linear\.weight' is not finite at iteration 7"):
+        step_of(model, clip=build_gradient_clipper(cfg))([images(1)], iteration=7)
+    torch.testing.assert_close(model.state_dict(), before, rtol=0, atol=0)
+
+
+def test_float16_stops_when_the_loss_scale_has_collapsed(caplog):
+    model = RootModel()
+    step = step_of(model, amp_dtype=torch.float16)
+    before = copy.deepcopy(model.state_dict())
+    with pytest.raises(FloatingPointError, match=r"'linear\.weight'.*iteration 16 .*bfloat16"):
+        for iteration in range(100):
+            step([images(1)], iteration)
+    assert step.scaler.get_scale() == 1
+    assert [r.getMessage() for r in caplog.records][0].startswith("The gradients of iteration 0")
+    torch.testing.assert_close(model.state_dict(), before, rtol=0, atol=0)
 
 
 def test_the_type_of_autocast(tmp_path):

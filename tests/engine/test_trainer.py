@@ -92,6 +92,17 @@ def test_a_loss_that_is_not_finite_ends_training(tmp_path):
     assert not (tmp_path / "model_final.pth").exists()
 
 
+@pytest.mark.parametrize("clip_type", ["norm", "value", None])
+def test_gradients_that_are_not_finite_leave_no_checkpoint(tmp_path, clip_type):
+    cfg = dummy_cfg(tmp_path, "SOLVER.CLIP_GRADIENTS.ENABLED", clip_type is not None)
+    cfg.SOLVER.CLIP_GRADIENTS.CLIP_TYPE = clip_type or "value"
+    trainer = RecordingTrainer(cfg)
+    trainer.model.backbone.weight.register_hook(lambda grad: grad * float("nan"))
+    with pytest.raises(FloatingPointError, match=r"gradient of 'backbone\.weight'.*iteration 0"):
+        trainer.train()
+    assert not (tmp_path / "last_checkpoint").exists()
+
+
 @pytest.fixture
 def printed():
     """Lines that MetricPrinter logs, whatever other tests did to the loggers."""
