@@ -9,7 +9,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from d2_psformer.checkpoint import convert_official
+from d2_psformer.checkpoint import check_finite, convert_official
 from d2_psformer.checkpoint.files import read_weights
 from d2_psformer.command_errors import told_in_one_sentence
 from d2_psformer.data.files import atomic_write
@@ -23,6 +23,7 @@ def main() -> None:
     weights = read_weights(args.input, args.trust)
     try:
         model = CONVERTERS[args.source](weights)
+        check_finite(model, "the weights")
     except ValueError as error:
         raise ValueError(f"'{args.input}': {error}") from error
     with atomic_write(args.output) as file:

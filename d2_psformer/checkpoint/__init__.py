@@ -1,6 +1,7 @@
 """Weights from elsewhere: released checkpoints and pretrained backbones."""
 
+from .finite import check_finite
 from .official import convert_official
 from .pretrained import load_pretrained_backbone
 
-__all__ = ["convert_official", "load_pretrained_backbone"]
+__all__ = ["check_finite", "convert_official", "load_pretrained_backbone"]

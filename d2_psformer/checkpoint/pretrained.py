@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from ..d2.utils import comm
 from .backbone_names import body_name
 from .files import read_weights
+from .finite import check_finite
 
 logger = logging.getLogger(__name__)
 
@@ -25,8 +26,8 @@ def load_pretrained_backbone(model: nn.Module, cfg) -> None:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file is unusable or its weights do not fit, timm knows no such weights, or
-            layers are frozen and there are no weights.
+        ValueError: the file is unusable, its weights do not fit or are not finite, timm knows no
+            such weights, or layers are frozen and there are no weights.
         OSError: timm cannot get the weights.
     """
     node = cfg.MODEL.BACKBONE
@@ -49,6 +50,7 @@ def load_pretrained_backbone(model: nn.Module, cfg) -> None:
         logger.warning("The backbone starts from random weights: no pretrained ones are named.")
         return
     _fill(backbone, weights, source)
+    check_finite(backbone.state_dict(), f"'{source}'")
     logger.info("The backbone starts from %s.", source)
 
 

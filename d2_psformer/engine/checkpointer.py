@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from ..checkpoint import check_finite
 from ..d2.checkpoint import DetectionCheckpointer
 from ..data.files import atomic_write
 from .class_metadata import check_same_classes
@@ -55,13 +56,18 @@ class AtomicCheckpointer(DetectionCheckpointer):
         super().__init__(model, save_dir, **checkpointables)
         self.metadata = metadata
         self.finetune = finetune
-        self._path = ""
+        self.path = ""
 
     def save(self, name: str, **kwargs: Any) -> None:
-        """Write ``<save_dir>/<name>.pth`` and name it in ``last_checkpoint``."""
+        """Write ``<save_dir>/<name>.pth`` and name it in ``last_checkpoint``.
+
+        Raises:
+            ValueError: a weight is not finite; the files stay as they were.
+        """
         if not self.save_dir or not self.save_to_disk:
             return
         data = {"model": self.model.state_dict(), "metadata": self.metadata}
+        check_finite(data["model"], "the model to be saved")
         data.update((key, obj.state_dict()) for key, obj in self.checkpointables.items())
         data.update(kwargs)
         path = Path(self.save_dir, f"{name}.pth")
@@ -82,9 +88,9 @@ class AtomicCheckpointer(DetectionCheckpointer):
 
         Raises:
             FileNotFoundError, ValueError: one sentence naming the file, and the key if one does
-                not fit.
+                not fit or is not finite.
         """
-        self._path = path
+        self.path = path
         if path and "://" not in path and not os.path.isfile(path.partition("?")[0]):
             raise FileNotFoundError(
                 f"Checkpoint '{path}' does not exist: check MODEL.WEIGHTS, or, when resuming, the "
@@ -102,11 +108,12 @@ class AtomicCheckpointer(DetectionCheckpointer):
         # Model-zoo backbones are matched by name and hold but a part of the model.
         is_partial = checkpoint.get("matching_heuristics", False) or self.finetune
         if not is_partial and "metadata" in checkpoint:
-            check_same_classes(self.metadata, checkpoint["metadata"], f"checkpoint '{self._path}'")
+            check_same_classes(self.metadata, checkpoint["metadata"], f"checkpoint '{self.path}'")
         shapes = {key: tuple(value.shape) for key, value in checkpoint["model"].items()}
         incompatible = super()._load_model(checkpoint)
         if not is_partial:
             self._refuse(incompatible, shapes)
+        check_finite(self.model.state_dict(), f"checkpoint '{self.path}'")
         return incompatible
 
     def _refuse(self, incompatible, shapes: dict[str, tuple[int, ...]]) -> None:
@@ -124,6 +131,6 @@ class AtomicCheckpointer(DetectionCheckpointer):
         else:
             return
         raise ValueError(
-            f"Checkpoint '{self._path}' is of another architecture or class count ({what}): use "
+            f"Checkpoint '{self.path}' is of another architecture or class count ({what}): use "
             "the config it was trained with, or set SOLVER.FINETUNE True to load what fits."
         )

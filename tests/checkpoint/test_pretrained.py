@@ -237,3 +237,11 @@ def test_an_unknown_tag_is_told_with_those_that_timm_has():
 
 def test_building_a_backbone_opens_no_connection():
     TimmBackbone(name="resnet50", out_features=LEVELS, freeze_at=2)
+
+
+def test_weights_that_are_not_finite(tmp_path):
+    weights = make()[0].backbone.body.state_dict()
+    weights["layer2.0.conv1.weight"][3, 0] = float("inf")
+    path = save(tmp_path / "bad.pth", weights)
+    with pytest.raises(ValueError, match=r"'body\.layer2\.0\.conv1\.weight' of '.*bad\.pth' holds"):
+        load_pretrained_backbone(*make(weights=path))

@@ -124,6 +124,20 @@ def test_finetuning_loads_what_fits(tmp_path):
     assert torch.equal(model[0].weight, model_of(1)[0].weight)
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("-inf")])
+def test_weights_that_are_not_finite(tmp_path, value):
+    model = model_of(0)
+    model[1].weight.data[0, 2] = value
+    torch.save({"model": model.state_dict()}, tmp_path / "a.pth")
+    expect_refusal(tmp_path / "a.pth", model_of(0), "'1.weight'", "NaN or Inf")
+
+    checkpointer_of(model_of(0), tmp_path).save("b")
+    before = (tmp_path / "b.pth").read_bytes()
+    with pytest.raises(ValueError, match=r"'1\.weight' of the model to be saved"):
+        checkpointer_of(model, tmp_path).save("b")
+    assert (tmp_path / "b.pth").read_bytes() == before
+
+
 def test_files_that_are_no_checkpoints(tmp_path):
     expect_refusal(tmp_path / "nowhere.pth", model_of(0), error=FileNotFoundError)
     for name, content in (("empty", b""), ("text", b"hello"), ("zip", b"PK\x03\x04" + bytes(50))):
