@@ -72,9 +72,7 @@ ACTIVATING = frozenset({*_PRODUCTS, "attention", "deformable attention"})
 _OF_TORCH = {str(packet): _by_torch(formula) for packet, formula in flop_registry.items()}
 # operator: its kind and its formula
 FORMULAS: dict[str, tuple[str, Formula]] = {
-    name: (kind, _OF_TORCH[name])
-    for kind, names in _PRODUCTS.items()
-    for name in names
+    name: (kind, _OF_TORCH[name]) for kind, names in _PRODUCTS.items() for name in names
 }
 FORMULAS |= {name: ("attention", _attention) for name in _FUSED_ATTENTION}
 FORMULAS |= {
