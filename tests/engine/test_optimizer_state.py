@@ -94,14 +94,11 @@ def test_other_groups(tmp_path):
     expect_refusal(optimizer_of(Norms(), tmp_path), state, "2 parameter groups in place of 1")
 
 
-@pytest.mark.parametrize(
-    ("old", "new", "name"), [("SGD", "ADAMW", "AdamW"), ("ADAMW", "SGD", "SGD")]
-)
-def test_another_optimizer(tmp_path, old, new, name):
+@pytest.mark.parametrize(("old", "new"), [("SGD", "ADAMW"), ("ADAMW", "SGD")])
+def test_another_optimizer(tmp_path, old, new):
     _, state = trained(tmp_path, "SOLVER.OPTIMIZER", old)
-    expect_refusal(
-        optimizer_of(Norms(), tmp_path, "SOLVER.OPTIMIZER", new), state, f"not of {name}"
-    )
+    optimizer = optimizer_of(Norms(), tmp_path, "SOLVER.OPTIMIZER", new)
+    expect_refusal(optimizer, state, f"it is not of {type(optimizer).__name__}")
 
 
 def test_no_state_at_all(tmp_path):

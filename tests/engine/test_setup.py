@@ -44,19 +44,81 @@ def test_file_then_command_line(config_file):
         ("SOLVER: {BASE_RL: 0.5}", [], "BASE_RL"),
         ("SOLVER: {MAX_ITER: many}", [], "MAX_ITER"),
         ("SOLVER: 3", [], "SOLVER"),
-        ("SOLVER: {", [], "config.yaml"),
+        ("SOLVER: {", [], r"config\.yaml' is no safe YAML"),
+        ("SEED: 2001-99-99", [], r"config\.yaml' is no safe YAML"),
+        ("SEED: !!timestamp never", [], r"config\.yaml' is no safe YAML"),
+        ("SEED: " + 10000 * "[", [], r"config\.yaml' is nested without end"),
+        ("SOLVER: &a {SOLVER: *a}", [], r"config\.yaml' is nested without end"),
+        ("[1, 2]", [], r"config\.yaml' holds no 'KEY: value' pairs"),
+        ("VERSION: 1", [], r"config\.yaml' has VERSION 1"),
+        ("_BASE_: 3", [], r"config\.yaml': _BASE_ must be a file name or a list"),
+        ("_BASE_: [{a: b}]", [], r"config\.yaml': _BASE_ must be a file name or a list"),
         ("{}", ["SOLVER.BASE_RL", "0.5"], "BASE_RL"),
         ("{}", ["SOLVER.BASE_LR"], "BASE_LR"),
     ],
 )
 def test_wrong_configs(config_file, text, opts, word):
-    with pytest.raises(ValueError, match=word):
+    with pytest.raises(ValueError, match=word) as told:
         load_config(config_file(text), opts)
+    assert "\n" not in str(told.value)
 
 
 def test_no_config_file():
     with pytest.raises(FileNotFoundError, match=r"'nowhere\.yaml' does not exist"):
         load_config("nowhere.yaml")
+
+
+HARMFUL = "!!python/object/apply:os.mkdir [{folder}]"
+CODE = {
+    "at the top": {"config.yaml": HARMFUL},
+    "as a value": {"config.yaml": f"SEED: {HARMFUL}"},
+    "deep inside": {"config.yaml": f"DATASETS: {{TRAIN: [a, {{b: [{HARMFUL}]}}]}}"},
+    "as a key": {"config.yaml": f"? {HARMFUL}\n: 1"},
+    "in a base": {"config.yaml": "_BASE_: base.yaml", "base.yaml": f"SEED: {HARMFUL}"},
+    "in the base of a base": {
+        "config.yaml": "_BASE_: [good.yaml, base.yaml]",
+        "good.yaml": "SEED: 1",
+        "base.yaml": "_BASE_: bottom.yaml",
+        "bottom.yaml": f"OUTPUT_DIR: {HARMFUL}",
+    },
+}
+
+
+@pytest.mark.parametrize("files", CODE.values(), ids=CODE)
+def test_code_in_a_config_is_refused_and_not_run(tmp_path, files):
+    for name, text in files.items():
+        (tmp_path / name).write_text(text.format(folder=tmp_path / "made"))
+    harmful = [*files][-1]
+    with pytest.raises(ValueError, match=rf"{harmful}' is no safe YAML: .*python/object") as told:
+        load_config(str(tmp_path / "config.yaml"))
+    assert "\n" not in str(told.value)
+    assert not (tmp_path / "made").exists()
+
+
+def test_code_on_the_command_line_is_text(config_file, tmp_path):
+    code = f"__import__('os').mkdir('{tmp_path}/made')"
+    assert load_config(config_file("{}"), ["OUTPUT_DIR", code]).OUTPUT_DIR == code
+    for value in (code, f"!!python/object/apply:os.mkdir ['{tmp_path}/made']"):
+        with pytest.raises(ValueError, match=r"SOLVER\.MAX_ITER"):
+            load_config(config_file("{}"), ["SOLVER.MAX_ITER", value])
+    assert not (tmp_path / "made").exists()
+
+
+@pytest.mark.parametrize("bases", ["config.yaml", "./config.yaml", "[good.yaml, other.yaml]"])
+def test_a_config_that_is_its_own_base(config_file, tmp_path, bases):
+    path = config_file(f"_BASE_: {bases}")
+    (tmp_path / "good.yaml").write_text("SEED: 1")
+    (tmp_path / "other.yaml").write_text("_BASE_: config.yaml")
+    with pytest.raises(ValueError, match=r"config\.yaml' is its own _BASE_ \(.* -> .*\): remove"):
+        load_config(path)
+
+
+def test_one_base_on_two_ways_is_no_circle(config_file, tmp_path):
+    (tmp_path / "root.yaml").write_text("SEED: 1\nSOLVER: {MAX_ITER: 3}")
+    (tmp_path / "one.yaml").write_text("_BASE_: root.yaml\nSEED: 2")
+    (tmp_path / "two.yaml").write_text("_BASE_: root.yaml\nOUTPUT_DIR: two")
+    cfg = load_config(config_file("_BASE_: [one.yaml, two.yaml]"))
+    assert (cfg.SEED, cfg.SOLVER.MAX_ITER, cfg.OUTPUT_DIR) == (1, 3, "two")
 
 
 def test_setup(config_file, tmp_path, monkeypatch, clean_loggers):

@@ -168,7 +168,7 @@ def test_float16_stops_when_the_loss_scale_has_collapsed(caplog):
         for iteration in range(100):
             step([images(1)], iteration)
     assert step.scaler.get_scale() == 1
-    assert [r.getMessage() for r in caplog.records][0].startswith("The gradients of iteration 0")
+    assert caplog.messages[0].startswith("The gradients of iteration 0 overflow float16")
     torch.testing.assert_close(model.state_dict(), before, rtol=0, atol=0)
 
 

@@ -1,8 +1,8 @@
 """Multiply-adds of operators, by the convention of fvcore: one multiply-add is one FLOP.
 
 Matrix products and convolutions are counted by PyTorch's own formulas. Fused attention is counted
-here, because PyTorch's table names its operators differently from release to release. Sums, products
-and functions of single numbers are not counted, as in fvcore.
+here, because PyTorch's table names its operators differently from release to release. Sums,
+products and functions of single numbers are not counted, as in fvcore.
 """
 
 import math
@@ -74,7 +74,7 @@ _OF_TORCH = {str(packet): _by_torch(formula) for packet, formula in flop_registr
 FORMULAS: dict[str, tuple[str, Formula]] = {
     name: (kind, _OF_TORCH[name]) for kind, names in _PRODUCTS.items() for name in names
 }
-FORMULAS |= {name: ("attention", _attention) for name in _FUSED_ATTENTION}
+FORMULAS |= dict.fromkeys(_FUSED_ATTENTION, ("attention", _attention))
 FORMULAS |= {
     # what our linear layers call on a CPU
     "mkldnn._linear_pointwise": ("linear", lambda args, out: out.numel() * args[0].shape[-1]),
