@@ -1,5 +1,9 @@
-"""Config: the key tree, _BASE_ files and constructors that take a config or arguments."""
+"""Config: the key tree, files and constructors that take a config or arguments.
 
+d2lite reads the files on both backends: Detectron2's own reading runs code that YAML can hold.
+"""
+
+from ..d2lite.config import read_config_file
 from . import BACKEND
 
 if BACKEND == "detectron2":
@@ -11,4 +15,5 @@ __all__ = [
     "CfgNode",
     "configurable",
     "get_cfg",
+    "read_config_file",
 ]

@@ -6,10 +6,9 @@ import os
 import sys
 
 import torch
-import yaml
 
 from ..config import add_psformer_config
-from ..d2.config import CfgNode, get_cfg
+from ..d2.config import CfgNode, get_cfg, read_config_file
 from ..d2.engine import TrainerBase, default_setup
 from ..d2.utils import comm, setup_logger
 from ..data import register_from_config
@@ -18,7 +17,7 @@ from .freed_memory import keep_freed_memory
 logger = logging.getLogger(__name__)
 
 # What fvcore and yacs raise for unknown keys and values of another type.
-_CONFIG_ERRORS = (KeyError, ValueError, AssertionError, yaml.YAMLError)
+_CONFIG_ERRORS = (KeyError, ValueError, AssertionError)
 
 
 def setup(args: argparse.Namespace) -> CfgNode:
@@ -55,7 +54,9 @@ def _show_errors_once() -> None:
 
 
 def load_config(config_file: str, opts: list[str] | None = None) -> CfgNode:
-    """Defaults, then a YAML file, then "KEY VALUE" pairs; not frozen.
+    """Defaults, then a YAML file with its ``_BASE_``, then "KEY VALUE" pairs; not frozen.
+
+    No config file can run code.
 
     Raises:
         FileNotFoundError, ValueError: one sentence naming the file or key.
@@ -64,8 +65,9 @@ def load_config(config_file: str, opts: list[str] | None = None) -> CfgNode:
     add_psformer_config(cfg)
     if not os.path.isfile(config_file):
         raise FileNotFoundError(f"Config file '{config_file}' does not exist: see configs/.")
+    content = read_config_file(config_file)
     try:
-        cfg.merge_from_file(config_file)
+        cfg.merge_from_other_cfg(CfgNode(content))
     except _CONFIG_ERRORS as error:
         raise ValueError(f"Config file '{config_file}': {_told(error)}.") from error
     try:

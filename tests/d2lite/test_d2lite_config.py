@@ -7,14 +7,14 @@ from d2_psformer.d2lite.config import CfgNode, UnknownKeyError, configurable, ge
 
 @pytest.fixture
 def merge(tmp_path):
-    """Merge the text of a YAML file into a fresh default config."""
+    """Merge the text of a YAML file into a config, by default a fresh one."""
 
-    def run(text, **other_files):
+    def run(text, cfg=None, **other_files):
         for name, content in other_files.items():
             (tmp_path / f"{name}.yaml").write_text(content)
         path = tmp_path / "given.yaml"
         path.write_text(text)
-        cfg = get_cfg()
+        cfg = get_cfg() if cfg is None else cfg
         cfg.merge_from_file(str(path))
         return cfg
 
@@ -115,6 +115,13 @@ def test_missing_base_is_named(merge):
 def test_base_that_disagrees_in_kind_is_named(merge):
     with pytest.raises(ValueError, match=r"given\.yaml.*'SEED'"):
         merge("_BASE_: base.yaml\nSEED: {A: 1}", base="SEED: 1")
+
+
+def test_keys_that_share_a_value_in_the_base_are_two(merge):
+    base = "INPUT: {CROP: &same {SIZE: [0.5, 0.5]}}\nMODEL: {FPN: *same}"
+    cfg = CfgNode({"INPUT": {"CROP": {"SIZE": []}}, "MODEL": {"FPN": {"SIZE": []}}})
+    merge("_BASE_: base.yaml\nINPUT: {CROP: {SIZE: [0.1, 0.1]}}", cfg, base=base)
+    assert (cfg.INPUT.CROP.SIZE, cfg.MODEL.FPN.SIZE) == ([0.1, 0.1], [0.5, 0.5])
 
 
 def test_base_in_the_home_folder(merge, tmp_path, monkeypatch):

@@ -2,16 +2,14 @@
 
 import difflib
 import functools
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import yaml
-from fvcore.common.config import BASE_KEY
 from fvcore.common.config import CfgNode as _CfgNode
 
-from ..utils.file_io import PathManager
+from .config_file import read_config_file
 
 _DEFAULTS = Path(__file__).with_name("defaults.yaml")
 
@@ -28,54 +26,18 @@ class CfgNode(_CfgNode):
 
     @classmethod
     def load_yaml_with_base(cls, filename: str) -> dict[str, Any]:
-        """The mapping in a YAML file, laid over those of its ``_BASE_`` (one file or a list).
-
-        Base files are looked up relative to the file that names them.
-
-        Raises:
-            FileNotFoundError: the file or a base of it is missing.
-            ValueError: it is no safe YAML, or no mapping.
-        """
-        loaded = cls._read_mapping(filename)
-        bases = loaded.pop(BASE_KEY, [])
-        merged: dict[str, Any] = {}
-        for base in [bases] if isinstance(bases, str) else bases:
-            path = os.path.expanduser(base)
-            if "://" not in path:
-                path = os.path.join(os.path.dirname(filename), path)
-            _lay_over(merged, cls.load_yaml_with_base(path), filename)
-        _lay_over(merged, loaded, filename)
-        return merged
-
-    @classmethod
-    def _read_mapping(cls, filename: str) -> dict[str, Any]:
-        if not PathManager.isfile(filename):
-            raise FileNotFoundError(f"Config file '{filename}' does not exist.")
-        with PathManager.open(filename, "r") as file:
-            try:
-                content = yaml.safe_load(file)
-            except yaml.YAMLError as error:
-                # A python/... tag ends here too: it could run code, and is never needed.
-                problem = " ".join(str(error).split())
-                raise ValueError(f"Config file '{filename}' is no safe YAML: {problem}.") from error
-        if not isinstance(content, dict):
-            raise ValueError(f"Config file '{filename}' holds no 'KEY: value' pairs.")
-        return content
+        """See :func:`read_config_file`."""
+        return read_config_file(filename)
 
     def merge_from_file(self, cfg_filename: str) -> None:
         """Merge a YAML file, with its ``_BASE_`` files, into this config.
 
         Raises:
             UnknownKeyError: a key of the file does not exist here; nothing is merged then.
-            ValueError: the file has another config version, or a value of another type.
+            FileNotFoundError, ValueError: see :func:`read_config_file`.
+            ValueError: a value is of another type.
         """
         loaded = type(self)(self.load_yaml_with_base(cfg_filename))
-        version = loaded.get("VERSION", self.get("VERSION"))
-        if version != self.get("VERSION"):
-            raise ValueError(
-                f"Config file '{cfg_filename}' has VERSION {version}, but only VERSION "
-                f"{self.get('VERSION')} is read here: convert it with Detectron2's upgrade_config."
-            )
         self._check_keys(loaded, f" in config file '{cfg_filename}'")
         super().merge_from_other_cfg(loaded)
 
@@ -142,17 +104,3 @@ def _missing_keys(given: dict, known: _CfgNode, prefix: str = "") -> Iterator[st
                 yield f"{prefix}{key}"
         elif isinstance(value, dict) and isinstance(known[key], _CfgNode):
             yield from _missing_keys(value, known[key], f"{prefix}{key}.")
-
-
-def _lay_over(base: dict, top: dict, filename: str) -> None:
-    """Write ``top`` into ``base`` in place, recursively."""
-    for key, value in top.items():
-        if isinstance(value, dict) and key in base:
-            if not isinstance(base[key], dict):
-                raise ValueError(
-                    f"Config file '{filename}' gives keys below '{key}', which has a plain value "
-                    f"in its {BASE_KEY}: make the two agree."
-                )
-            _lay_over(base[key], value, filename)
-        else:
-            base[key] = value
