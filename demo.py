@@ -12,9 +12,8 @@ from tqdm import tqdm
 import d2_psformer.modeling  # noqa: F401  registers models
 from d2_psformer.command_errors import told_in_one_sentence
 from d2_psformer.d2.config import CfgNode
-from d2_psformer.d2.data import detection_utils
 from d2_psformer.data.files import write_json
-from d2_psformer.data.panoptic_png import DECODE_ERRORS
+from d2_psformer.data.images import read_pixels
 from d2_psformer.data.scenes import generate_scene
 from d2_psformer.engine import Predictor, keep_freed_memory, load_config
 from d2_psformer.visualization import (
@@ -182,11 +181,9 @@ def segment_image(
 ) -> np.ndarray:
     """Write the results of one image, and attention unless it is None; returns the overlay."""
     try:
-        image = detection_utils.read_image(str(item.path), format="RGB")
-    except DECODE_ERRORS as error:
-        raise UnreadableError(
-            f"Image '{item.path}' is left out: it cannot be decoded ({error})."
-        ) from error
+        image = read_pixels(item.path, "RGB")
+    except (FileNotFoundError, ValueError) as error:
+        raise UnreadableError(str(error)) from error
     recording = nullcontext() if attention is None else recording_attention(predictor.model)
     with recording as record:
         ids, segments_info = predictor(image)["panoptic_seg"]

@@ -126,7 +126,18 @@ def test_a_broken_image_does_not_stop_the_others(stub, photos, tmp_path, capsys)
     assert len(complaints) == 2
     for complaint, name in zip(complaints, ("a_broken.jpg", "b_cut.png"), strict=True):
         assert complaint.startswith("demo.py: Image ")
-        assert f"{name}' is left out" in complaint
+        assert f"{name}' cannot be decoded" in complaint
+
+
+def test_pixels_of_more_than_8_bits(stub, photos, tmp_path, capsys):
+    (photos / "street.png").unlink()
+    half = np.full((48, 64), 128 * 256 + 255, np.uint16)
+    Image.fromarray(half).save(photos / "grey.png")
+    Image.fromarray((half / 65535).astype(np.float32)).save(photos / "unclear.tif")
+    assert run("--input", photos, "--output", tmp_path / "out") == 1
+    with Image.open(tmp_path / "out" / "grey_overlay.jpg") as overlay:
+        assert 20 < np.asarray(overlay).mean() < 235  # neither black nor white
+    assert "unclear.tif' has floating-point values" in capsys.readouterr().err
 
 
 def test_video(stub, tmp_path):

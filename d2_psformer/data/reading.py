@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from ..d2.data import detection_utils
-from .panoptic_png import DECODE_ERRORS, read_panoptic_png
+from .images import read_pixels
+from .panoptic_png import read_panoptic_png
 from .segments import present_ids
 
 Record = dict[str, Any]
@@ -19,21 +19,11 @@ def read_image(record: Record, image_format: str) -> np.ndarray:
         image_format: "RGB" or "BGR".
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it cannot be decoded, or has another size than the record says.
+        FileNotFoundError, ValueError: see :func:`read_pixels`.
+        ValueError: it has another size than the record says.
     """
     path = record["file_name"]
-    try:
-        image = detection_utils.read_image(path, format=image_format)
-    except FileNotFoundError as error:
-        raise FileNotFoundError(
-            f"Image '{path}' does not exist: check the image folder of the data set."
-        ) from error
-    except DECODE_ERRORS as error:
-        raise ValueError(
-            f"Image '{path}' cannot be decoded ({error}): download it again, or take it out of the "
-            "data set's JSON."
-        ) from error
+    image = read_pixels(path, image_format)
     height, width = image.shape[:2]
     stated = record.get("height", height), record.get("width", width)
     if stated != (height, width):

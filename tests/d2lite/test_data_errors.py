@@ -186,3 +186,12 @@ def test_an_unusable_data_set_does_not_search_forever():
 def test_data_sets_can_be_sent_to_worker_processes():
     dataset = pickle.loads(pickle.dumps(MapDataset([1, 2, 3], str)))
     assert dataset[1] == "2" and len(dataset) == 3
+
+
+def test_a_tiff_is_turned_once(tmp_path):
+    stored = np.arange(24, dtype=np.uint8).reshape(2, 4, 3)
+    exif = Image.Exif()
+    exif[274] = 6
+    Image.fromarray(stored).save(tmp_path / "a.tif", exif=exif)
+    read = detection_utils.read_image(str(tmp_path / "a.tif"), "RGB")
+    assert_array_equal(read, np.rot90(stored, -1))

@@ -48,6 +48,7 @@ def read_image(file_name: str, format: str | None = None) -> np.ndarray:
 
 
 def _upright(image: Image.Image) -> Image.Image:
+    image.load()  # which turns a TIFF, and takes its tag away
     orientation = None
     # A broken EXIF block is no reason to give up on a good image.
     with contextlib.suppress(SyntaxError, ValueError, KeyError, TypeError, OSError):

@@ -1,0 +1,92 @@
+"""Image files as 8-bit colours, upright."""
+
+import contextlib
+import os
+
+import numpy as np
+from PIL import ExifTags, Image
+
+from .panoptic_png import DECODE_ERRORS
+
+# Pillow's modes of 16-bit grey, by the format of the file. In others "I" is grey of 32 bits, and
+# "I;16" a measurement of any range.
+_GREY_16 = {
+    "PNG": ("I;16", "I"),
+    "PPM": ("I;16", "I"),
+    "TIFF": ("I;16", "I;16B"),
+    "JPEG2000": ("I;16",),
+}
+
+
+def read_pixels(path: str | os.PathLike, image_format: str) -> np.ndarray:
+    """Read an image file as uint8 (H, W, 3), upright: an EXIF rotation is applied.
+
+    Grey becomes three equal channels, and transparency is left out. Of 16-bit values the high byte
+    is taken.
+
+    Args:
+        image_format: "RGB" or "BGR".
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it cannot be decoded, or has values (32-bit, floating-point) of which it is not
+            known what is black and what is white.
+    """
+    try:
+        with Image.open(path) as image:
+            pixels = _upright(_to_rgb(image), _orientation(image))
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"Image '{path}' does not exist: check its folder.") from error
+    except _UnknownRangeError as error:
+        raise ValueError(
+            f"Image '{path}' has {error}, whose black and white are not known: convert it to "
+            "8 bits a channel."
+        ) from error
+    except DECODE_ERRORS as error:
+        raise ValueError(
+            f"Image '{path}' cannot be decoded ({error}): download it again, or leave it out."
+        ) from error
+    return np.ascontiguousarray(pixels if image_format == "RGB" else pixels[:, :, ::-1])
+
+
+class _UnknownRangeError(Exception):
+    """The kind of values that an image has."""
+
+
+def _to_rgb(image: Image.Image) -> np.ndarray:
+    if _is_grey_16(image):
+        grey = (np.asarray(image) >> 8).astype(np.uint8)
+        return np.stack([grey] * 3, axis=-1)
+    # Pillow would clip these to 0...255.
+    if image.mode == "F":
+        raise _UnknownRangeError("floating-point values")
+    if image.mode.startswith("I"):
+        raise _UnknownRangeError("grey values of more than 8 bits")
+    return np.asarray(image.convert("RGB"))
+
+
+def _is_grey_16(image: Image.Image) -> bool:
+    """Whether 0 is black and 65535 white."""
+    if image.format == "TIFF":
+        tags = image.tag_v2
+        of_12_bits, white_is_0 = tags.get(258) != (16,), tags.get(262) != 1
+        if of_12_bits or white_is_0:
+            return False
+    return image.mode in _GREY_16.get(image.format, ())
+
+
+def _orientation(image: Image.Image) -> int:
+    """The EXIF tag, 1 where there is none; a broken EXIF block does not make a good image bad."""
+    with contextlib.suppress(Exception):
+        return image.getexif().get(ExifTags.Base.Orientation, 1)
+    return 1
+
+
+def _upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    if orientation in (5, 6, 7, 8):
+        pixels = pixels.swapaxes(0, 1)
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    return pixels
