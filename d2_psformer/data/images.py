@@ -30,8 +30,10 @@ def read_pixels(path: str | os.PathLike, image_format: str) -> np.ndarray:
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: it cannot be decoded, or has values (32-bit, floating-point) of which it is not
-            known what is black and what is white.
+            known what is black and what is white; or the format is another one.
     """
+    if image_format not in ("RGB", "BGR"):
+        raise ValueError(f"Image format '{image_format}' is unknown: set INPUT.FORMAT RGB or BGR.")
     try:
         with Image.open(path) as image:
             pixels = _upright(_to_rgb(image), _orientation(image))

@@ -157,6 +157,11 @@ def test_broken_exif_does_no_harm(tmp_path):
         np.testing.assert_array_equal(read_pixels(path, "RGB"), COLOURS)
 
 
+def test_other_formats_are_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"format 'L' is unknown: set INPUT\.FORMAT RGB or BGR"):
+        read_pixels(save(tmp_path / "a.png", COLOURS), "L")
+
+
 def test_missing_and_broken_files(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"none\.png' does not exist"):
         read_pixels(tmp_path / "none.png", "RGB")
