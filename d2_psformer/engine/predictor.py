@@ -53,12 +53,26 @@ class Predictor:
 
         Returns:
             the model's results for this image, at its size.
+
+        Raises:
+            ValueError: the image is of another type or shape.
         """
+        _check_image(image)
         height, width = image.shape[:2]
         resized = T.AugInput(image if self.image_format == "RGB" else image[:, :, ::-1])
         self.augmentations(resized)
         pixels = torch.as_tensor(np.ascontiguousarray(resized.image.transpose(2, 0, 1)))
         return self.model([{"image": pixels, "height": height, "width": width}])[0]
+
+
+def _check_image(image: np.ndarray) -> None:
+    shape, dtype = tuple(np.shape(image)), getattr(image, "dtype", type(image).__name__)
+    is_rgb = len(shape) == 3 and shape[2] == 3 and 0 not in shape
+    if not (isinstance(image, np.ndarray) and dtype == np.uint8 and is_rgb):
+        raise ValueError(
+            f"The image is {dtype} of shape {shape}: pass a NumPy array of uint8 (H, W, 3) with "
+            "values 0...255 (if yours are 0...1, multiply by 255 and round)."
+        )
 
 
 def _check_weights(cfg: CfgNode) -> None:

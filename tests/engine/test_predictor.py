@@ -1,5 +1,7 @@
 """Predictor: the same input as in evaluation, and classes without a data set."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -61,6 +63,26 @@ def test_result_has_the_size_of_the_image_and_needs_no_gradient(tiny, picture):
     assert segments_info
     assert {s["id"] for s in segments_info} == set(ids.unique().tolist()) - {0}
     assert not predictor.model.training
+
+
+def test_other_images_are_refused(tiny, picture):
+    predictor = Predictor(config(tiny))
+    wrong = [
+        picture / 255,
+        picture.astype(np.float32),
+        picture.astype(np.uint16) * 257,
+        picture > 100,
+        picture[..., 0],
+        picture.transpose(2, 0, 1),
+        np.dstack([picture, picture[..., 0]]),
+        picture[:0],
+        torch.from_numpy(picture),
+    ]
+    for image in wrong:
+        shape, dtype = tuple(image.shape), str(image.dtype)
+        sentence = f"The image is {dtype} of shape {shape}: pass a NumPy array of uint8"
+        with pytest.raises(ValueError, match=re.escape(sentence)):
+            predictor(image)
 
 
 def test_classes_of_an_unknown_data_set_come_from_the_checkpoint(tiny):
