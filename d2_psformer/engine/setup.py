@@ -69,15 +69,15 @@ def load_config(config_file: str, opts: list[str] | None = None) -> CfgNode:
     try:
         cfg.merge_from_other_cfg(CfgNode(content))
     except _CONFIG_ERRORS as error:
-        raise ValueError(f"Config file '{config_file}': {_told(error)}.") from error
+        raise ValueError(f"Config file '{config_file}': {_one_line(error)}.") from error
     try:
         cfg.merge_from_list(list(opts or []))
     except _CONFIG_ERRORS as error:
-        raise ValueError(f"Settings on the command line: {_told(error)}.") from error
+        raise ValueError(f"Settings on the command line: {_one_line(error)}.") from error
     return cfg
 
 
-def _told(error: Exception) -> str:
+def _one_line(error: Exception) -> str:
     # str() of a KeyError has quotes around it, and YAML's messages are of several lines
     text = error.args[0] if isinstance(error, KeyError) else str(error)
     return f"{' '.join(text.split())} (see d2_psformer/config.py and Detectron2's for all keys)"

@@ -26,9 +26,9 @@ def save(path, image, **options) -> str:
 
 
 def refusal(path) -> str:
-    with pytest.raises(ValueError, match="black and white are not known") as told:
+    with pytest.raises(ValueError, match="black and white are not known") as caught:
         read_pixels(path, "RGB")
-    message = str(told.value)
+    message = str(caught.value)
     assert message.startswith(f"Image '{path}' has ") and message.endswith("8 bits a channel.")
     return message
 

@@ -58,9 +58,9 @@ def test_file_then_command_line(config_file):
     ],
 )
 def test_wrong_configs(config_file, text, opts, word):
-    with pytest.raises(ValueError, match=word) as told:
+    with pytest.raises(ValueError, match=word) as caught:
         load_config(config_file(text), opts)
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(caught.value)
 
 
 def test_no_config_file():
@@ -89,9 +89,9 @@ def test_code_in_a_config_is_refused_and_not_run(tmp_path, files):
     for name, text in files.items():
         (tmp_path / name).write_text(text.replace("FOLDER", str(tmp_path / "made")))
     harmful = [*files][-1]
-    with pytest.raises(ValueError, match=rf"{harmful}' is no safe YAML: .*python/object") as told:
+    with pytest.raises(ValueError, match=rf"{harmful}' is no safe YAML: .*python/object") as caught:
         load_config(str(tmp_path / "config.yaml"))
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(caught.value)
     assert not (tmp_path / "made").exists()
 
 
