@@ -75,3 +75,34 @@ class ClassLayout:
         table = torch.full((self.num_classes,), -1, dtype=torch.long)
         table[list(ids)] = torch.arange(len(ids))
         return table
+
+
+def class_names(metadata, layout: ClassLayout) -> list[str]:
+    """Names by contiguous id.
+
+    ``stuff_classes`` or ``thing_classes`` holds them all, in Detectron2's data sets and in ours;
+    where each holds its own kind only, things come first.
+
+    Raises:
+        ValueError: no list of names has one for every id.
+    """
+    things, stuff = metadata.get("thing_classes", []), metadata.get("stuff_classes", [])
+    for names in (stuff, things, [*things, *stuff]):
+        if len(names) == layout.num_classes:
+            return list(names)
+    raise ValueError(
+        f"Data set '{metadata.get('name', '?')}' has {layout.num_classes} class ids, but "
+        f"{len(things)} names in thing_classes and {len(stuff)} in stuff_classes: name every class."
+    )
+
+
+def dataset_category_ids(metadata) -> dict[int, int]:
+    """Contiguous id -> the data set's category id, from metadata with Detectron2's id maps.
+
+    The stuff map may hold every id of the data set; where the maps differ, things win.
+    """
+    things = metadata.get("thing_dataset_id_to_contiguous_id", None) or {}
+    stuff = metadata.get("stuff_dataset_id_to_contiguous_id", None) or {}
+    ids = {contiguous: category for category, contiguous in stuff.items() if category not in things}
+    ids.update({contiguous: category for category, contiguous in things.items()})
+    return ids

@@ -37,8 +37,21 @@ def write_data(folder: Path) -> None:
     (folder / "images.json").write_text(json.dumps(images))
     fewer = {**content, "categories": content["categories"][:-1], "annotations": []}
     (folder / "fewer.json").write_text(json.dumps(fewer))
+    write_with_other_ids(folder, content)
     first = min((folder / "train").iterdir())
     first.write_bytes(first.read_bytes()[:1000])
+
+
+def write_with_other_ids(folder: Path, content: dict) -> None:
+    """The same classes and truth as in ``content``, each class with the id of the next."""
+    ids = [category["id"] for category in content["categories"]]
+    other = dict(zip(ids, [*ids[1:], ids[0]], strict=True))
+    for category in content["categories"]:
+        category["id"] = other[category["id"]]
+    for annotation in content["annotations"]:
+        for segment in annotation["segments_info"]:
+            segment["category_id"] = other[segment["category_id"]]
+    (folder / "other_ids.json").write_text(json.dumps(content))
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +90,27 @@ def test_without_ground_truth_submission_files_are_written(data, tmp_path):
         assert ids - {0} == {segment["id"] for segment in entry["segments_info"]}
 
 
+def test_the_same_classes_under_other_ids_have_the_same_quality(data, tmp_path):
+    """Names decide: trained on one file, evaluated on it and on one whose ids are rotated."""
+    files = {"own": "panoptic_val.json", "other": "other_ids.json"}
+    entries = [
+        [name, str(data / "val"), str(data / file), str(data / "panoptic_val")]
+        for name, file in files.items()
+    ]
+    done = train_net(
+        tmp_path, *DEMO, "--eval-only", *WEIGHTS, "DATASETS.REGISTER", str(entries),
+        "DATASETS.TRAIN", "('own',)", "DATASETS.TEST", "('own', 'other')",
+        "MODEL.PSFORMER.TEST.SEMANTIC_ON", "True", "MODEL.PSFORMER.TEST.INSTANCE_ON", "True",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    own, other = (
+        json.loads((tmp_path / "inference" / name / "metrics.json").read_text()) for name in files
+    )
+    assert own["panoptic_seg"]["PQ"] > 5
+    for task in ("panoptic_seg", "sem_seg", "segm"):
+        assert other[task] == pytest.approx(own[task], nan_ok=True)
+
+
 def told(done: subprocess.CompletedProcess) -> list[str]:
     assert done.returncode == 1
     return [line for line in done.stderr.splitlines() if line.startswith("train_net.py: ")]
@@ -111,7 +145,7 @@ def test_wrong_configs_end_in_one_sentence(tmp_path, arguments, sentence):
         (SHORT, "test", None, "panoptic_test.json' does not exist: check the path"),
         (
             ("--eval-only", *WEIGHTS), "val", "fewer.json",
-            "'own' has 6 thing and 4 stuff classes, but checkpoint 'demo/psformer_scenes.pth' has ",
+            "The classes of data set 'own' and checkpoint 'demo/psformer_scenes.pth' differ: only",
         ),
         ((*SHORT, "SOLVER.BASE_LR", "1e30"), "val", None, "The matching cost is not finite"),
         # one of two processes fails, the other of its absence

@@ -21,7 +21,7 @@ from d2_psformer.d2.utils import setup_logger
 from d2_psformer.data import register_from_config
 from d2_psformer.data.files import atomic_write, read_json
 from d2_psformer.data.reading import read_image, read_segment_ids
-from d2_psformer.engine import Predictor, load_config, test
+from d2_psformer.engine import Predictor, align_data_sets, load_config, test
 from d2_psformer.evaluation import PanopticQuality
 from d2_psformer.evaluation.builder import has_ground_truth
 from d2_psformer.evaluation.colour_baseline import evaluate_colour_baseline
@@ -74,6 +74,7 @@ def main(arguments: list[str] | None = None) -> None:
     cfg = build_config(args)
     output = args.output or Path(cfg.OUTPUT_DIR)
     predictor = Predictor(cfg)
+    align_data_sets(cfg)
     files = draw_pictures(predictor, cfg.DATASETS.TEST[0], args.num_images, output)
     training_log = Path(cfg.OUTPUT_DIR, "metrics.json")
     if training_log.is_file():

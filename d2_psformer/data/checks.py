@@ -7,6 +7,7 @@ import numpy as np
 
 from ..class_layout import ClassLayout
 from ..d2.data import DatasetCatalog, MetadataCatalog
+from .class_metadata import align_data_set, class_metadata, has_classes
 from .parallel import map_with_progress
 from .reading import Record, read_image, read_segment_ids
 from .segments import label_segments, segment_areas
@@ -108,6 +109,8 @@ def check_dataset(name: str, *, workers: int = 0) -> DatasetReport:
         KeyError: no data set has this name.
         FileNotFoundError, ValueError: its JSON cannot be read at all.
     """
+    if has_classes(name):
+        align_data_set(name, class_metadata(name), "its registration")
     records = DatasetCatalog.get(name)
     metadata = MetadataCatalog.get(name)
     layout = ClassLayout.from_metadata(metadata)

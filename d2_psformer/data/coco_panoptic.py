@@ -1,9 +1,11 @@
 """Records of a data set in COCO-panoptic layout: one JSON, a folder of images, one of PNGs."""
 
+import functools
 import logging
 import os
 from typing import Any
 
+from .category_metadata import check_categories
 from .files import IMAGE_EXTENSIONS, FolderIndex, read_json
 from .panoptic_png import MAX_SEGMENT_ID
 
@@ -51,6 +53,26 @@ def load_coco_panoptic(
         raise ValueError(
             f"An entry of '{panoptic_json}' lacks the key {error}: see the COCO panoptic format."
         ) from error
+
+
+def read_categories(panoptic_json: str) -> list[dict[str, Any]] | None:
+    """The categories in a COCO-panoptic JSON, None if it has none that are things or stuff.
+
+    Raises:
+        FileNotFoundError, ValueError: as :func:`load_coco_panoptic`.
+    """
+    status = os.stat(panoptic_json)
+    return _categories_of_version(panoptic_json, status.st_mtime_ns, status.st_size)
+
+
+@functools.lru_cache
+def _categories_of_version(panoptic_json: str, *version: int) -> list[dict[str, Any]] | None:
+    content = read_json(panoptic_json)
+    categories = content.get("categories") if isinstance(content, dict) else None
+    if not categories or "annotations" not in content:
+        return None
+    check_categories(categories, panoptic_json)
+    return categories
 
 
 def _load_images(source: str, folder: str, entries: list[dict]) -> list[dict]:

@@ -1,6 +1,7 @@
 """Registering data sets in COCO-panoptic format with Detectron2's catalogs."""
 
 import os
+from dataclasses import dataclass
 from typing import Any
 
 from ..d2.config import CfgNode
@@ -62,20 +63,30 @@ def register_with_metadata(
     Args:
         class_metadata: from :mod:`.category_metadata`.
     """
-    files = _file_metadata(images, panoptic_json, panoptic_folder)
-    DatasetCatalog.register(
-        name,
-        lambda: load_coco_panoptic(
-            files["panoptic_json"], files["image_root"], files["panoptic_root"], class_metadata
-        ),
-    )
+    DatasetCatalog.register(name, PanopticRecords(name))
     MetadataCatalog.get(name).set(
         evaluator_type="coco_panoptic_seg",
         ignore_label=255,
         label_divisor=1000,
-        **files,
+        **_file_metadata(images, panoptic_json, panoptic_folder),
         **class_metadata,
     )
+
+
+@dataclass(frozen=True)
+class PanopticRecords:
+    """Loads the records of a data set from the files, and with the classes, that the catalog has.
+
+    Classes that are numbered anew later (:mod:`.class_metadata`) need no other loader.
+    """
+
+    name: str
+
+    def __call__(self) -> list[dict[str, Any]]:
+        known = MetadataCatalog.get(self.name).as_dict()
+        return load_coco_panoptic(
+            known["panoptic_json"], known["image_root"], known["panoptic_root"], known
+        )
 
 
 def register_from_config(cfg: CfgNode) -> None:

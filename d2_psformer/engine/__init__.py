@@ -1,8 +1,9 @@
 """The training path of both backends."""
 
+from ..data.class_metadata import class_metadata, restore_class_metadata
 from .checkpointer import AtomicCheckpointer, read_checkpoint
-from .class_metadata import class_metadata, restore_class_metadata
 from .data_loader import build_test_loader, build_train_loader
+from .data_sets import align_data_sets
 from .evaluate import evaluate, test
 from .freed_memory import keep_freed_memory
 from .optimizer import build_gradient_clipper, build_optimizer
@@ -17,6 +18,7 @@ __all__ = [
     "Predictor",
     "TrainStep",
     "Trainer",
+    "align_data_sets",
     "build_gradient_clipper",
     "build_optimizer",
     "build_test_loader",

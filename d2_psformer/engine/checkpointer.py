@@ -8,9 +8,10 @@ import torch
 from torch import nn
 
 from ..checkpoint import check_finite
+from ..class_layout import ClassLayout
 from ..d2.checkpoint import DetectionCheckpointer
+from ..data.class_metadata import align_classes
 from ..data.files import atomic_write
-from .class_metadata import check_same_classes
 
 
 def read_checkpoint(path: str) -> dict[str, Any]:
@@ -40,7 +41,9 @@ class AtomicCheckpointer(DetectionCheckpointer):
     ``last_checkpoint`` as they were.
 
     Args:
-        metadata: see :func:`class_metadata`; saved, and compared with that of files that are read.
+        metadata: see :func:`class_metadata`; saved, and compared by names with that of files that
+            are read. Where those number the same classes otherwise, it takes over their numbers:
+            give it to :func:`set_classes` after loading.
         finetune: accept weights of other classes: what does not fit starts afresh, with a warning.
     """
 
@@ -108,13 +111,24 @@ class AtomicCheckpointer(DetectionCheckpointer):
         # Model-zoo backbones are matched by name and hold but a part of the model.
         is_partial = checkpoint.get("matching_heuristics", False) or self.finetune
         if not is_partial and "metadata" in checkpoint:
-            check_same_classes(self.metadata, checkpoint["metadata"], f"checkpoint '{self.path}'")
+            self.metadata = self._aligned(checkpoint["metadata"])
         shapes = {key: tuple(value.shape) for key, value in checkpoint["model"].items()}
         incompatible = super()._load_model(checkpoint)
         if not is_partial:
             self._refuse(incompatible, shapes)
         check_finite(self.model.state_dict(), f"checkpoint '{self.path}'")
         return incompatible
+
+    def _aligned(self, reference: dict) -> dict:
+        """Our classes in the order that the weights of the checkpoint know."""
+        whose = f"checkpoint '{self.path}'"
+        aligned = align_classes(self.metadata, reference, whose)
+        if ClassLayout.from_metadata(aligned) != ClassLayout.from_metadata(self.metadata):
+            raise ValueError(
+                f"Data set '{self.metadata['name']}' has the classes of {whose}, but things and "
+                "stuff are numbered otherwise: register it in the same way as for that training."
+            )
+        return aligned
 
     def _refuse(self, incompatible, shapes: dict[str, tuple[int, ...]]) -> None:
         """Raise ValueError if anything does not fit, naming the first such key."""

@@ -8,10 +8,11 @@ from ..d2.config import CfgNode
 from ..d2.evaluation import inference_on_dataset, print_csv_format, verify_results
 from ..d2.modeling import build_model
 from ..d2.utils import comm
+from ..data.class_metadata import set_classes
 from ..evaluation import build_evaluator
 from .checkpointer import AtomicCheckpointer
-from .class_metadata import check_data_sets
 from .data_loader import Mapper, build_test_loader
+from .data_sets import align_data_sets
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +54,7 @@ def evaluate(cfg: CfgNode, resume: bool = False) -> dict:
     """
     if not cfg.DATASETS.TEST:
         raise ValueError("DATASETS.TEST is empty: name the data sets to evaluate on.")
-    metadata = check_data_sets(cfg)
+    metadata = align_data_sets(cfg, cfg.DATASETS.TEST)
     model = build_model(cfg)
     checkpointer = AtomicCheckpointer(model, cfg.OUTPUT_DIR, metadata=metadata)
     if not cfg.MODEL.WEIGHTS and not (resume and checkpointer.has_checkpoint()):
@@ -62,6 +63,8 @@ def evaluate(cfg: CfgNode, resume: bool = False) -> dict:
             f"for the last one in '{cfg.OUTPUT_DIR}'."
         )
     checkpointer.resume_or_load(cfg.MODEL.WEIGHTS, resume=resume)
+    set_classes(cfg.DATASETS.TRAIN[0], checkpointer.metadata)
+    align_data_sets(cfg, cfg.DATASETS.TEST)
     results = test(cfg, model)
     if comm.is_main_process():
         verify_results(cfg, results)

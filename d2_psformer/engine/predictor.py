@@ -10,8 +10,13 @@ from ..d2.data import MetadataCatalog
 from ..d2.data import transforms as T
 from ..d2.modeling import build_model
 from ..data import build_augmentation, register_from_config
+from ..data.class_metadata import (
+    class_metadata,
+    has_classes,
+    restore_class_metadata,
+    set_classes,
+)
 from .checkpointer import AtomicCheckpointer, read_checkpoint
-from .class_metadata import class_metadata, restore_class_metadata
 
 
 class Predictor:
@@ -37,13 +42,15 @@ class Predictor:
         if not cfg.DATASETS.TRAIN:
             raise ValueError("DATASETS.TRAIN is empty: it says which classes the model knows.")
         name = cfg.DATASETS.TRAIN[0]
-        if not _has_classes(name):
+        if not has_classes(name):
             _find_classes(cfg, name)
-        self.metadata = MetadataCatalog.get(name)
         self.image_format = cfg.INPUT.FORMAT
         self.augmentations = T.AugmentationList(build_augmentation(cfg, is_train=False))
         self.model = build_model(cfg).eval()
-        AtomicCheckpointer(self.model, metadata=class_metadata(name)).load(cfg.MODEL.WEIGHTS)
+        checkpointer = AtomicCheckpointer(self.model, metadata=class_metadata(name))
+        checkpointer.load(cfg.MODEL.WEIGHTS)
+        set_classes(name, checkpointer.metadata)
+        self.metadata = MetadataCatalog.get(name)
 
     @torch.inference_mode()
     def __call__(self, image: np.ndarray) -> dict:
@@ -83,10 +90,6 @@ def _check_weights(cfg: CfgNode) -> None:
         raise FileNotFoundError(f"Checkpoint '{path}' does not exist: check MODEL.WEIGHTS.")
 
 
-def _has_classes(name: str) -> bool:
-    return "stuff_dataset_id_to_contiguous_id" in class_metadata(name)
-
-
 def _find_classes(cfg: CfgNode, name: str) -> None:
     """Put the classes of the unknown data set ``name`` into the catalog."""
     path = cfg.MODEL.WEIGHTS
@@ -97,7 +100,7 @@ def _find_classes(cfg: CfgNode, name: str) -> None:
             restore_class_metadata({**content["metadata"], "name": name})
             return
     register_from_config(cfg)
-    if not _has_classes(name):
+    if not has_classes(name):
         raise ValueError(
             f"Data set '{name}' of DATASETS.TRAIN is not known and '{path}' does not tell its "
             "classes: name its files in DATASETS.REGISTER."

@@ -14,9 +14,10 @@ from ..d2.engine import HookBase, TrainerBase, hooks
 from ..d2.modeling import build_model
 from ..d2.solver import build_lr_scheduler
 from ..d2.utils import EventWriter, JSONWriter, TensorboardXWriter, comm, seed_all_rng
+from ..data.class_metadata import set_classes
 from .checkpointer import AtomicCheckpointer
-from .class_metadata import check_data_sets
 from .data_loader import Mapper, build_train_loader, images_per_batch
+from .data_sets import align_data_sets
 from .evaluate import check_evaluation, test
 from .optimizer import build_gradient_clipper, build_optimizer
 from .optimizer_state import load_optimizer_state
@@ -48,7 +49,7 @@ class Trainer(TrainerBase):
         self.mapper = mapper
         self.max_iter = cfg.SOLVER.MAX_ITER
         self.results: dict = {}
-        metadata = check_data_sets(cfg)
+        metadata = align_data_sets(cfg)
         images_per_batch(cfg)  # tells now, not after the model is built, if it does not come out
         self.seed = cfg.SEED if cfg.SEED >= 0 else comm.shared_random_seed()
 
@@ -107,6 +108,8 @@ class Trainer(TrainerBase):
             return
         self.checkpointer.finetune = self.cfg.SOLVER.FINETUNE and not resume
         self.checkpointer.resume_or_load(self.cfg.MODEL.WEIGHTS, resume=resume)
+        set_classes(self.cfg.DATASETS.TRAIN[0], self.checkpointer.metadata)
+        align_data_sets(self.cfg)
         if resume:
             self.start_iter = self.iter + 1  # the checkpoint names the iteration just done
 

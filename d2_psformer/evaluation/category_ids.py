@@ -1,18 +1,6 @@
 """From the contiguous class ids of a model back to the category ids of a data set."""
 
 
-def dataset_category_ids(metadata) -> dict[int, int]:
-    """Contiguous id -> the data set's category id, from metadata with Detectron2's id maps.
-
-    The stuff map may hold every id of the data set; where the maps differ, things win.
-    """
-    things = metadata.get("thing_dataset_id_to_contiguous_id", None) or {}
-    stuff = metadata.get("stuff_dataset_id_to_contiguous_id", None) or {}
-    ids = {contiguous: category for category, contiguous in stuff.items() if category not in things}
-    ids.update({contiguous: category for category, contiguous in things.items()})
-    return ids
-
-
 def with_dataset_ids(segments_info: list[dict], ids: dict[int, int], image_id) -> list[dict]:
     """New ``{id, category_id}`` dicts in the data set's ids; what the model gave stays as it is.
 

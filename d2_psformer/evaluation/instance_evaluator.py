@@ -6,7 +6,7 @@ import os
 
 from tqdm import tqdm
 
-from ..class_layout import ClassLayout
+from ..class_layout import ClassLayout, class_names, dataset_category_ids
 from ..d2.data import DatasetCatalog, MetadataCatalog
 from ..d2.evaluation import COCOEvaluator
 from ..d2.structures import Instances
@@ -14,8 +14,7 @@ from ..d2.utils import comm
 from ..data.files import write_json
 from ..data.panoptic_labels import instances_from_panoptic
 from ..data.panoptic_png import read_panoptic_png
-from .category_ids import dataset_category_ids
-from .derived_dataset import class_names, register_derived
+from .derived_dataset import register_derived
 
 logger = logging.getLogger(__name__)
 

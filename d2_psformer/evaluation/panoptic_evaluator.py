@@ -7,10 +7,11 @@ import os
 from collections import OrderedDict, deque
 from concurrent.futures import ThreadPoolExecutor
 
+from ..class_layout import dataset_category_ids
 from ..d2.data import MetadataCatalog
 from ..d2.evaluation import DatasetEvaluator
 from ..d2.utils import comm
-from .category_ids import dataset_category_ids, with_dataset_ids
+from .category_ids import with_dataset_ids
 from .panoptic_files import PanopticFiles
 from .pq_counter import COCO_SIZE_BOUNDS, SIZES, PanopticQuality
 from .pq_tables import per_class_table, summary_table

@@ -2,12 +2,12 @@
 
 import numpy as np
 
-from ..class_layout import ClassLayout
+from ..class_layout import ClassLayout, class_names
 from ..d2.data import DatasetCatalog, MetadataCatalog
 from ..d2.evaluation import SemSegEvaluator
 from ..data.panoptic_labels import semantic_from_panoptic
 from ..data.panoptic_png import read_panoptic_png
-from .derived_dataset import class_names, register_derived
+from .derived_dataset import register_derived
 
 
 class SemanticFromPanopticEvaluator(SemSegEvaluator):

@@ -104,14 +104,14 @@ def test_missing_and_unknown_keys(tmp_path):
     expect_refusal(tmp_path / "more.pth", model_of(0), "'2.weight'", "(7, 1)")
 
 
-def test_other_classes_are_told_by_count_before_keys(tmp_path):
+def test_other_classes_are_refused_before_keys(tmp_path):
     register_dummy("dummy_other", things=5, stuff=4)
     other = AtomicCheckpointer(
         model_of(0, width=4), str(tmp_path), metadata=class_metadata("dummy_other")
     )
     other.save("a")
     expect_refusal(
-        tmp_path / "a.pth", model_of(0), "'dummy_train' has 2 thing and 1 stuff", "5 thing and 4"
+        tmp_path / "a.pth", model_of(0), "'dummy_train'", "only the first has stuff 'class2'"
     )
 
 

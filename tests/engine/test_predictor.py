@@ -126,7 +126,7 @@ def test_classes_that_nothing_tells(tiny, tmp_path):
 
 
 def test_weights_of_other_classes(tiny):
-    with pytest.raises(ValueError, match=r"2 thing and 2 stuff classes"):
+    with pytest.raises(ValueError, match=r"only the first has thing 'disc'"):
         Predictor(config(tiny, "DATASETS.TRAIN", "('scenes_train',)"))
 
 

@@ -6,10 +6,11 @@ import math
 
 import pytest
 
+from d2_psformer.class_layout import dataset_category_ids
 from d2_psformer.d2.data import DatasetCatalog, MetadataCatalog
 from d2_psformer.d2.panoptic_evaluation import COCOPanopticEvaluator
 from d2_psformer.evaluation import PanopticQualityEvaluator
-from d2_psformer.evaluation.category_ids import dataset_category_ids, with_dataset_ids
+from d2_psformer.evaluation.category_ids import with_dataset_ids
 from d2_psformer.evaluation.panoptic_evaluator import MAX_WAITING, flat_results
 from d2_psformer.evaluation.panoptic_files import PanopticFiles
 from d2_psformer.evaluation.pq_counter import PanopticQuality

@@ -87,7 +87,9 @@ def test_transformers_mask2former():
     run = mask2former.Mask2FormerInference(model, clock)
     result = run([sample])[0]
     assert result["segmentation"].shape == (50, 70)
-    assert result["segments_info"]  # its classifier was made sure
+    with torch.inference_mode():  # its classifier was made sure; its random masks may be lost
+        logits = model(pixel_values=mask2former.normalised(sample["image"])).class_queries_logits
+    assert (logits.softmax(-1)[..., :-1].amax(-1) > 0.5).any()
     stages = clock.measure(lambda: run([sample]), "rest")
     assert set(stages) == {"backbone", "input projection, encoder", "rest", "total"}
     before = model.class_predictor.weight.clone()

@@ -15,8 +15,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from d2_psformer.class_layout import dataset_category_ids
 from d2_psformer.d2.data import MetadataCatalog
-from d2_psformer.evaluation.category_ids import dataset_category_ids, with_dataset_ids
+from d2_psformer.evaluation.category_ids import with_dataset_ids
 
 SHIFT = 256**3  # more than any segment id
 COUNTS = ("iou", "tp", "fp", "fn")

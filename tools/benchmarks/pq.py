@@ -11,12 +11,13 @@ import numpy as np
 import torch
 from tabulate import tabulate
 
+from d2_psformer.class_layout import dataset_category_ids
 from d2_psformer.d2.data import DatasetCatalog, MetadataCatalog
 from d2_psformer.d2.evaluation import DatasetEvaluator
 from d2_psformer.d2.panoptic_evaluation import COCOPanopticEvaluator
 from d2_psformer.data import read_panoptic_png
 from d2_psformer.evaluation import PanopticQuality, PanopticQualityEvaluator
-from d2_psformer.evaluation.category_ids import dataset_category_ids, with_dataset_ids
+from d2_psformer.evaluation.category_ids import with_dataset_ids
 from d2_psformer.evaluation.panoptic_files import PanopticFiles
 
 from .coco_sized import add_dataset_options, coco_sized
