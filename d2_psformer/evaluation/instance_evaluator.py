@@ -11,7 +11,9 @@ from ..d2.data import DatasetCatalog, MetadataCatalog
 from ..d2.evaluation import COCOEvaluator
 from ..d2.structures import Instances
 from ..d2.utils import comm
-from ..data.files import write_json
+from ..data.category_metadata import benchmark_metadata
+from ..data.class_metadata import align_classes
+from ..data.files import read_json, write_json
 from ..data.panoptic_labels import instances_from_panoptic
 from ..data.panoptic_png import read_panoptic_png
 from .derived_dataset import register_derived
@@ -35,14 +37,17 @@ class InstancesFromPanopticEvaluator(COCOEvaluator):
         metadata = MetadataCatalog.get(dataset_name)
         layout = ClassLayout.from_metadata(metadata)
         names, ids = class_names(metadata, layout), dataset_category_ids(metadata)
-        # The parent wants things to be 0...T-1, and names in the order of the category ids.
-        things = sorted(layout.thing_ids, key=ids.__getitem__)
-        thing_ids = {i: ids[i] for i in things}
-        self._thing_index = {contiguous: index for index, contiguous in enumerate(things)}
+        things = list(layout.thing_ids)
+        categories = [{"id": ids[i], "name": names[i]} for i in things]
         json_file = metadata.get("json_file", None)
-        if not json_file or not os.path.isfile(json_file):
-            categories = [{"id": ids[i], "name": names[i]} for i in things]
+        if json_file and os.path.isfile(json_file):
+            ids.update(zip(things, _ids_in_file(json_file, categories), strict=True))
+        else:
+            thing_ids = {i: ids[i] for i in things}
             json_file = _derived_json(dataset_name, categories, thing_ids, output_dir)
+        # The parent wants things to be 0...T-1, and names in the order of the category ids.
+        things.sort(key=ids.__getitem__)
+        self._thing_index = {contiguous: index for index, contiguous in enumerate(things)}
         name = register_derived(
             f"{dataset_name}_instances_from_panoptic",
             [],
@@ -63,6 +68,17 @@ class InstancesFromPanopticEvaluator(COCOEvaluator):
         index = [self._thing_index.get(c, -1) for c in instances.pred_classes.tolist()]
         instances.pred_classes = instances.pred_classes.new_tensor(index)
         return instances[instances.pred_classes >= 0]
+
+
+def _ids_in_file(json_file: str, categories: list[dict]) -> list[int | str]:
+    """The ids that the classes of ``categories`` have in an instance annotation, by their names."""
+    in_file = read_json(json_file)["categories"]
+    ours, wanted = (
+        {"name": json_file, **benchmark_metadata([{**c, "isthing": 1} for c in listed])}
+        for listed in (in_file, categories)
+    )
+    aligned = align_classes(ours, wanted, "the panoptic annotation")
+    return [*aligned["thing_dataset_id_to_contiguous_id"]]
 
 
 def derive_instances(records: list[dict], thing_ids: dict[int, int]) -> dict:

@@ -148,3 +148,28 @@ def test_the_data_sets_own_instance_annotation_is_preferred(things_last, tmp_pat
     MetadataCatalog.get(things_last).json_file = str(own)
     InstancesFromPanopticEvaluator(things_last, str(tmp_path / "derived"))
     assert not (tmp_path / "derived").exists()
+
+
+def test_the_instance_annotations_ids_may_be_others(things_last, predict, tmp_path):
+    """Names decide: balls are 40 and cubes 5 there, the reverse of the panoptic annotation."""
+    own = tmp_path / "instances.json"
+    categories = [{"id": 40, "name": "ball"}, {"id": 5, "name": "cube"}]
+    records = DatasetCatalog.get(things_last)
+    own.write_text(
+        json.dumps({**derive_instances(records, {2: 5, 3: 40}), "categories": categories})
+    )
+    figures = []
+    for json_file in (None, str(own)):
+        if json_file:
+            MetadataCatalog.get(things_last).json_file = json_file
+        evaluator = InstancesFromPanopticEvaluator(things_last, str(tmp_path / "derived"))
+        evaluator.reset()
+        for record in records:
+            evaluator.process([record], [predict(record)])
+        figures.append(evaluator.evaluate()["segm"])
+    assert figures[0]["AP"] > 90
+    assert figures[1] == pytest.approx(figures[0], nan_ok=True)
+
+    own.write_text(json.dumps({"categories": [{"id": 9, "name": "cone"}]}))
+    with pytest.raises(ValueError, match="only the second has thing 'cube', thing 'ball'"):
+        InstancesFromPanopticEvaluator(things_last, str(tmp_path))
