@@ -56,31 +56,6 @@ def benchmark_metadata(categories: Categories) -> dict[str, Any]:
     }
 
 
-def check_categories(categories: Any, source: str) -> None:
-    """Refuse category lists from which no metadata can be made.
-
-    Raises:
-        ValueError: names ``source`` and the category at fault.
-    """
-    if not isinstance(categories, list) or not categories:
-        raise ValueError(
-            f"'{source}' has no list 'categories': add a dict of id, name and isthing per class."
-        )
-    seen = set()
-    for category in categories:
-        missing = [k for k in ("id", "name", "isthing") if k not in category]
-        if missing:
-            raise ValueError(
-                f"Category {category} in '{source}' lacks {' and '.join(missing)}: add it "
-                "(isthing is 1 for countable objects, 0 for stuff)."
-            )
-        if category["id"] in seen:
-            raise ValueError(
-                f"Category id {category['id']!r} is there twice in '{source}': give each its own."
-            )
-        seen.add(category["id"])
-
-
 def distinct_colours(count: int) -> list[list[int]]:
     """``count`` RGB colours that differ in hue by the golden ratio, hence from their neighbours."""
     golden_ratio = 0.618034

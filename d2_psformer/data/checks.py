@@ -8,6 +8,7 @@ import numpy as np
 from ..class_layout import ClassLayout
 from ..d2.data import DatasetCatalog, MetadataCatalog
 from .class_metadata import align_data_set, class_metadata, has_classes
+from .panoptic_json import check_segments
 from .parallel import map_with_progress
 from .reading import Record, read_image, read_segment_ids
 from .segments import label_segments, segment_areas
@@ -83,11 +84,7 @@ class _Checker:
         return counts, void, ""
 
     def _check_listing(self, record: Record, segments: list[dict[str, Any]]) -> None:
-        numbers = [segment["id"] for segment in segments]
-        if len(set(numbers)) < len(numbers):
-            raise ValueError(
-                f"The segments_info of '{record['file_name']}' has an id twice: {sorted(numbers)}."
-            )
+        check_segments(segments, f"'{record['file_name']}'")
         for segment in segments:
             if segment["category_id"] not in self.class_ids:
                 raise ValueError(

@@ -5,9 +5,8 @@ import logging
 import os
 from typing import Any
 
-from .category_metadata import check_categories
-from .files import IMAGE_EXTENSIONS, FolderIndex, read_json
-from .panoptic_png import MAX_SEGMENT_ID
+from .files import IMAGE_EXTENSIONS, FolderIndex
+from .panoptic_json import check_categories, read_panoptic_json
 
 logger = logging.getLogger(__name__)
 
@@ -22,7 +21,8 @@ def load_coco_panoptic(
 
     Args:
         panoptic_json: path of a JSON with ``annotations`` and, unless the image files are named
-            like the PNGs, ``images``; data without ground truth has ``images`` alone.
+            like the PNGs, ``images``; data without ground truth has ``images`` alone. See
+            :func:`.panoptic_json.read_panoptic_json`.
         images: folder of the images; sub-folders are searched too.
         panoptic_folder: folder of the PNGs with segment ids; not looked at without ground truth.
         metadata: has ``thing_dataset_id_to_contiguous_id`` and
@@ -37,22 +37,18 @@ def load_coco_panoptic(
 
     Raises:
         FileNotFoundError: the JSON, a folder, an image or a PNG is missing.
-        ValueError: a category outside the metadata, a doubled or impossible segment id, a doubled
-            image, or a JSON of another format.
+        ValueError: a category outside the metadata, a doubled image, or a JSON of another format.
     """
-    content = read_json(panoptic_json)
-    if not isinstance(content, dict) or not (content.get("annotations") or content.get("images")):
-        raise ValueError(
-            f"'{panoptic_json}' has neither 'annotations' nor 'images': is it a COCO-panoptic JSON?"
-        )
-    try:
-        if not content.get("annotations"):
-            return _load_images(panoptic_json, images, content["images"])
-        return _Loader(panoptic_json, images, panoptic_folder, metadata).load(content)
-    except KeyError as error:
-        raise ValueError(
-            f"An entry of '{panoptic_json}' lacks the key {error}: see the COCO panoptic format."
-        ) from error
+    content = read_panoptic_json(panoptic_json)
+    entries, annotations = content.get("images", []), content.get("annotations", [])
+    if annotations:
+        loader = _Loader(panoptic_json, images, panoptic_folder, metadata)
+        return loader.load(entries, annotations)
+    if entries:
+        return _load_images(panoptic_json, images, entries)
+    raise ValueError(
+        f"'{panoptic_json}' has neither 'annotations' nor 'images': is it a COCO-panoptic JSON?"
+    )
 
 
 def read_categories(panoptic_json: str) -> list[dict[str, Any]] | None:
@@ -67,16 +63,17 @@ def read_categories(panoptic_json: str) -> list[dict[str, Any]] | None:
 
 @functools.lru_cache
 def _categories_of_version(panoptic_json: str, *version: int) -> list[dict[str, Any]] | None:
-    content = read_json(panoptic_json)
-    categories = content.get("categories") if isinstance(content, dict) else None
+    content = read_panoptic_json(panoptic_json)
+    categories = content.get("categories")
     if not categories or "annotations" not in content:
         return None
-    check_categories(categories, panoptic_json)
+    check_categories(categories, f"'{panoptic_json}'")
     return categories
 
 
 def _load_images(source: str, folder: str, entries: list[dict]) -> list[dict]:
     """Records of data without ground truth."""
+    _refuse_doubles(entries, "id", f"'images' of '{source}'")
     images = FolderIndex(folder)
     records = [
         {
@@ -86,7 +83,6 @@ def _load_images(source: str, folder: str, entries: list[dict]) -> list[dict]:
         }
         for entry in entries
     ]
-    _refuse_doubles(records, source)
     logger.info("Loaded %d images without ground truth from %s", len(records), source)
     return records
 
@@ -105,12 +101,12 @@ def _size(entry: dict) -> dict[str, int]:
     return {key: entry[key] for key in ("height", "width") if key in entry}
 
 
-def _refuse_doubles(records: list[dict], source: str) -> None:
+def _refuse_doubles(entries: list[dict], key: str, where: str) -> None:
     seen = set()
-    for record in records:
-        if record["image_id"] in seen:
-            raise ValueError(f"Image {record['image_id']!r} is twice in '{source}': keep one.")
-        seen.add(record["image_id"])
+    for entry in entries:
+        if entry[key] in seen:
+            raise ValueError(f"Image {entry[key]!r} is twice in {where}: keep one.")
+        seen.add(entry[key])
 
 
 class _Loader:
@@ -123,14 +119,14 @@ class _Loader:
         self.things = metadata["thing_dataset_id_to_contiguous_id"]
         self.contiguous = {**metadata["stuff_dataset_id_to_contiguous_id"], **self.things}
 
-    def load(self, content: dict) -> list[dict]:
-        entries = {entry["id"]: entry for entry in content.get("images", [])}
-        annotations = content["annotations"]
-        records = [self._record(a, entries.get(a["image_id"], {})) for a in annotations]
-        _refuse_doubles(records, self.source)
+    def load(self, images: list[dict], annotations: list[dict]) -> list[dict]:
+        _refuse_doubles(images, "id", f"'images' of '{self.source}'")
+        _refuse_doubles(annotations, "image_id", f"'annotations' of '{self.source}'")
+        entries = {str(image["id"]): image for image in images}
+        records = [self._record(a, entries.get(str(a["image_id"]), {})) for a in annotations]
         logger.info("Loaded %d images with annotation from %s", len(records), self.source)
-        if len(entries) > len(records):
-            logger.info("%d images without annotation left out", len(entries) - len(records))
+        if len(images) > len(records):
+            logger.info("%d images without annotation left out", len(images) - len(records))
         return records
 
     def _record(self, annotation: dict, entry: dict) -> dict:
@@ -154,24 +150,14 @@ class _Loader:
 
     def _segments(self, annotation: dict) -> list[dict]:
         where = f"of '{annotation['file_name']}' in '{os.fspath(self.source)}'"
-        segments, seen = [], set()
+        segments = []
         for segment in annotation["segments_info"]:
-            number, category = segment["id"], segment["category_id"]
+            category = segment["category_id"]
             if category not in self.contiguous:
                 raise ValueError(
-                    f"Segment {number} {where} has category {category!r}, which the data set's "
-                    "metadata does not have: add it to 'categories' or correct the segment."
+                    f"Segment {segment['id']} {where} has category {category!r}, which the data "
+                    "set's metadata does not have: add it to 'categories' or correct the segment."
                 )
-            if not isinstance(number, int) or not 1 <= number <= MAX_SEGMENT_ID:
-                raise ValueError(
-                    f"Segment id {number!r} {where} is no integer of 1...{MAX_SEGMENT_ID}: "
-                    "0 is void, and a PNG holds no more."
-                )
-            if number in seen:
-                raise ValueError(
-                    f"Segment id {number} {where} is listed twice: give each segment its own id."
-                )
-            seen.add(number)
             segments.append(
                 {
                     **segment,

@@ -6,9 +6,9 @@ from typing import Any
 
 from ..d2.config import CfgNode
 from ..d2.data import DatasetCatalog, MetadataCatalog
-from .category_metadata import check_categories, things_first_metadata
+from .category_metadata import things_first_metadata
 from .coco_panoptic import load_coco_panoptic
-from .files import read_json
+from .panoptic_json import check_categories, read_panoptic_json
 
 StrPath = str | os.PathLike
 
@@ -31,7 +31,7 @@ def register_panoptic(
 
     Raises:
         FileNotFoundError: the JSON does not exist.
-        ValueError: its categories are unusable, or ``name`` stands for other files already.
+        ValueError: it is of another format, or ``name`` stands for other files already.
     """
     files = _file_metadata(images, panoptic_json, panoptic_folder)
     if name in DatasetCatalog.list():
@@ -42,12 +42,11 @@ def register_panoptic(
                 f"(JSON '{known.get('panoptic_json')}'): choose another name."
             )
         return
-    content = read_json(files["panoptic_json"])
-    categories = content.get("categories") if isinstance(content, dict) else None
+    content = read_panoptic_json(files["panoptic_json"])
     class_metadata: dict[str, Any] = {}
     if not _has_images_alone(content):
-        check_categories(categories, files["panoptic_json"])
-        class_metadata = things_first_metadata(categories)
+        check_categories(content.get("categories"), f"'{files['panoptic_json']}'")
+        class_metadata = things_first_metadata(content["categories"])
     register_with_metadata(name, images, panoptic_json, panoptic_folder, class_metadata)
 
 
@@ -106,11 +105,14 @@ def register_from_config(cfg: CfgNode) -> None:
         register_panoptic(*entry)
 
 
-def _has_images_alone(content: Any) -> bool:
+def _has_images_alone(content: dict[str, Any]) -> bool:
     """COCO's test sets list images, and at most the categories of its detection task."""
-    if not isinstance(content, dict) or "annotations" in content or "images" not in content:
+    if "annotations" in content or "images" not in content:
         return False
-    return not any("isthing" in category for category in content.get("categories", []))
+    categories = content.get("categories", [])
+    return isinstance(categories, list) and all(
+        isinstance(category, dict) and "isthing" not in category for category in categories
+    )
 
 
 def _file_metadata(images: StrPath, panoptic_json: StrPath, panoptic_folder: StrPath) -> dict:

@@ -20,7 +20,7 @@ def faulty(tiny):
     write_panoptic_png(tiny.panoptic / "picture_2.png", IDS * 2)
     Image.new("RGB", (9, 9)).save(tiny.images / "picture_3.jpg")
     (tiny.images / "picture_4.jpg").write_bytes(b"nothing")
-    tiny.content["annotations"][4]["segments_info"][1]["area"] = 77
+    tiny.content["annotations"][4]["segments_info"][1]["area"] = 7
     return tiny
 
 
@@ -47,7 +47,7 @@ def test_every_faulty_image_is_named(faulty, workers):
         "picture_2.png": "segment",
         "picture_3.jpg": "9 x 9",
         "picture_4.jpg": "decoded",
-        "picture_5.png": "area 77",
+        "picture_5.png": "area 7",
     }
     assert len(report.faults) == len(faults)
     for fault, (name, reason) in zip(report.faults, faults.items(), strict=True):
@@ -66,7 +66,7 @@ def test_faults_that_no_loader_of_ours_lets_through(tiny):
     )
     faults = check_dataset("tiny").faults
     assert "Image id 1 is there twice" in faults[0]
-    assert "has an id twice" in faults[1]
+    assert "Segment id 1 of '" in faults[1]
     assert "contiguous class 11" in faults[2]
 
 

@@ -127,7 +127,7 @@ def test_images_alone_need_no_panoptic_categories(tiny, categories):
     [
         ("image", FileNotFoundError, r"Image 'picture_1.png' of '.*panoptic.json' is not in"),
         ("double image", ValueError, r"Image 1 is twice in '.*panoptic.json'"),
-        ("key", ValueError, r"panoptic.json' lacks the key 'file_name'"),
+        ("key", ValueError, r"images\[0\] of '.*panoptic.json' lacks 'file_name'"),
     ],
 )
 def test_bad_images_alone_are_told_by_name(tiny, how, error, message):
@@ -202,10 +202,14 @@ def _break(tiny, how: str) -> None:
         ("category", ValueError, r"Segment 70000 of 'picture_1.png' .* has category 99"),
         ("double segment", ValueError, r"Segment id 70000 of 'picture_1.png' .* listed twice"),
         ("double image", ValueError, r"Image 1 is twice in '.*panoptic.json'"),
-        ("void segment", ValueError, r"Segment id 0 of 'picture_1.png' .* is no integer of 1"),
-        ("large segment", ValueError, r"Segment id 16777216 of .* is no integer of 1"),
-        ("text segment", ValueError, r"Segment id '1' of .* is no integer of 1"),
-        ("key", ValueError, r"panoptic.json' lacks the key 'segments_info'"),
+        (
+            "void segment",
+            ValueError,
+            r"'id' of segments_info\[0\] of 'picture_1.png' in .* is 0: write",
+        ),
+        ("large segment", ValueError, r"'id' of .* is 16777216: write an integer of 1"),
+        ("text segment", ValueError, r"'id' of .* is '1': write an integer of 1"),
+        ("key", ValueError, r"annotations\[0\] of '.*' lacks 'segments_info': add"),
         ("nothing", ValueError, r"panoptic.json' has neither 'annotations' nor 'images'"),
     ],
 )
@@ -229,7 +233,7 @@ def test_missing_json_and_folders(tiny):
     ("categories", "message"),
     [
         ([], "has no list 'categories'"),
-        ([{"id": 1, "name": "cat"}], "'name': 'cat'.* lacks isthing"),
+        ([{"id": 1, "name": "cat"}], r"categories\[0\] of '.*' lacks 'isthing': add 1 for"),
         ([{"id": 1, "name": "a", "isthing": 1}] * 2, "Category id 1 is there twice"),
     ],
 )

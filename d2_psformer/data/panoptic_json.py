@@ -1,0 +1,202 @@
+"""The COCO-panoptic JSON format, read strictly: what could be meant otherwise is refused.
+
+Python takes more than the format has: the text "0" is true, true is an integer, NaN is a number.
+"""
+
+import math
+import os
+import reprlib
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .files import read_json
+from .panoptic_png import MAX_SEGMENT_ID
+
+_INTEGERS = (int, np.integer)
+_NUMBERS = (int, float, np.integer, np.floating)
+_FLAGS = (int, np.integer, np.bool_)
+
+
+def read_panoptic_json(path: str | os.PathLike) -> dict[str, Any]:
+    """The content of a COCO-panoptic JSON whose ``images`` and ``annotations`` are sound.
+
+    Either may be missing, and ``images`` may be empty; without annotations each image has a
+    ``file_name``. ``categories`` are left to :func:`check_categories`: predictions need none.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: names the file, the entry and the key at fault.
+    """
+    content = read_json(path)
+    if not isinstance(content, dict):
+        raise ValueError(
+            f"'{path}' holds {reprlib.repr(content)}: give a JSON object in COCO-panoptic format."
+        )
+    images, annotations = content.get("images", []), content.get("annotations", [])
+    _check_objects(annotations, "annotations", f"'{path}'", _ANNOTATION)
+    _check_objects(images, "images", f"'{path}'", _ANNOTATED_IMAGE if annotations else _IMAGE)
+    _check_image_ids([a["image_id"] for a in annotations], f"'annotations' of '{path}'")
+    _check_image_ids([image["id"] for image in images], f"'images' of '{path}'")
+    pixels = {str(i["id"]): i.get("height", math.inf) * i.get("width", math.inf) for i in images}
+    for place, annotation in enumerate(annotations):
+        image_id, name = annotation["image_id"], annotation["file_name"]
+        if images and str(image_id) not in pixels:
+            raise ValueError(
+                f"annotations[{place}] ('{name}') of '{path}' has image_id {image_id!r}, which no "
+                "entry of 'images' has: add that image or correct the image_id."
+            )
+        most = pixels.get(str(image_id), math.inf)
+        check_segments(annotation["segments_info"], f"'{name}' in '{path}'", most)
+    return content
+
+
+def check_segments(segments: Any, where: str, most: float = math.inf) -> None:
+    """Refuse segments that are not as the format has them, or two of one id.
+
+    Args:
+        segments: the ``segments_info`` of one image.
+        where: names the image in errors.
+        most: the image's number of pixels, infinite if unknown.
+
+    Raises:
+        ValueError: names ``where``, the segment and the key at fault.
+    """
+    _check_objects(segments, "segments_info", where, _SEGMENT)
+    seen = set()
+    for place, segment in enumerate(segments):
+        if segment["id"] in seen:
+            raise ValueError(
+                f"Segment id {segment['id']} of {where} is listed twice: give each its own id."
+            )
+        seen.add(segment["id"])
+        if segment.get("area", 0) > most:
+            raise ValueError(
+                f"'area' of segments_info[{place}] of {where} is {segment['area']}, but the image "
+                f"has {most} pixels: correct it."
+            )
+
+
+def check_categories(categories: Any, where: str) -> None:
+    """Refuse categories that do not say what is a thing and what is stuff, or two of one id.
+
+    Raises:
+        ValueError: names ``where``, the category and the key at fault.
+    """
+    if not categories:
+        raise ValueError(
+            f"{where} has no list 'categories': add an object of id, name and isthing per class."
+        )
+    _check_objects(categories, "categories", where, _CATEGORY)
+    seen = set()
+    for category in categories:
+        if category["id"] in seen:
+            raise ValueError(
+                f"Category id {category['id']!r} is there twice in {where}: give each its own."
+            )
+        seen.add(category["id"])
+
+
+def is_flag(value: Any) -> bool:
+    """Whether a value is 0, 1, false or true."""
+    return isinstance(value, _FLAGS) and 0 <= value <= 1
+
+
+def is_area(value: Any) -> bool:
+    """Whether a value is a whole number of at least 0."""
+    is_number = isinstance(value, _NUMBERS) and not isinstance(value, bool)
+    return is_number and 0 <= value < math.inf and value % 1 == 0
+
+
+def is_integer(value: Any) -> bool:
+    """Whether a value is an integer of Python or NumPy, and no bool."""
+    return isinstance(value, _INTEGERS) and not isinstance(value, bool)
+
+
+def _is_id(value: Any) -> bool:
+    return is_integer(value) or _is_text(value)
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and value != ""
+
+
+def _is_length(value: Any) -> bool:
+    return is_integer(value) and 0 < value < 2**31
+
+
+def _is_segment_id(value: Any) -> bool:
+    return is_integer(value) and 0 < value <= MAX_SEGMENT_ID
+
+
+def _is_colour(value: Any) -> bool:
+    is_triple = isinstance(value, list) and len(value) == 3
+    return is_triple and all(is_integer(v) and 0 <= v <= 255 for v in value)
+
+
+class _Field(NamedTuple):
+    key: str
+    fits: Callable[[Any], bool]
+    wanted: str
+    default: Any = None  # a value that fits, where the key may be missing
+
+
+_ANNOTATED_IMAGE = (
+    _Field("id", _is_id, "an integer or a text"),
+    _Field("file_name", _is_text, "the name of a file", "as the annotation's"),
+    _Field("height", _is_length, "the image's height in pixels", 1),
+    _Field("width", _is_length, "the image's width in pixels", 1),
+)
+_IMAGE = tuple(f._replace(default=None) if f.key == "file_name" else f for f in _ANNOTATED_IMAGE)
+_ANNOTATION = (
+    _Field("image_id", _is_id, "the id of the image"),
+    _Field("file_name", _is_text, "the name of the PNG"),
+    _Field("segments_info", lambda value: isinstance(value, list), "a list of objects"),
+)
+_SEGMENT = (
+    _Field("id", _is_segment_id, f"an integer of 1...{MAX_SEGMENT_ID} (0 is void)"),
+    _Field("category_id", _is_id, "the id of the category"),
+    _Field("iscrowd", is_flag, "1 for a crowd region, else 0", 0),
+    _Field("area", is_area, "the segment's number of pixels", 0),
+)
+_CATEGORY = (
+    _Field("id", _is_id, "an integer or a text"),
+    _Field("name", _is_text, "a text"),
+    _Field("isthing", is_flag, "1 for countable objects, 0 for stuff"),
+    _Field("color", _is_colour, "[R, G, B] of 0...255", [0, 0, 0]),
+)
+
+
+def _check_objects(objects: Any, name: str, where: str, fields: tuple[_Field, ...]) -> None:
+    """Refuse anything but a list of objects that have these fields, and more if they like."""
+    if not isinstance(objects, list):
+        raise ValueError(
+            f"'{name}' of {where} is {reprlib.repr(objects)}: write a list of objects."
+        )
+    for place, entry in enumerate(objects):
+        if not isinstance(entry, dict):
+            raise ValueError(
+                f"{name}[{place}] of {where} is {reprlib.repr(entry)}: write an object."
+            )
+        for key, fits, wanted, default in fields:
+            if fits(entry.get(key, default)):
+                continue
+            if key not in entry:
+                raise ValueError(f"{name}[{place}] of {where} lacks '{key}': add {wanted}.")
+            raise ValueError(
+                f"'{key}' of {name}[{place}] of {where} is {reprlib.repr(entry[key])}: "
+                f"write {wanted}."
+            )
+
+
+def _check_image_ids(image_ids: list[int | str], where: str) -> None:
+    """Refuse two ids that differ in type alone, because loaders differ in the type they keep."""
+    seen: dict[str, int | str] = {}
+    for image_id in image_ids:
+        known = seen.setdefault(str(image_id), image_id)
+        if known != image_id:
+            raise ValueError(
+                f"{where} has the image ids {known!r} and {image_id!r}: write all ids as numbers "
+                "or all as texts, and give each image its own."
+            )
