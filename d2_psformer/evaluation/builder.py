@@ -11,7 +11,7 @@ from ..d2.data import MetadataCatalog
 from ..d2.evaluation import DatasetEvaluator, DatasetEvaluators
 from ..d2.panoptic_evaluation import COCOPanopticEvaluator
 from ..d2.utils import comm
-from ..data.files import read_json
+from ..data.panoptic_json import read_panoptic_json
 from .instance_evaluator import InstancesFromPanopticEvaluator
 from .panoptic_evaluator import PanopticQualityEvaluator
 from .result_files import write_results
@@ -64,10 +64,13 @@ def has_ground_truth(metadata) -> bool:
     """Whether a data set's ``panoptic_json`` and ``panoptic_root`` are given and hold annotations.
 
     COCO's test sets have a JSON with images and categories only.
+
+    Raises:
+        FileNotFoundError, ValueError: see :func:`.panoptic_json.read_panoptic_json`.
     """
     if not metadata.get("panoptic_json", None) or not metadata.get("panoptic_root", None):
         return False
-    return bool(read_json(metadata.panoptic_json).get("annotations"))
+    return bool(read_panoptic_json(metadata.panoptic_json).get("annotations"))
 
 
 class SavedEvaluators(DatasetEvaluators):

@@ -27,6 +27,7 @@ MAX_WAITING = 16  # predictions kept until their ground truth is read
 class PanopticQualityEvaluator(DatasetEvaluator):
     """Counts each image as it comes; processes share a few numbers a class at the end.
 
+    An image with several annotations counts once for each; predicting it again changes nothing.
     Threads read the ground truth while the model is at its next image, so a fault in it may be
     told some images later. Images are counted in their order: figures do not depend on threads.
 
@@ -49,6 +50,7 @@ class PanopticQualityEvaluator(DatasetEvaluator):
 
     def reset(self) -> None:
         self._quality = PanopticQuality(self._ground_truth.categories, self._size_bounds)
+        self._predicted: set[str] = set()
         self._waiting: deque[tuple] = deque()
         self._readers = ThreadPoolExecutor(min(MAX_READERS, os.cpu_count() or 1))
 
@@ -56,16 +58,21 @@ class PanopticQualityEvaluator(DatasetEvaluator):
         """Count a batch; ``inputs`` are dataset dicts with ``image_id``."""
         for sample, output in zip(inputs, outputs, strict=True):
             image_id = sample["image_id"]
+            if str(image_id) in self._predicted:  # loaders may give a record per annotation
+                continue
+            self._predicted.add(str(image_id))
             pred_map, segments = output["panoptic_seg"]
             segments = with_dataset_ids(segments, self._category_ids, image_id)
-            truth = self._readers.submit(self._ground_truth.read, image_id)
+            truth = self._readers.submit(self._ground_truth.read_all, image_id)
             self._waiting.append((image_id, truth, pred_map.cpu().numpy(), segments))
             if len(self._waiting) > MAX_WAITING:
                 self._count_first()
 
     def _count_first(self) -> None:
-        image_id, truth, *prediction = self._waiting.popleft()
-        self._quality.add(image_id, *truth.result(), *prediction)
+        image_id, truths, *prediction = self._waiting.popleft()
+        for truth in truths.result():
+            where = f"{image_id} of '{self._ground_truth.json_file}'"
+            self._quality.add(where, *truth, *prediction)
 
     def evaluate(self) -> OrderedDict | None:
         """The results over all processes, in percent; None where it is not the main one.
@@ -83,10 +90,10 @@ class PanopticQualityEvaluator(DatasetEvaluator):
         if not comm.is_main_process():
             return None
         quality = functools.reduce(operator.add, parts)
-        expected = len(self._ground_truth.annotations)
+        expected = self._ground_truth.num_annotations
         if quality.num_images != expected:
             logger.warning(
-                "Panoptic quality of '%s' is over %d predictions, its ground truth has %d images.",
+                "Panoptic quality of '%s' is over %d annotations, its ground truth has %d.",
                 self._dataset_name,
                 quality.num_images,
                 expected,

@@ -26,31 +26,30 @@ def evaluate_files(
     *,
     size_bounds: tuple[int, int] = COCO_SIZE_BOUNDS,
 ) -> PanopticQuality:
-    """Count the panoptic quality of predictions over all images of the ground truth.
+    """Count the panoptic quality of predictions over all annotations of the ground truth.
 
     Folders default to the JSON's path without ``.json``. Predictions of images that the ground
-    truth lacks are left alone.
+    truth lacks are left alone. Of several annotations of an image, all those of the ground truth
+    count, and the last of the predictions is counted against them, as in panopticapi.
 
     Raises:
-        FileNotFoundError, KeyError, ValueError: one sentence that names the
-        file, image or segment at fault.
+        FileNotFoundError, ValueError: one sentence that names the file, image or segment at fault.
     """
     gt = PanopticFiles(gt_json_file, gt_folder)
     pred = PanopticFiles(pred_json_file, pred_folder)
-    if not gt.categories:
-        raise ValueError(
-            f"'{gt_json_file}' has no 'categories': without them things and stuff are unknown."
-        )
+    quality = PanopticQuality(gt.categories, size_bounds)
     missing = [image_id for image_id in gt.annotations if image_id not in pred.annotations]
     if missing:
-        raise KeyError(
+        raise ValueError(
             f"'{pred_json_file}' has no prediction for image {missing[0]}"
             f"{f' and {len(missing) - 1} more' if missing[1:] else ''}: predict every image of "
             f"'{gt_json_file}'."
         )
-    quality = PanopticQuality(gt.categories, size_bounds)
     for image_id in tqdm(gt.annotations, desc="Panoptic quality", unit="image", disable=None):
-        quality.add(image_id, *gt.read(image_id), *pred.read(image_id))
+        prediction = pred.read(image_id)
+        for truth in gt.read_all(image_id):
+            where = f"{image_id} of '{gt_json_file}' and '{pred_json_file}'"
+            quality.add(where, *truth, *prediction)
     return quality
 
 

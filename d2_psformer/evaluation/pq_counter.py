@@ -9,6 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..data.panoptic_json import is_area, is_flag
+from .category_ids import integer_id
+
 VOID = 0
 SIZES = ("small", "medium", "large")
 SPLITS = {"All": (True, False), "Things": (True,), "Stuff": (False,)}
@@ -20,8 +23,8 @@ COCO_SIZE_BOUNDS = (32**2, 96**2)
 class PanopticQuality:
     """A streaming counter of panoptic quality: feed it image by image, add counters, read results.
 
-    A segment is a dict with ``id`` and ``category_id``; ground truth may add ``iscrowd`` and
-    ``area``. Pixels of id 0 are void.
+    A segment is a dict with ``id`` and ``category_id``; ground truth may add ``iscrowd`` (0, 1 or
+    a bool) and ``area`` (pixels). Pixels of id 0 are void.
 
     By size, a matched or missed ground-truth segment counts in the bin of its own area, and a
     false positive in the bin of the predicted area: every count is in exactly one bin.
@@ -29,6 +32,9 @@ class PanopticQuality:
     Args:
         categories: dicts with ``id``, ``name`` and ``isthing``, as in a COCO-panoptic JSON.
         size_bounds: the least area in pixels of a medium and of a large segment.
+
+    Raises:
+        ValueError: an ``isthing`` is neither 0 nor 1.
     """
 
     def __init__(
@@ -37,6 +43,12 @@ class PanopticQuality:
         size_bounds: tuple[int, int] = COCO_SIZE_BOUNDS,
     ):
         self.categories = {c["id"]: dict(c) for c in categories}
+        for category_id, category in self.categories.items():
+            if not is_flag(category["isthing"]):
+                raise ValueError(
+                    f"Category {category_id} has isthing {category['isthing']!r}: give 1 for "
+                    "things, 0 for stuff."
+                )
         self.size_bounds = tuple(size_bounds)
         self.num_images = 0
         self._row = {category_id: row for row, category_id in enumerate(self.categories)}
@@ -62,8 +74,9 @@ class PanopticQuality:
             gt_segments, pred_segments: one dict for each nonzero id.
 
         Raises:
-            ValueError: maps of different size, an id in a map but not among its segments or the
-                reverse, an id listed twice, an unknown category, an impossible area.
+            ValueError: maps of different size or not of integers, an id in a map but not among its
+                segments or the reverse, an id listed twice or no integer, an unknown category, an
+                impossible area, an ``iscrowd`` that is neither 0 nor 1.
         """
         overlaps = joint_histogram(image_id, gt_map, pred_map)
         gt = self._segments(image_id, "ground truth", gt_segments, overlaps, side=0)
@@ -172,13 +185,14 @@ class PanopticQuality:
     def _segments(self, image_id, kind, listed, overlaps, side) -> dict[int, "_Segment"]:
         """The segments of one map with their areas, once list and map are known to agree."""
         areas: dict[int, int] = {}
+        pixels = sum(overlaps.values())
         for pair, count in overlaps.items():
             areas[pair[side]] = areas.get(pair[side], 0) + count
         areas.pop(VOID, None)
 
         segments = {}
         for info in listed:
-            segment_id, category_id = int(info["id"]), info["category_id"]
+            segment_id, category_id = integer_id(info, image_id), info["category_id"]
             where = f"Image {image_id}: {kind} segment {segment_id}"
             if segment_id in segments:
                 raise ValueError(f"{where} is listed twice in segments_info: list each id once.")
@@ -193,9 +207,16 @@ class PanopticQuality:
                     "set's categories."
                 )
             # The reference takes a ground-truth area from the JSON and counts a predicted one.
-            area = info.get("area", areas[segment_id]) if side == 0 else areas[segment_id]
-            iscrowd = side == 0 and bool(info.get("iscrowd", 0))
-            segments[segment_id] = _Segment(category_id, area, iscrowd)
+            stated = info if side == 0 else {}
+            area, iscrowd = stated.get("area", areas[segment_id]), stated.get("iscrowd", 0)
+            if not is_area(area) or area > pixels:
+                raise ValueError(
+                    f"{where} has area {area!r}: write its number of pixels, of which the image "
+                    f"has {pixels}."
+                )
+            if not is_flag(iscrowd):
+                raise ValueError(f"{where} has iscrowd {iscrowd!r}: write 1 for a crowd, else 0.")
+            segments[segment_id] = _Segment(category_id, int(area), bool(iscrowd))
         for segment_id in areas.keys() - segments.keys():
             raise ValueError(
                 f"Image {image_id}: {kind} segment {segment_id} is in the map but not listed in "
@@ -217,12 +238,21 @@ def joint_histogram(
     """Pixels of every pair (ground-truth id, predicted id) that occurs in two maps (H, W).
 
     Ids change rarely along a row, so whole runs of equal pairs are counted, not pixels.
+
+    Raises:
+        ValueError: maps of different size or not of integers (H, W), or ids out of range.
     """
     if gt_map.shape != pred_map.shape:
         raise ValueError(
             f"Image {image_id}: the ground truth has (height, width) {gt_map.shape}, the "
             f"prediction {pred_map.shape}: predict at the annotation's size."
         )
+    for kind, ids in (("ground truth", gt_map), ("prediction", pred_map)):
+        if ids.ndim != 2 or not np.issubdtype(ids.dtype, np.integer):
+            raise ValueError(
+                f"Image {image_id}: the {kind} has shape {ids.shape} and type {ids.dtype}: give "
+                "segment ids as integers (H, W)."
+            )
     if gt_map.size == 0:
         return {}
     gt, pred = gt_map.ravel(), pred_map.ravel()

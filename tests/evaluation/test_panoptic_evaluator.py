@@ -104,7 +104,7 @@ def test_missing_images_are_told(make_panoptic, predict, caplog):
     records = DatasetCatalog.get(data.name)[:3]
     with caplog.at_level(logging.WARNING, logger="d2_psformer.evaluation.panoptic_evaluator"):
         run(PanopticQualityEvaluator(data.name), records, [predict(r) for r in records])
-    assert "over 3 predictions, its ground truth has 4 images" in caplog.text
+    assert "over 3 annotations, its ground truth has 4" in caplog.text
 
 
 def test_unknown_classes_and_images_are_told(make_panoptic, predict):
@@ -112,7 +112,7 @@ def test_unknown_classes_and_images_are_told(make_panoptic, predict):
     record = DatasetCatalog.get(data.name)[0]
     evaluator = PanopticQualityEvaluator(data.name)
     output = predict(record)
-    with pytest.raises(KeyError, match="Image 7 has no annotation in"):
+    with pytest.raises(ValueError, match="Image 7 has no annotation in"):
         evaluator.process([{**record, "image_id": 7}], [output])
         evaluator.evaluate()
     output["panoptic_seg"][1][0]["category_id"] = 60

@@ -83,11 +83,11 @@ def test_size_bounds(files, tmp_path):
         (lambda c: c["annotations"].pop(), "has no prediction for image 103"),
         (
             lambda c: c["annotations"][0]["segments_info"].pop(),
-            "Image 100: prediction segment 999 is in the map but not listed",
+            "predictions.json': prediction segment 999 is in the map but not listed",
         ),
         (
             lambda c: c["annotations"][1]["segments_info"][0].update(category_id=7),
-            "Image 101: prediction segment 1000 has the unknown category_id 7",
+            "predictions.json': prediction segment 1000 has the unknown category_id 7",
         ),
         (lambda c: c["annotations"][2].update(file_name="no.png"), "'no.png' of image 102"),
         (lambda c: c.pop("annotations"), "has no 'annotations'"),
@@ -103,7 +103,7 @@ def test_bad_predictions_end_in_one_sentence(files, capsys, change, sentence):
 
 def test_a_ground_truth_needs_categories(files):
     change_predictions(files[0], lambda c: c.pop("categories"))
-    with pytest.raises(SystemExit, match="has no 'categories'"):
+    with pytest.raises(SystemExit, match="has no list 'categories'"):
         main(arguments(*files))
 
 

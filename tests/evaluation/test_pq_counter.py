@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from d2_psformer.evaluation import PanopticQuality
+from d2_psformer.evaluation.category_ids import with_dataset_ids
 from d2_psformer.evaluation.pq_counter import joint_histogram
 
 CATEGORIES = [
@@ -75,7 +76,7 @@ def test_crowd_is_neither_missed_nor_matched():
 
 
 def test_the_ground_truths_area_comes_from_its_json():
-    quality = count(row(5, 5), [segment(5, area=25)], row(7, 7), [segment(7, area=1)])
+    quality = count(row(5, 5, 0), [segment(5, area=25)], row(7, 7, 0), [segment(7, area=1)])
     assert quality.results()["per_class"][1]["iou"] == 20 / 25
 
 
@@ -141,9 +142,51 @@ def test_inputs_are_left_as_they_are():
     assert lists == ([segment(5, iscrowd=0)], [segment(7, isthing=True)])
 
 
+@pytest.mark.parametrize(("iscrowd", "counts"), [(True, (0, 0, 0)), (np.int64(0), (1, 0, 0))])
+def test_flags_of_other_types(iscrowd, counts):
+    gt = [segment(np.int32(5), iscrowd=iscrowd, area=np.int64(10))]
+    assert cell(count(row(5), gt, row(7), [segment(np.uint8(7))])) == counts
+
+
+@pytest.mark.parametrize("isthing", ["0", 2, None, 1.0])
+def test_categories_are_things_or_stuff(isthing):
+    with pytest.raises(ValueError, match=f"Category 4 has isthing {isthing!r}: give 1 for things"):
+        PanopticQuality([{"id": 4, "name": "a", "isthing": isthing}])
+
+
+@pytest.mark.parametrize("area", [-1, 4.5, math.nan, math.inf, True, "10", None, 21])
+def test_impossible_areas(area):
+    sentence = f"Image img: ground truth segment 5 has area {area!r}: .* of which the image has 20"
+    with pytest.raises(ValueError, match=sentence):
+        count(row(5, 5), [segment(5, area=area)], row(0, 0), [])
+
+
+@pytest.mark.parametrize("iscrowd", ["0", 2, None, 1.0])
+def test_crowds_are_0_or_1(iscrowd):
+    with pytest.raises(ValueError, match=f"segment 5 has iscrowd {iscrowd!r}: write 1"):
+        count(row(5), [segment(5, iscrowd=iscrowd)], row(0), [])
+
+
+@pytest.mark.parametrize("segment_id", [7.0, "7", None, True])
+def test_ids_that_are_no_integers(segment_id):
+    with pytest.raises(ValueError, match=f"Image img: segments_info has .* id {segment_id!r}"):
+        count(row(0), [], row(7), [segment(segment_id)])
+    with pytest.raises(ValueError, match=f"Image img: segments_info has .* id {segment_id!r}"):
+        with_dataset_ids([segment(segment_id)], {1: 1}, "img")
+
+
+@pytest.mark.parametrize("contiguous", [1.0, "1", [1], True])
+def test_predicted_classes_that_are_no_integers(contiguous):
+    with pytest.raises(ValueError, match=r"predicted segment 7 has class .* the data set lacks"):
+        with_dataset_ids([segment(7, contiguous)], {1: 1}, "img")
+
+
 @pytest.mark.parametrize(
     ("gt", "pred", "sentence"),
     [
+        ((row(5.0), []), (row(0), []), "the ground truth has shape .* type float64: give segment"),
+        ((row(0), []), (row(True), []), "the prediction has shape .* type bool: give segment"),
+        ((row(0)[0], []), (row(0)[0], []), r"has shape \(10,\) and type int64: give segment"),
         ((row(5), []), (row(0), []), "Image img: ground truth segment 5 is in the map but not"),
         ((row(0), []), (row(5), []), "Image img: prediction segment 5 is in the map but not"),
         ((row(0), [segment(4)]), (row(0), []), "ground truth segment 4 .* owns no pixel"),
