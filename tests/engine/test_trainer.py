@@ -5,8 +5,9 @@ import pytest
 import torch
 from dummy_training import RecordingTrainer, dummy_cfg, register_dummy
 
+from d2_psformer.d2.data import DatasetCatalog, MetadataCatalog
 from d2_psformer.d2.utils import EventStorage
-from d2_psformer.engine import Trainer
+from d2_psformer.engine import Trainer, class_metadata
 from d2_psformer.engine.writers import MetricPrinter
 
 
@@ -76,6 +77,41 @@ def test_data_sets_of_other_classes(tmp_path):
         Trainer(dummy_cfg(tmp_path, "DATASETS.TRAIN", ()))
     with pytest.raises(ValueError, match="'dummy_nowhere' has no panoptic metadata"):
         Trainer(dummy_cfg(tmp_path, "DATASETS.TRAIN", ("dummy_nowhere",)))
+
+
+@pytest.fixture
+def rotated():
+    """A data set with the classes of "dummy_train", two of which have exchanged their ids."""
+    name = "dummy_rotated"
+    register_dummy("dummy_train")
+    DatasetCatalog.register(name, lambda: DatasetCatalog.get("dummy_train"))
+    MetadataCatalog.get(name).set(
+        thing_classes=["class1", "class0"],
+        stuff_classes=["class1", "class0", "class2"],
+        thing_dataset_id_to_contiguous_id={1: 0, 2: 1},
+        stuff_dataset_id_to_contiguous_id={1: 0, 2: 1, 3: 2},
+    )
+    yield name
+    DatasetCatalog.remove(name)
+    MetadataCatalog.remove(name)
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_data_are_numbered_as_the_checkpoint_numbers_them(tmp_path, rotated, resume):
+    first = Trainer(dummy_cfg(tmp_path))
+    first.checkpointer.save("model_0000004", iteration=4)
+    weights = str(tmp_path / "model_0000004.pth")
+    trainer = Trainer(dummy_cfg(tmp_path, "DATASETS.TRAIN", (rotated,), "MODEL.WEIGHTS", weights))
+    trainer.resume_or_load(resume=resume)
+    known = MetadataCatalog.get(rotated)
+    assert known.stuff_classes == ["class0", "class1", "class2"]
+    assert known.thing_dataset_id_to_contiguous_id == {2: 0, 1: 1}
+    assert trainer.checkpointer.metadata == class_metadata(rotated)
+
+
+def test_several_training_sets_are_numbered_alike(tmp_path, rotated):
+    Trainer(dummy_cfg(tmp_path, "DATASETS.TRAIN", ("dummy_train", rotated)))
+    assert MetadataCatalog.get(rotated).stuff_classes == ["class0", "class1", "class2"]
 
 
 def test_batches_that_do_not_come_out_even(tmp_path):
