@@ -206,3 +206,14 @@ def test_configurable_needs_a_proper_from_config():
         NotClassmethod(a=1)
     with pytest.raises(TypeError, match="cfg"):
         OddName(get_cfg())
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_files_run_no_code(tmp_path, nested):
+    made = tmp_path / "made"
+    code = f"!!python/object/apply:os.mkdir ['{made}']"
+    (tmp_path / "base.yaml").write_text(f"OUTPUT_DIR: {code}\n")
+    (tmp_path / "leaf.yaml").write_text("_BASE_: base.yaml\n")
+    with pytest.raises(ValueError, match="is no safe YAML"):
+        get_cfg().merge_from_file(str(tmp_path / ("leaf.yaml" if nested else "base.yaml")))
+    assert not made.exists()
