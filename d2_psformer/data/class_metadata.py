@@ -130,7 +130,7 @@ def align_data_set(dataset_name: str, reference: dict, whose: str) -> None:
     categories = read_categories(path) if path and os.path.isfile(path) else None
     in_file = {**known, **things_first_metadata(categories)} if categories else known
     aligned = align_classes(in_file, reference, whose)
-    if _categories(aligned) != _categories(known):
+    if _identities(aligned) != _identities(known):
         set_classes(dataset_name, aligned)
 
 
@@ -145,6 +145,10 @@ def _categories(metadata: dict) -> list[dict[str, Any]]:
         {"id": ids[i], "name": name, "isthing": i in layout.thing_ids, "color": colour}
         for i, (name, colour) in enumerate(zip(class_names(metadata, layout), colours, strict=True))
     ]
+
+
+def _identities(metadata: dict) -> list[dict[str, Any]]:
+    return [{**category, "color": None} for category in _categories(metadata)]
 
 
 def _difference(mine: list[dict], theirs: list[dict], key: Callable, who: str, whose: str) -> str:

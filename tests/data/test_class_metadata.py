@@ -136,6 +136,16 @@ def test_a_file_with_other_ids_than_the_registration(tiny, forget):
     assert [s["isthing"] for s in record["segments_info"]] == [True, False]
 
 
+def test_colours_of_the_registration_stay(tiny, forget):
+    tiny.content["categories"] = [{**c, "color": [1, 2, 3]} for c in CATEGORIES]
+    tiny.json.write_text(json.dumps(tiny.content))
+    forget.append("static")
+    known = things_first_metadata(CATEGORIES)
+    register_with_metadata("static", tiny.images, tiny.json, tiny.panoptic, known)
+    align_data_set("static", {"name": "static", **known}, "its registration")
+    assert class_metadata("static") == {"name": "static", **known}
+
+
 def test_records_of_another_loader_are_renumbered(forget):
     records = [
         {
