@@ -49,18 +49,34 @@ def test_best_pairs(case):
     assert np.array_equal(case.pairs % 80, case.golden["top_labels"])
 
 
+def areas(case, threshold: float) -> torch.Tensor:
+    """Pixels of every mask above a threshold: (153,)."""
+    found = torch.zeros(153, dtype=torch.long)
+    for index, mask in case.candidates.masks.above(threshold).items():
+        found[index] = mask.area
+    return found
+
+
+def rounding(case) -> torch.Tensor:
+    """What a score may differ by (153,): versions of PyTorch round resized masks differently.
+
+    A pixel may lie on the other side of the threshold then, and change the mean that is squared.
+    """
+    doubtful = areas(case, 0.5 - 1e-6) - areas(case, 0.5 + 1e-6)
+    return 1e-6 + 2 * doubtful / areas(case, 0.5).clamp(min=1)
+
+
 def test_things_by_score(case):
     scores = case.merging.score(case.candidates.masks, case.candidates.scores)
     things, order = scores[:100].sort(descending=True)
-    areas = torch.zeros(153, dtype=torch.long)
-    for index, mask in case.candidates.masks.above(0.5).items():
-        areas[index] = mask.area
     golden = torch.from_numpy(case.golden["final_boxes"][:, 4])
-    torch.testing.assert_close(things, golden, rtol=1e-5, atol=1e-6)
+    assert ((things - golden).abs() <= rounding(case)[order] + 1e-5 * golden).all()
     # masks below the threshold everywhere all score 0, in any order
     real = golden > 0
     assert np.array_equal(case.candidates.classes[order][real], case.golden["final_labels"][real])
-    assert np.array_equal(areas[order], case.golden["final_seg_area"])
+    golden_areas = torch.from_numpy(case.golden["final_seg_area"])
+    assert (areas(case, 0.5 + 1e-6)[order] <= golden_areas).all()
+    assert (areas(case, 0.5 - 1e-6)[order] >= golden_areas).all()
 
 
 def test_instances_keep_the_best_things(case):
@@ -68,6 +84,7 @@ def test_instances_keep_the_best_things(case):
     instances = output["instances"]
     golden = torch.from_numpy(case.golden["final_boxes"][:, 4])
     golden = golden[torch.from_numpy(case.golden["final_seg_area"]) > 0].clamp(max=1)
-    torch.testing.assert_close(
-        instances.scores.sort(descending=True).values, golden, rtol=1e-5, atol=1e-6
-    )
+    scores = case.merging.score(case.candidates.masks, case.candidates.scores)
+    order = scores[:100].argsort(descending=True)[: len(golden)]
+    difference = instances.scores.sort(descending=True).values - golden
+    assert (difference.abs() <= rounding(case)[order] + 1e-5 * golden).all()
