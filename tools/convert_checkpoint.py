@@ -23,7 +23,7 @@ def main() -> None:
     weights = read_weights(args.input, args.trust)
     try:
         model = CONVERTERS[args.source](weights)
-        check_finite(model, "the weights")
+        check_finite(model, "the weights", "use another file, or download it again")
     except ValueError as error:
         raise ValueError(f"'{args.input}': {error}") from error
     with atomic_write(args.output) as file:

@@ -50,7 +50,7 @@ def load_pretrained_backbone(model: nn.Module, cfg) -> None:
         logger.warning("The backbone starts from random weights: no pretrained ones are named.")
         return
     _fill(backbone, weights, source)
-    check_finite(backbone.state_dict(), f"'{source}'")
+    check_finite(backbone.state_dict(), f"'{source}'", "use another file, or download it again")
     logger.info("The backbone starts from %s.", source)
 
 

@@ -30,9 +30,17 @@ def class_metadata(dataset_name: str) -> dict:
     return {"name": dataset_name, **{key: known[key] for key in _KEYS if key in known}}
 
 
+def is_class_metadata(value: Any) -> bool:
+    """True for a result of :func:`class_metadata` with classes; checkpoints may hold anything."""
+    maps = ("thing_dataset_id_to_contiguous_id", "stuff_dataset_id_to_contiguous_id")
+    return isinstance(value, dict) and any(key in value for key in maps)
+
+
 def has_classes(dataset_name: str) -> bool:
     """True if the catalog knows the data set's panoptic classes; images alone have none."""
-    return "stuff_dataset_id_to_contiguous_id" in class_metadata(dataset_name)
+    known = MetadataCatalog.get(dataset_name).as_dict()
+    has_things = "thing_dataset_id_to_contiguous_id" in known and "panoptic_json" in known
+    return has_things or "stuff_dataset_id_to_contiguous_id" in known
 
 
 def restore_class_metadata(metadata: dict) -> None:
@@ -50,8 +58,8 @@ def align_classes(ours: dict, reference: dict, whose: str) -> dict:
     """Give the classes of ``ours`` the contiguous ids that they have in ``reference``.
 
     Names (with thing or stuff) decide, whatever ids the data sets have. A name that occurs twice
-    is identified by name and id. If the names differ but all ids are the same, the ids decide, with
-    a warning.
+    is identified by name and id. If all ids are the same and some classes have names that the other
+    side does not have, the ids decide, with a warning.
 
     Args:
         ours, reference: results of :func:`class_metadata`.
@@ -64,32 +72,22 @@ def align_classes(ours: dict, reference: dict, whose: str) -> dict:
         ValueError: the classes differ; the first ones that do are named.
     """
     mine, theirs = _categories(ours), _categories(reference)
-    names = Counter(c["name"] for c in mine) | Counter(c["name"] for c in theirs)
-
-    def by_name(category: dict) -> tuple:
-        is_double = names[category["name"]] > 1
-        return category["name"], category["isthing"], category["id"] if is_double else None
-
-    def by_id(category: dict) -> tuple:
-        return category["id"], category["isthing"]
-
-    who = f"data set '{ours['name']}'"
-    for key in (by_name, by_id):
-        found = {key(category): category for category in mine}
-        wanted = [key(category) for category in theirs]
-        if found.keys() == set(wanted):
-            break
-    else:
-        raise ValueError(_difference(mine, theirs, by_name, who, whose))
-    if key is by_id:
-        pairs = [(found[by_id(c)]["name"], c["name"]) for c in theirs]
-        renamed = [f"'{a}' is '{b}' there" for a, b in pairs if a != b]
+    who, by_name = f"data set '{ours['name']}'", _by_name(mine, theirs)
+    found = _matched(mine, theirs, by_name)
+    if found is None:
+        found = _matched(mine, theirs, lambda c: (c["id"], c["isthing"]))
+        pairs = [(a["name"], b["name"]) for a, b in zip(found or [], theirs, strict=False)]
+        renamed = [pair for pair in pairs if len(set(pair)) == 2]
+        on_both_sides = {c["name"] for c in mine} & {c["name"] for c in theirs}
+        # Where a known name has another id, the ids are no better a guide.
+        if found is None or on_both_sides & {name for pair in renamed for name in pair}:
+            raise ValueError(_difference(mine, theirs, by_name, who, whose))
         logger.warning(
             "The classes of %s and %s have the same ids but other names, and are matched by id: "
-            "%s%s.", who, whose, ", ".join(renamed[:3]), " ..." if renamed[3:] else "",
+            "%s%s.", who, whose, ", ".join(f"'{a}' is '{b}' there" for a, b in renamed[:3]),
+            " ..." if renamed[3:] else "",
         )  # fmt: skip
-    ordered = [found[place] for place in wanted]
-    return ours if ordered == mine else {"name": ours["name"], **benchmark_metadata(ordered)}
+    return ours if found == mine else {"name": ours["name"], **benchmark_metadata(found)}
 
 
 def set_classes(dataset_name: str, metadata: dict) -> None:
@@ -110,7 +108,10 @@ def set_classes(dataset_name: str, metadata: dict) -> None:
     # The method ``get`` of this catalog would load the data set.
     load = dict(DatasetCatalog).get(dataset_name)
     if load and not isinstance(load, PanopticRecords):
-        new = {c["id"]: i for i, c in enumerate(_categories(metadata))}
+        new = {
+            c["id"]: {"category_id": i, "isthing": c["isthing"]}
+            for i, c in enumerate(_categories(metadata))
+        }
         table = {i: new[c["id"]] for i, c in enumerate(_categories(known)) if c["id"] in new}
         DatasetCatalog.remove(dataset_name)
         DatasetCatalog.register(dataset_name, lambda: _renumbered(load(), table))
@@ -120,7 +121,8 @@ def align_data_set(dataset_name: str, reference: dict, whose: str) -> None:
     """Number the classes of a registered data set as ``reference`` does, by their names.
 
     Its names and ids are those in its panoptic JSON where that exists, so that a file whose ids
-    differ from those that the data set was registered with is read rightly.
+    differ from those that the data set was registered with is read rightly. (Detectron2's own
+    loaders read no ids but those of their registration.)
 
     Raises:
         ValueError: as :func:`align_classes`, or the JSON's categories are unusable.
@@ -151,14 +153,37 @@ def _identities(metadata: dict) -> list[dict[str, Any]]:
     return [{**category, "color": None} for category in _categories(metadata)]
 
 
+def _by_name(mine: list[dict], theirs: list[dict]) -> Callable[[dict], tuple]:
+    """What identifies a class: its name and kind, and its id if that occurs twice on a side."""
+    counts = [Counter((c["name"], c["isthing"]) for c in side) for side in (mine, theirs)]
+
+    def key(category: dict) -> tuple:
+        named = category["name"], category["isthing"]
+        return *named, category["id"] if max(count[named] for count in counts) > 1 else None
+
+    return key
+
+
+def _matched(
+    mine: list[dict], theirs: list[dict], key: Callable[[dict], tuple]
+) -> list[dict] | None:
+    """Our classes in the order of theirs; None if a key occurs on one side alone."""
+    found = {key(category): category for category in mine}
+    wanted = [key(category) for category in theirs]
+    return [found[k] for k in wanted] if found.keys() == set(wanted) else None
+
+
 def _difference(mine: list[dict], theirs: list[dict], key: Callable, who: str, whose: str) -> str:
     """One sentence with the first classes that only one side has."""
 
+    def shown(category: dict) -> str:
+        kind, number = "thing" if category["isthing"] else "stuff", key(category)[-1]
+        return f"{kind} '{category['name']}'{'' if number is None else f' (id {number})'}"
+
     def missing(here: list[dict], there: list[dict]) -> str:
         known = {key(category) for category in there}
-        only = [c for c in here if key(c) not in known]
-        shown = [f"{'thing' if c['isthing'] else 'stuff'} '{c['name']}'" for c in only[:3]]
-        return f"{', '.join(shown) or 'none'}{f' and {len(only) - 3} more' if only[3:] else ''}"
+        only = [shown(category) for category in here if key(category) not in known]
+        return f"{', '.join(only[:3]) or 'none'}{f' and {len(only) - 3} more' if only[3:] else ''}"
 
     return (
         f"The classes of {who} and {whose} differ: only the first has {missing(mine, theirs)}; "
@@ -167,14 +192,13 @@ def _difference(mine: list[dict], theirs: list[dict], key: Callable, who: str, w
     )
 
 
-def _renumbered(records: list[dict], table: dict[int, int]) -> list[dict]:
-    """Copies of records whose segments have other contiguous ids."""
+def _renumbered(records: list[dict], table: dict[int, dict]) -> list[dict]:
+    """Copies of records whose segments have other values of ``category_id`` and ``isthing``."""
     return [
         {
             **record,
             "segments_info": [
-                {**segment, "category_id": table[segment["category_id"]]}
-                for segment in record["segments_info"]
+                {**segment, **table[segment["category_id"]]} for segment in record["segments_info"]
             ],
         }
         if "segments_info" in record

@@ -132,7 +132,7 @@ def _is_segment_id(value: Any) -> bool:
 
 def _is_colour(value: Any) -> bool:
     is_triple = isinstance(value, list) and len(value) == 3
-    return is_triple and all(is_integer(v) and 0 <= v <= 255 for v in value)
+    return value is None or (is_triple and all(is_integer(v) and 0 <= v <= 255 for v in value))
 
 
 class _Field(NamedTuple):
@@ -145,8 +145,8 @@ class _Field(NamedTuple):
 _ANNOTATED_IMAGE = (
     _Field("id", _is_id, "an integer or a text"),
     _Field("file_name", _is_text, "the name of a file", "as the annotation's"),
-    _Field("height", _is_length, "the image's height in pixels", 1),
-    _Field("width", _is_length, "the image's width in pixels", 1),
+    _Field("height", _is_length, "the image's height, a whole number of pixels", 1),
+    _Field("width", _is_length, "the image's width, a whole number of pixels", 1),
 )
 _IMAGE = tuple(f._replace(default=None) if f.key == "file_name" else f for f in _ANNOTATED_IMAGE)
 _ANNOTATION = (

@@ -10,7 +10,7 @@ from torch import nn
 from ..checkpoint import check_finite
 from ..class_layout import ClassLayout
 from ..d2.checkpoint import DetectionCheckpointer
-from ..data.class_metadata import align_classes
+from ..data.class_metadata import align_classes, is_class_metadata
 from ..data.files import atomic_write
 
 
@@ -70,7 +70,8 @@ class AtomicCheckpointer(DetectionCheckpointer):
         if not self.save_dir or not self.save_to_disk:
             return
         data = {"model": self.model.state_dict(), "metadata": self.metadata}
-        check_finite(data["model"], "the model to be saved")
+        advice = "lower SOLVER.BASE_LR and resume from the last checkpoint"
+        check_finite(data["model"], "the model to be saved", advice)
         data.update((key, obj.state_dict()) for key, obj in self.checkpointables.items())
         data.update(kwargs)
         path = Path(self.save_dir, f"{name}.pth")
@@ -110,13 +111,14 @@ class AtomicCheckpointer(DetectionCheckpointer):
     def _load_model(self, checkpoint: dict[str, Any]):
         # Model-zoo backbones are matched by name and hold but a part of the model.
         is_partial = checkpoint.get("matching_heuristics", False) or self.finetune
-        if not is_partial and "metadata" in checkpoint:
+        if not is_partial and is_class_metadata(checkpoint.get("metadata")):
             self.metadata = self._aligned(checkpoint["metadata"])
         shapes = {key: tuple(value.shape) for key, value in checkpoint["model"].items()}
         incompatible = super()._load_model(checkpoint)
         if not is_partial:
             self._refuse(incompatible, shapes)
-        check_finite(self.model.state_dict(), f"checkpoint '{self.path}'")
+        whose = f"checkpoint '{self.path}'"
+        check_finite(self.model.state_dict(), whose, "use an earlier checkpoint")
         return incompatible
 
     def _aligned(self, reference: dict) -> dict:

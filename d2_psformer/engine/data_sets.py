@@ -25,5 +25,6 @@ def align_data_sets(cfg: CfgNode, names: Iterable[str] | None = None) -> dict:
     first = cfg.DATASETS.TRAIN[0]
     for name in (*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST) if names is None else names:
         if name in cfg.DATASETS.TRAIN or has_classes(name):
-            align_data_set(name, class_metadata(first), f"data set '{first}'")
+            whose = "its registration" if name == first else f"data set '{first}'"
+            align_data_set(name, class_metadata(first), whose)
     return class_metadata(first)

@@ -1,7 +1,12 @@
 """Restoring the state of an optimizer, parameter by parameter."""
 
+import logging
+import math
+
 import torch
 from torch import Tensor
+
+logger = logging.getLogger(__name__)
 
 # optimizer: an option that only its groups have, and the state of one of its parameters
 _KINDS = {
@@ -15,7 +20,8 @@ def load_optimizer_state(optimizer: torch.optim.Optimizer, state: dict | None, s
 
     Each group must hold the parameters that it held there, in any order. States without names
     (those of version 0.1.0) are matched by position. Nothing is loaded unless everything fits:
-    fused optimizers check no shape, and a wrong one would corrupt memory.
+    fused optimizers check no shape, and a wrong one would corrupt memory. Parameters without state
+    there, as those that had no gradient yet, start without, with a warning.
 
     Args:
         optimizer: AdamW or SGD; its groups have "param_names" (:func:`.parameter_groups`).
@@ -43,8 +49,10 @@ def load_optimizer_state(optimizer: torch.optim.Optimizer, state: dict | None, s
     if len(own) != len(saved):
         raise refuse(f"it has {len(saved)} parameter groups in place of {len(own)}")
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-    entries = {}
+    entries, stateless = {}, []
     for mine, theirs in zip(own, saved, strict=True):
+        if not math.isfinite(theirs.get("lr", math.nan)):
+            raise refuse("a group has no finite learning rate")
         names = theirs.get("param_names", mine["param_names"])
         if other := sorted(set(names) ^ set(mine["param_names"])):
             raise refuse(f"its parameter groups differ, for example in '{other[0]}'")
@@ -53,10 +61,17 @@ def load_optimizer_state(optimizer: torch.optim.Optimizer, state: dict | None, s
         number_of = dict(zip(names, theirs["params"], strict=True))
         for name, number in zip(mine["param_names"], mine["params"], strict=True):
             entry = state["state"].get(number_of[name])
-            if entry:
-                if fault := _fault(entry, keys, parameters[number]):
-                    raise refuse(f"of parameter '{name}', {fault}")
+            if not entry:
+                stateless.append(name)
+            elif fault := _fault(entry, keys, parameters[number]):
+                raise refuse(f"of parameter '{name}', {fault}")
+            else:
                 entries[number] = entry
+    if stateless and entries:
+        logger.warning(
+            "The optimizer of %s has no state of %d parameters (first '%s'): they start without.",
+            source, len(stateless), stateless[0],
+        )  # fmt: skip
     groups = [
         {**theirs, "params": mine["params"], "param_names": mine["param_names"]}
         for mine, theirs in zip(own, saved, strict=True)

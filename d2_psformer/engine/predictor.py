@@ -13,6 +13,7 @@ from ..data import build_augmentation, register_from_config
 from ..data.class_metadata import (
     class_metadata,
     has_classes,
+    is_class_metadata,
     restore_class_metadata,
     set_classes,
 )
@@ -30,7 +31,7 @@ class Predictor:
 
     Raises:
         FileNotFoundError, ValueError: one sentence: no weights, weights that do not fit, or classes
-            that are nowhere told.
+            that are not known.
     """
 
     def __init__(self, cfg: CfgNode):
@@ -96,7 +97,7 @@ def _find_classes(cfg: CfgNode, name: str) -> None:
     # other file types and addresses hold weights of other code, which knows no such entry
     if os.path.isfile(path) and not path.endswith(".pkl"):
         content = read_checkpoint(path)
-        if "metadata" in content:
+        if is_class_metadata(content.get("metadata")):
             restore_class_metadata({**content["metadata"], "name": name})
             return
     register_from_config(cfg)

@@ -73,7 +73,7 @@ class TrainStep:
 
         Raises:
             FloatingPointError: a loss is not finite, or a gradient, which float16 allows until the
-                loss scale falls below ``MIN_LOSS_SCALE``. No parameter has been changed then.
+                loss scale has fallen to ``MIN_LOSS_SCALE``. No parameter has been changed then.
         """
         self.optimizer.zero_grad(set_to_none=True)
         losses: dict[str, Tensor] = {}
@@ -126,9 +126,10 @@ class TrainStep:
         name = next((name for name in wrong if name != "total_loss"), "total_loss")
         what = f"'{name}' became {metrics[name]}"
         if wrong == ["grad_norm"]:
-            if self.scaler.is_enabled() and self.scaler.get_scale() > MIN_LOSS_SCALE:
+            parameter = self._first_not_finite()
+            if parameter and self.scaler.is_enabled() and self.scaler.get_scale() > MIN_LOSS_SCALE:
                 return  # the scaler leaves this step out and lowers its scale
-            what = f"The gradient of '{self._first_not_finite()}' is not finite"
+            what = f"The gradient of '{parameter or 'all parameters'}' is not finite"
         files = [
             sample["file_name"] for batch in batches for sample in batch if "file_name" in sample
         ]
@@ -140,7 +141,7 @@ class TrainStep:
         )
 
     def _first_not_finite(self) -> str:
-        """The first parameter with NaN or Inf in its gradient."""
+        """The first parameter with NaN or Inf in its gradient; "" if only their norm overflows."""
         named = self.model.named_parameters()
         wrong = (n for n, p in named if p.grad is not None and not p.grad.isfinite().all())
-        return next(wrong, "all parameters together").removeprefix("module.")
+        return next(wrong, "").removeprefix("module.")

@@ -11,6 +11,7 @@ from ..d2.data import MetadataCatalog
 from ..d2.evaluation import DatasetEvaluator, DatasetEvaluators
 from ..d2.panoptic_evaluation import COCOPanopticEvaluator
 from ..d2.utils import comm
+from ..data.class_metadata import has_classes
 from ..data.panoptic_json import read_panoptic_json
 from .instance_evaluator import InstancesFromPanopticEvaluator
 from .panoptic_evaluator import PanopticQualityEvaluator
@@ -116,6 +117,5 @@ def _panoptic(whose: str, dataset_name: str) -> DatasetEvaluator:
 
 
 def _whose_classes(cfg: CfgNode, dataset_name: str) -> str:
-    """Images alone tell no classes: then they are those that the model was trained for."""
-    tells_classes = MetadataCatalog.get(dataset_name).get("stuff_dataset_id_to_contiguous_id", None)
-    return dataset_name if tells_classes else cfg.DATASETS.TRAIN[0]
+    """Images alone have no classes: then they are those that the model was trained for."""
+    return dataset_name if has_classes(dataset_name) else cfg.DATASETS.TRAIN[0]

@@ -14,6 +14,7 @@ from ..d2.utils import comm
 from ..data.category_metadata import benchmark_metadata
 from ..data.class_metadata import align_classes
 from ..data.files import read_json, write_json
+from ..data.panoptic_json import check_categories
 from ..data.panoptic_labels import instances_from_panoptic
 from ..data.panoptic_png import read_panoptic_png
 from .derived_dataset import register_derived
@@ -72,12 +73,16 @@ class InstancesFromPanopticEvaluator(COCOEvaluator):
 
 def _ids_in_file(json_file: str, categories: list[dict]) -> list[int | str]:
     """The ids that the classes of ``categories`` have in an instance annotation, by their names."""
-    in_file = read_json(json_file)["categories"]
-    ours, wanted = (
-        {"name": json_file, **benchmark_metadata([{**c, "isthing": 1} for c in listed])}
-        for listed in (in_file, categories)
+    content = read_json(json_file)
+    listed = content.get("categories") if isinstance(content, dict) else None
+    as_things = [{"isthing": 1, **c} if isinstance(c, dict) else c for c in listed or []]
+    check_categories(as_things, f"'{json_file}'")
+    wanted = [{"isthing": 1, **c} for c in categories]
+    aligned = align_classes(
+        {"name": json_file, **benchmark_metadata(as_things)},
+        {"name": "", **benchmark_metadata(wanted)},
+        "the panoptic annotation",
     )
-    aligned = align_classes(ours, wanted, "the panoptic annotation")
     return [*aligned["thing_dataset_id_to_contiguous_id"]]
 
 

@@ -15,6 +15,7 @@ from d2_psformer.data.class_metadata import (
     align_classes,
     align_data_set,
     class_metadata,
+    has_classes,
     set_classes,
 )
 from d2_psformer.data.registration import register_with_metadata
@@ -86,6 +87,8 @@ def test_ids_decide_where_names_differ_and_it_is_said(caplog):
         ),
         ([*CATEGORIES[:-1], {**CATEGORIES[-1], "isthing": 1}], ("thing 'sky'", "stuff 'sky'")),
         (with_ids([3, 7, 12, 41], with_names(["cat", "dog", "grass", "air"])), ("'air'", "'sky'")),
+        # the ids are the same, but two names have exchanged theirs
+        (with_names(["dog", "cat", "grass", "air"]), ("stuff 'air'", "stuff 'sky'")),
         (
             [{"id": i, "name": f"c{i}", "isthing": 1} for i in range(9)],
             ("thing 'c0', thing 'c1', thing 'c2' and 6 more", "stuff 'grass' and 1 more"),
@@ -106,8 +109,18 @@ def test_a_name_that_occurs_twice_is_identified_by_its_id():
     same_ids = metadata(with_ids([3, 7, 40, 12], doubled))
     found = identities(align_classes(same_ids, reference, "it"))
     assert found == [("cat", True, 3), ("cat", True, 7), ("grass", False, 40), ("sky", False, 12)]
-    with pytest.raises(ValueError, match="thing 'cat', thing 'cat'"):
+    with pytest.raises(ValueError, match=r"thing 'cat' \(id 1\), thing 'cat' \(id 2\)"):
         align_classes(metadata(with_ids([1, 2, 12, 40], doubled)), reference, "it")
+
+
+def test_a_thing_and_stuff_of_one_name_are_two_classes():
+    names = with_names(["tree", "dog", "tree", "sky"])
+    aligned = align_classes(
+        metadata(with_ids([12, 40, 3, 7], names)), metadata(names, "theirs"), "it"
+    )
+    assert [(name, i) for name, _, i in identities(aligned)] == [
+        ("tree", 12), ("dog", 40), ("tree", 3), ("sky", 7),
+    ]  # fmt: skip
 
 
 @pytest.fixture
@@ -146,11 +159,24 @@ def test_colours_of_the_registration_stay(tiny, forget):
     assert class_metadata("static") == {"name": "static", **known}
 
 
+def test_data_of_things_alone_have_classes(forget):
+    forget.append("things")
+    DatasetCatalog.register("things", list)
+    known = {"thing_classes": ["cat"], "thing_dataset_id_to_contiguous_id": {3: 0}}
+    MetadataCatalog.get("things").set(**known)
+    assert not has_classes("things"), "an instance data set"
+    MetadataCatalog.get("things").panoptic_json = "x.json"
+    assert has_classes("things")
+
+
 def test_records_of_another_loader_are_renumbered(forget):
     records = [
         {
             "image_id": 1,
-            "segments_info": [{"id": 5, "category_id": 1}, {"id": 6, "category_id": 2}],
+            "segments_info": [
+                {"id": 5, "category_id": 1, "isthing": 1},
+                {"id": 6, "category_id": 2},
+            ],
         },
         {"image_id": 2},
     ]
@@ -163,5 +189,6 @@ def test_records_of_another_loader_are_renumbered(forget):
     assert MetadataCatalog.get("foreign").evaluator_type == "x"
     first, second = DatasetCatalog.get("foreign")
     assert [s["category_id"] for s in first["segments_info"]] == [0, 2]
+    assert [s["isthing"] for s in first["segments_info"]] == [True, False]
     assert second == {"image_id": 2}
     assert records[0]["segments_info"][0]["category_id"] == 1, "the loader's own are left alone"

@@ -133,6 +133,21 @@ def test_state_that_would_corrupt_memory(tmp_path, key, value, words):
     expect_refusal(optimizer, state, "'last.bias'", *words)
 
 
+def test_parameters_without_state_are_named(tmp_path, caplog):
+    _, state = trained(tmp_path)
+    del state["state"][state["param_groups"][0]["param_names"].index("norm2.bias")]
+    load_optimizer_state(optimizer_of(Norms(), tmp_path), state, "checkpoint 'a.pth'")
+    assert "no state of 1 parameters (first 'norm2.bias')" in caplog.text
+
+
+def test_a_group_without_a_learning_rate(tmp_path):
+    _, state = trained(tmp_path)
+    for wrong in ({"lr": float("nan")}, {}):
+        group = {k: v for k, v in state["param_groups"][0].items() if k != "lr"}
+        broken = {**state, "param_groups": [{**group, **wrong}]}
+        expect_refusal(optimizer_of(Norms(), tmp_path), broken, "no finite learning rate")
+
+
 def test_a_resumed_run_names_the_checkpoint(tmp_path):
     first = RecordingTrainer(dummy_cfg(tmp_path, "SOLVER.LR_MULTIPLIERS", [["norm", 0.5]]))
     first.train()

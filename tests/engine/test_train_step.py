@@ -160,6 +160,20 @@ def test_a_gradient_that_is_not_finite_stops_before_the_step(tmp_path, clip_type
     torch.testing.assert_close(model.state_dict(), before, rtol=0, atol=0)
 
 
+def test_a_norm_that_overflows_is_no_skipped_step():
+    """Its gradients are finite, so that the scaler would take the step."""
+
+    class HugeModel(MeanModel):
+        def forward(self, batch):
+            return {"loss": (1e20 * self.linear.weight).sum()}
+
+    model = HugeModel()
+    before = copy.deepcopy(model.state_dict())
+    with pytest.raises(FloatingPointError, match="gradient of 'all parameters'"):
+        step_of(model, amp_dtype=torch.float16)([images(1)], iteration=0)
+    torch.testing.assert_close(model.state_dict(), before, rtol=0, atol=0)
+
+
 def test_float16_stops_when_the_loss_scale_has_collapsed(caplog):
     model = RootModel()
     step = step_of(model, amp_dtype=torch.float16)

@@ -173,3 +173,12 @@ def test_the_instance_annotations_ids_may_be_others(things_last, predict, tmp_pa
     own.write_text(json.dumps({"categories": [{"id": 9, "name": "cone"}]}))
     with pytest.raises(ValueError, match="only the second has thing 'cube', thing 'ball'"):
         InstancesFromPanopticEvaluator(things_last, str(tmp_path))
+
+
+@pytest.mark.parametrize("content", [[], {}, {"categories": []}, {"categories": [{"id": 5}]}])
+def test_an_instance_annotation_of_another_format(things_last, tmp_path, content):
+    own = tmp_path / "instances.json"
+    own.write_text(json.dumps(content))
+    MetadataCatalog.get(things_last).json_file = str(own)
+    with pytest.raises(ValueError, match=r"instances\.json"):
+        InstancesFromPanopticEvaluator(things_last, str(tmp_path))
