@@ -31,52 +31,64 @@ def load_optimizer_state(optimizer: torch.optim.Optimizer, state: dict | None, s
         ValueError: one sentence: the state is of another optimizer or of other groups, or a tensor
             is of another shape or not finite.
     """
-
-    def refuse(why: str) -> ValueError:
-        return ValueError(
-            f"The optimizer state of {source} does not fit this run: {why}. Resume with the SOLVER "
-            "settings that it was saved with, or start a new run from its weights (MODEL.WEIGHTS, "
-            "without --resume)."
-        )
-
-    kind = type(optimizer).__name__
-    option, keys = _KINDS[kind]
-    if not isinstance(state, dict) or not {"state", "param_groups"} <= state.keys():
-        raise refuse("it is missing")
-    own, saved = optimizer.state_dict()["param_groups"], state["param_groups"]
-    if any(option not in group for group in saved):
-        raise refuse(f"it is not of {kind}")
-    if len(own) != len(saved):
-        raise refuse(f"it has {len(saved)} parameter groups in place of {len(own)}")
-    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-    entries, stateless = {}, []
-    for mine, theirs in zip(own, saved, strict=True):
-        if not math.isfinite(theirs.get("lr", math.nan)):
-            raise refuse("a group has no finite learning rate")
-        names = theirs.get("param_names", mine["param_names"])
-        if other := sorted(set(names) ^ set(mine["param_names"])):
-            raise refuse(f"its parameter groups differ, for example in '{other[0]}'")
-        if len(names) != len(theirs["params"]):
-            raise refuse(f"a group has {len(theirs['params'])} parameters in place of {len(names)}")
-        number_of = dict(zip(names, theirs["params"], strict=True))
-        for name, number in zip(mine["param_names"], mine["params"], strict=True):
-            entry = state["state"].get(number_of[name])
-            if not entry:
-                stateless.append(name)
-            elif fault := _fault(entry, keys, parameters[number]):
-                raise refuse(f"of parameter '{name}', {fault}")
-            else:
-                entries[number] = entry
+    try:
+        entries, groups = _matched(optimizer, state)
+    except _MisfitError as misfit:
+        raise ValueError(
+            f"The optimizer state of {source} does not fit this run: {misfit}. Resume with the "
+            "SOLVER settings that it was saved with, or start a new run from its weights "
+            "(MODEL.WEIGHTS, without --resume)."
+        ) from None
+    names = [name for group in groups for name in group["param_names"]]
+    stateless = [name for number, name in enumerate(names) if number not in entries]
     if stateless and entries:
         logger.warning(
             "The optimizer of %s has no state of %d parameters (first '%s'): they start without.",
             source, len(stateless), stateless[0],
         )  # fmt: skip
-    groups = [
-        {**theirs, "params": mine["params"], "param_names": mine["param_names"]}
-        for mine, theirs in zip(own, saved, strict=True)
-    ]
     optimizer.load_state_dict({"state": entries, "param_groups": groups})
+
+
+class _MisfitError(Exception):
+    """Why a state does not fit."""
+
+
+def _matched(optimizer: torch.optim.Optimizer, state: dict | None) -> tuple[dict, list[dict]]:
+    """State by the number of a parameter in this optimizer, and the saved options of its groups."""
+    kind = type(optimizer).__name__
+    option, keys = _KINDS[kind]
+    if not isinstance(state, dict) or not {"state", "param_groups"} <= state.keys():
+        raise _MisfitError("it is missing")
+    own, saved = optimizer.state_dict()["param_groups"], state["param_groups"]
+    if any(option not in group for group in saved):
+        raise _MisfitError(f"it is not of {kind}")
+    if len(own) != len(saved):
+        raise _MisfitError(f"it has {len(saved)} parameter groups in place of {len(own)}")
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    entries, groups = {}, []
+    for mine, theirs in zip(own, saved, strict=True):
+        number_of = _saved_numbers(mine, theirs)
+        for name, number in zip(mine["param_names"], mine["params"], strict=True):
+            entry = state["state"].get(number_of[name])
+            if not entry:
+                continue
+            if fault := _fault(entry, keys, parameters[number]):
+                raise _MisfitError(f"of parameter '{name}', {fault}")
+            entries[number] = entry
+        groups.append({**theirs, "params": mine["params"], "param_names": mine["param_names"]})
+    return entries, groups
+
+
+def _saved_numbers(mine: dict, theirs: dict) -> dict[str, int]:
+    """Name of each parameter of one group -> its number in the saved state."""
+    names, numbers = theirs.get("param_names", mine["param_names"]), theirs["params"]
+    if not math.isfinite(theirs.get("lr", math.nan)):
+        raise _MisfitError("a group has no finite learning rate")
+    if other := sorted(set(names) ^ set(mine["param_names"])):
+        raise _MisfitError(f"its parameter groups differ, for example in '{other[0]}'")
+    if len(names) != len(numbers):
+        raise _MisfitError(f"a group has {len(numbers)} parameters in place of {len(names)}")
+    return dict(zip(names, numbers, strict=True))
 
 
 def _fault(entry: dict, keys: set[str], parameter: Tensor) -> str:
