@@ -1,6 +1,6 @@
 """Backbones; importing registers them."""
 
-from .folded_norms import norms_apart
+from .build import build_checked_backbone
 from .timm_backbone import TimmBackbone
 
-__all__ = ["TimmBackbone", "norms_apart"]
+__all__ = ["TimmBackbone", "build_checked_backbone"]

@@ -1,16 +1,17 @@
-"""From overlapping masks to one label a pixel."""
+"""Mask-wise merging: from overlapping masks to one label a pixel (paper, algorithm 1)."""
 
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from ...utils.checks import check_at_least
 from .resized_masks import BinaryMask, ResizedMasks
 
 
 @dataclass(frozen=True)
 class Segment:
-    """One id of a merged map: the candidate it came from, its score (at most 1), its pixels."""
+    """One id of a merged map: the mask it came from, its score (at most 1), its pixels."""
 
     id: int
     index: int
@@ -20,7 +21,7 @@ class Segment:
 
 @dataclass(frozen=True)
 class MaskWiseMerging:
-    """Mask-wise merging (paper, algorithm 1): the best masks take their pixels first.
+    """The best masks take their pixels first.
 
     Attributes:
         class_power, mask_power: alpha and beta of the score p^alpha q^beta.
@@ -37,6 +38,9 @@ class MaskWiseMerging:
     thing_overlap_threshold: float = 0.4
     stuff_overlap_threshold: float = 0.2
 
+    def __post_init__(self):
+        check_at_least(0, mask_threshold=self.mask_threshold)
+
     def score(self, masks: ResizedMasks, class_scores: Tensor) -> Tensor:
         """p^alpha q^beta, q being the mean of a mask over its pixels above the threshold.
 
@@ -52,27 +56,20 @@ class MaskWiseMerging:
             quality[index] = mask.total / (mask.area + 1)
         return self._combined(quality, class_scores)
 
-    def may_stay(self, small_masks: Tensor, class_scores: Tensor) -> Tensor:
-        """Whether candidates can end up as segments once their masks are resized.
+    def prefilter(self, masks: ResizedMasks, class_scores: Tensor) -> Tensor:
+        """(N,) bool: False for masks whose segment would be dropped in any case.
 
-        A bilinear resize raises no mask above its peak, and no mean above the threshold is higher
-        than the peak. Most candidates are told by this to be hopeless before they are made large.
-
-        Args:
-            small_masks: (N, h, w), to be resized.
-            class_scores: (N,).
-
-        Returns:
-            (N,) bool.
+        A bilinear resize raises no mask above its peak, and the mean over a part of a mask is not
+        higher than the peak. Most masks need not be resized at all because of this.
         """
-        peak = small_masks.flatten(1).amax(1).float() * (1 + 1e-4)  # room for rounding
-        best = self._combined(peak, class_scores)
-        return (peak > self.mask_threshold) & (best >= self.score_threshold)
+        peaks = masks.peaks()
+        best = self._combined(peaks, class_scores)
+        return (peaks > self.mask_threshold) & (best >= self.score_threshold)
 
     def __call__(
         self, masks: ResizedMasks, scores: Tensor, is_thing: Tensor
     ) -> tuple[Tensor, list[Segment]]:
-        """Merge the candidates of one image, things and stuff together.
+        """Merge the masks of one image, things and stuff together.
 
         Args:
             masks: N of them.
@@ -82,7 +79,7 @@ class MaskWiseMerging:
         Returns:
             id map (H, W) int32, 0 = void, and a record of every id 1, 2, …
         """
-        ranked = scores.sort(descending=True, stable=True)  # ties: in the order of the candidates
+        ranked = scores.sort(descending=True, stable=True)  # ties: in the order of the masks
         raw_scores = dict(zip(ranked.indices.tolist(), ranked.values.tolist(), strict=True))
         best = [index for index, score in raw_scores.items() if score >= self.score_threshold]
         limits = [
@@ -109,10 +106,10 @@ class MaskWiseMerging:
 
 
 def _take_free(ids: Tensor, mask: BinaryMask, new_id: Tensor, most_taken: float) -> Tensor:
-    """Give ``new_id`` to the free pixels of a mask, and tell their number.
+    """Give ``new_id`` to the free pixels of a mask and return their number.
 
-    It gets none if a share above ``most_taken`` is no longer free. The device decides, so that
-    nothing waits for it.
+    A mask gets none if a share above ``most_taken`` is no longer free. This is decided on the
+    device, so that the CPU does not wait for it.
     """
     ids = ids[mask.box]
     free = mask.pixels & (ids == 0)

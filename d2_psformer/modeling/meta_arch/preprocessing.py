@@ -13,17 +13,17 @@ class ImageBatch:
     """
     Attributes:
         tensor: (B, 3, H, W) normalised, zero where padded.
-        padding_mask: (B, H, W) bool, True = padding; None where every image fills the canvas.
-        sizes: valid (height, width) of every image.
+        padding: (B, H, W) bool, True = padding; None where every image fills the canvas.
+        sizes: (height, width) of every image without padding, pixels.
     """
 
     tensor: Tensor
-    padding_mask: Tensor | None
+    padding: Tensor | None
     sizes: list[tuple[int, int]]
 
 
 class ImageNormalizer(nn.Module):
-    """Subtract the mean, divide by the standard deviation, pad to one canvas."""
+    """Subtracts the mean, divides by the standard deviation, pads to one canvas."""
 
     def __init__(self, pixel_mean: list[float], pixel_std: list[float], size_divisibility: int):
         super().__init__()

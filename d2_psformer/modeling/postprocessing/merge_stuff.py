@@ -1,24 +1,24 @@
-"""One segment a stuff class."""
+"""One segment for every stuff class."""
 
 from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from .merging import Segment
+from .mask_wise import Segment
 
 
-def join_stuff(
+def merge_stuff_segments(
     id_map: Tensor, segments: list[Segment], classes: list[int], is_thing: list[bool]
 ) -> tuple[Tensor, list[Segment]]:
-    """Give segments of one stuff class one id: queries that are matched may find a class twice.
+    """Give all segments of a stuff class the id of the best one, as several queries may find it.
 
-    The best of them gives its index and score, all give their pixels; ids are numbered anew.
+    The best one's index and score are kept, the pixels are added up, and ids are numbered anew.
 
     Args:
         id_map: (H, W) int32, 0 = void.
         segments: of every id 1, 2, …, the best first.
-        classes, is_thing: of the candidates that ``index`` of the segments means.
+        classes, is_thing: of the masks that ``index`` of a segment points to.
     """
     joined: list[Segment] = []
     ids_of_stuff: dict[int, int] = {}

@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..outputs import LOGIT, SCORE
+
 Box = tuple[slice, slice]  # rows, columns
 
 
@@ -43,17 +45,28 @@ class ResizedMasks:
     images by another kernel, which rounds differently).
 
     Args:
-        masks: (N, h, w) >= 0, of any float type; interpolated in float32.
+        masks: (N, h, w), of any float type; interpolated in float32.
         size: (H, W).
+        kind: SCORE: masks are >= 0; LOGIT: their values are the sigmoid, taken after the resize.
     """
 
-    def __init__(self, masks: Tensor, size: tuple[int, int]):
+    def __init__(self, masks: Tensor, size: tuple[int, int], kind: str = SCORE):
         self.size = tuple(size)
+        self.kind = kind
         self._masks = masks.float()
         self._binary: dict[float, dict[int, BinaryMask]] = {}
 
     def __len__(self) -> int:
         return len(self._masks)
+
+    def select(self, kept: Tensor) -> "ResizedMasks":
+        """The masks with True in ``kept`` (N,)."""
+        return ResizedMasks(self._masks[kept], self.size, self.kind)
+
+    def peaks(self) -> Tensor:
+        """(N,): no value of the resized mask is above it; some room for rounding included."""
+        peaks = self._masks.flatten(1).amax(1)
+        return (peaks.sigmoid() if self.kind == LOGIT else peaks) * (1 + 1e-4)
 
     @property
     def device(self) -> torch.device:
@@ -79,7 +92,7 @@ class ResizedMasks:
         Returns:
             index, box and float32 values in the box; not of those that are nowhere above it.
         """
-        boxes = self._boxes(threshold * (1 - 1e-4))  # rounding
+        boxes = self._boxes(threshold)
         for index in range(len(self)) if order is None else order:
             rows, columns = boxes[index]
             if rows.stop:
@@ -88,11 +101,15 @@ class ResizedMasks:
     def _resize(self, index: int, rows: slice, columns: slice) -> Tensor:
         mask, (height, width) = self._masks[index, None, None], self.size
         strip = F.interpolate(mask, (mask.shape[2], width), mode="bilinear")[..., columns]
-        return F.interpolate(strip, (height, strip.shape[3]), mode="bilinear")[0, 0, rows]
+        values = F.interpolate(strip, (height, strip.shape[3]), mode="bilinear")[0, 0, rows]
+        return values.sigmoid() if self.kind == LOGIT else values
 
     def _boxes(self, threshold: float) -> list[Box]:
         """Where each mask can be above the threshold; two small transfers from the device."""
         (height, width), (h, w) = self.size, self._masks.shape[1:]
+        threshold = threshold * (1 - 1e-4)  # room for rounding
+        if self.kind == LOGIT:
+            threshold = float(torch.logit(torch.tensor(threshold, dtype=torch.float64)))
         rows = [_stretched(*span, height / h) for span in _spans(self._masks.amax(2) > threshold)]
         columns = [_stretched(*span, width / w) for span in _spans(self._masks.amax(1) > threshold)]
         return list(zip(rows, columns, strict=True))

@@ -1,6 +1,6 @@
-"""Mergings that decide pixel by pixel, which the paper compares with its own (table of merging).
+"""Mergings that decide pixel by pixel; the paper compares its own with these.
 
-They are called like :class:`~d2_psformer.modeling.merging.MaskWiseMerging`; their score is the
+They are called like :class:`~d2_psformer.modeling.postprocessing.MaskWiseMerging`; their score is the
 class probability alone.
 """
 
@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .merging import Segment
+from ...utils.checks import check_at_least
+from .mask_wise import Segment
 from .resized_masks import Box, ResizedMasks
 
 
@@ -26,14 +27,16 @@ class PixelArgmaxMerging:
     score_threshold: float = 0.25
     mask_threshold: float = 0.5
 
+    def __post_init__(self):
+        check_at_least(0, mask_threshold=self.mask_threshold)
+
     def score(self, masks: ResizedMasks, class_scores: Tensor) -> Tensor:
         """N masks and (N,) -> (N,): the class probabilities."""
         return class_scores
 
-    def may_stay(self, small_masks: Tensor, class_scores: Tensor) -> Tensor:
-        """(N,) bool: whether a candidate can matter; masks (N, h, w) before the resize."""
-        peak = small_masks.flatten(1).amax(1).float() * (1 + 1e-4)  # room for rounding
-        return (class_scores >= self.score_threshold) & (peak > self.mask_threshold)
+    def prefilter(self, masks: ResizedMasks, class_scores: Tensor) -> Tensor:
+        """(N,) bool: False for masks that cannot own a pixel of the result."""
+        return (class_scores >= self.score_threshold) & (masks.peaks() > self.mask_threshold)
 
     def __call__(
         self, masks: ResizedMasks, scores: Tensor, is_thing: Tensor
@@ -69,12 +72,15 @@ class MaskFormerMerging:
     thing_overlap_threshold: float = 0.4
     stuff_overlap_threshold: float = 0.2
 
+    def __post_init__(self):
+        check_at_least(0, mask_threshold=self.mask_threshold)
+
     def score(self, masks: ResizedMasks, class_scores: Tensor) -> Tensor:
         """N masks and (N,) -> (N,): the class probabilities."""
         return class_scores
 
-    def may_stay(self, small_masks: Tensor, class_scores: Tensor) -> Tensor:
-        """(N,) bool: whether a candidate can matter; low masks do, they win pixels from others."""
+    def prefilter(self, masks: ResizedMasks, class_scores: Tensor) -> Tensor:
+        """(N,) bool: False for masks that cannot own a pixel; low masks can."""
         return class_scores >= self.score_threshold
 
     def __call__(
