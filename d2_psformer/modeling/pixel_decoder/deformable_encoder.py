@@ -3,14 +3,12 @@
 For comparison it takes other attention too, or none: see ``encoder_attention.py``.
 """
 
-from contextlib import nullcontext
-
 import torch
 from torch import Tensor, nn
 
 from ...d2.config import configurable
 from ...d2.layers import ShapeSpec
-from ...layers import Dropout, FeedForward, SinePositionEncoding, keeping_terms_of, run_layer
+from ...layers import FeedForward, SinePositionEncoding, run_layer
 from .encoder_attention import ATTENTIONS
 from .input_projection import InputProjection
 from .memory import Memory, level_padding_masks, valid_ratio
@@ -55,10 +53,7 @@ class DeformablePixelDecoder(nn.Module):
         else:
             self.level_embed = nn.Parameter(torch.randn(num_levels, dim))
         self.layers = nn.ModuleList(
-            EncoderLayer(
-                *(dim, num_heads, num_levels, num_points, dim_feedforward, dropout, encoder),
-                recomputed=checkpointing,
-            )
+            EncoderLayer(dim, num_heads, num_levels, num_points, dim_feedforward, dropout, encoder)
             for _ in range(num_layers)
         )
 
@@ -139,17 +134,14 @@ class EncoderLayer(nn.Module):
         dim_feedforward: int,
         dropout: float,
         attention: str = "deformable",
-        recomputed: bool = False,
     ):
         """
         Args:
             attention: one of ATTENTIONS.
-            recomputed: the layer runs inside of activation checkpointing, which keeps nothing.
         """
         super().__init__()
-        self.recomputed = recomputed
         self.self_attn = ATTENTIONS[attention](dim, num_heads, num_levels, num_points)
-        self.dropout = Dropout(dropout)
+        self.dropout = nn.Dropout(dropout)
         self.norm = nn.LayerNorm(dim)
         self.ffn = FeedForward(dim, dim_feedforward, dropout)
         for linear in (self.ffn.linear1, self.ffn.linear2):
@@ -164,8 +156,7 @@ class EncoderLayer(nn.Module):
         padding_mask: Tensor | None,
     ) -> Tensor:
         query = tokens + position
-        with nullcontext() if self.recomputed else keeping_terms_of(query, tokens, position):
-            update = self.self_attn(query, reference, tokens, spatial_shapes, padding_mask)
+        update = self.self_attn(query, reference, tokens, spatial_shapes, padding_mask)
         return self.ffn(self.norm(tokens + self.dropout(update)))
 
 

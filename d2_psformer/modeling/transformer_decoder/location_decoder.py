@@ -8,13 +8,10 @@ from torch import Tensor, nn
 from ...d2.config import configurable
 from ...layers import (
     MLP,
-    Dropout,
     FeedForward,
-    MultiheadAttention,
     MultiScaleDeformableAttention,
     inverse_sigmoid,
     prior_bias,
-    run_layer,
 )
 from ..pixel_decoder import Memory
 
@@ -154,12 +151,12 @@ class LocationLayer(nn.Module):
         dropout: float,
     ):
         super().__init__()
-        self.self_attn = MultiheadAttention(dim, num_heads, dropout)
+        self.self_attn = nn.MultiheadAttention(dim, num_heads, dropout, batch_first=True)
         self.norm1 = nn.LayerNorm(dim)
         self.cross_attn = MultiScaleDeformableAttention(dim, num_heads, num_levels, num_points)
         self.norm2 = nn.LayerNorm(dim)
         self.ffn = FeedForward(dim, dim_feedforward, dropout)
-        self.dropout = Dropout(dropout)
+        self.dropout = nn.Dropout(dropout)
         for weight in (
             self.self_attn.out_proj.weight,
             self.ffn.linear1.weight,
@@ -169,8 +166,8 @@ class LocationLayer(nn.Module):
 
     def forward(self, query: Tensor, position: Tensor, reference: Tensor, memory: Memory) -> Tensor:
         """query, position (B, Q, dim); reference (B, Q, 2 or 4) in the valid image."""
-        # with dropout there is no fused attention on a CPU: its Q x Q weights are not worth keeping
-        update = run_layer(self._see_each_other, query, position, recompute=not query.is_cuda)
+        located = query + position
+        update, _ = self.self_attn(located, located, query, need_weights=False)
         query = self.norm1(query + self.dropout(update))
         # from the valid image to the padded canvas of every level
         ratios = memory.valid_ratios.repeat(1, 1, reference.shape[-1] // 2)
@@ -183,10 +180,6 @@ class LocationLayer(nn.Module):
         )
         query = self.norm2(query + self.dropout(update))
         return self.ffn(query)
-
-    def _see_each_other(self, query: Tensor, position: Tensor) -> Tensor:
-        located = query + position
-        return self.self_attn(located, located, query)
 
 
 def _refine(delta: Tensor, reference: Tensor) -> Tensor:

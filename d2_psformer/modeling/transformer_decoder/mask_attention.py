@@ -6,8 +6,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ...layers import Linear
-
 
 class MaskAttention(nn.Module):
     """Multi-head attention that hands out its scores, fused into a mask.
@@ -23,12 +21,12 @@ class MaskAttention(nn.Module):
     def __init__(self, dim: int, num_heads: int, num_levels: int, values: bool, masks: bool = True):
         super().__init__()
         self.num_heads = num_heads
-        self.q_proj = Linear(dim, dim)
-        self.k_proj = Linear(dim, dim)
+        self.q_proj = nn.Linear(dim, dim)
+        self.k_proj = nn.Linear(dim, dim)
         self.v_proj = self.out_proj = None
         if values:
-            self.v_proj = Linear(dim, dim)
-            self.out_proj = Linear(dim, dim)
+            self.v_proj = nn.Linear(dim, dim)
+            self.out_proj = nn.Linear(dim, dim)
         if masks:
             self.level_fc = nn.ModuleList(
                 nn.Linear(num_heads, num_heads) for _ in range(num_levels)
