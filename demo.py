@@ -15,7 +15,7 @@ from d2_psformer.d2.config import CfgNode
 from d2_psformer.data.files import write_json
 from d2_psformer.data.images import read_pixels
 from d2_psformer.data.scenes import generate_scene
-from d2_psformer.engine import Predictor, keep_freed_memory, load_config
+from d2_psformer.engine import Predictor, load_config
 from d2_psformer.visualization import (
     Input,
     ResultWriter,
@@ -112,7 +112,6 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
 @told_in_one_sentence()
 def main(arguments: list[str] | None = None) -> int:
     args = parse_args(arguments)
-    keep_freed_memory()
     inputs = find_inputs(args.input or [write_example_scenes(args.output / "inputs")])
     check_output(args.output, inputs)
     predictor = Predictor(build_config(args))

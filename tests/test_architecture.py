@@ -32,7 +32,8 @@ MAY_IMPORT = {
     "evaluation": FACADE | {"data", "command_errors"},
     "visualization": FACADE | {"data", "evaluation", "modeling", "layers", "ops"},
     "engine": FACADE
-    | {"config", "command_errors", "data", "evaluation", "checkpoint", "visualization"},
+    | {"config", "command_errors", "data", "evaluation", "checkpoint", "modeling"}
+    | {"visualization"},
 }
 PLAIN_TORCH = [
     *PACKAGE.glob("layers/*.py"),

@@ -5,7 +5,6 @@ from .checkpointer import AtomicCheckpointer, read_checkpoint
 from .data_loader import build_test_loader, build_train_loader
 from .data_sets import align_data_sets
 from .evaluate import evaluate, test
-from .freed_memory import keep_freed_memory
 from .optimizer import build_gradient_clipper, build_optimizer
 from .predictor import Predictor
 from .processes import run
@@ -25,7 +24,6 @@ __all__ = [
     "build_train_loader",
     "class_metadata",
     "evaluate",
-    "keep_freed_memory",
     "load_config",
     "read_checkpoint",
     "restore_class_metadata",

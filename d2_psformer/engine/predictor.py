@@ -17,6 +17,7 @@ from ..data.class_metadata import (
     restore_class_metadata,
     set_classes,
 )
+from ..modeling.backbone import fuse_batch_norms
 from .checkpointer import AtomicCheckpointer, read_checkpoint
 
 
@@ -50,6 +51,7 @@ class Predictor:
         self.model = build_model(cfg).eval()
         checkpointer = AtomicCheckpointer(self.model, metadata=class_metadata(name))
         checkpointer.load(cfg.MODEL.WEIGHTS)
+        fuse_batch_norms(self.model)
         set_classes(name, checkpointer.metadata)
         self.metadata = MetadataCatalog.get(name)
 

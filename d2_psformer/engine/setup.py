@@ -12,7 +12,6 @@ from ..d2.config import CfgNode, get_cfg, read_config_file
 from ..d2.engine import TrainerBase, default_setup
 from ..d2.utils import comm, setup_logger
 from ..data import register_from_config
-from .freed_memory import keep_freed_memory
 
 logger = logging.getLogger(__name__)
 
@@ -21,7 +20,7 @@ _CONFIG_ERRORS = (KeyError, ValueError, AssertionError)
 
 
 def setup(args: argparse.Namespace) -> CfgNode:
-    """Read the config, register its data sets, set up logs, OUTPUT_DIR, seeds and CPU memory.
+    """Read the config, register its data sets, set up logs, OUTPUT_DIR and seeds.
 
     Args:
         args: of Detectron2's ``default_argument_parser``; ``config_file`` and ``opts`` are read.
@@ -34,8 +33,6 @@ def setup(args: argparse.Namespace) -> CfgNode:
     falls_back = cfg.MODEL.DEVICE.startswith("cuda") and not torch.cuda.is_available()
     if falls_back:
         cfg.MODEL.DEVICE = "cpu"
-    if cfg.MODEL.DEVICE == "cpu":
-        keep_freed_memory()
     cfg.freeze()
     default_setup(cfg, args)
     setup_logger(cfg.OUTPUT_DIR or None, distributed_rank=comm.get_rank(), name="d2_psformer")

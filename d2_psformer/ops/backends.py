@@ -53,11 +53,6 @@ def default(device_type: str) -> str:
     return "pytorch"
 
 
-def has_kernel(device_type: str) -> bool:
-    """Whether a kernel serves a call that names no backend, rather than plain PyTorch."""
-    return default(device_type) == "auto"
-
-
 def choose(
     backend: str,
     value: Tensor,

@@ -1,7 +1,4 @@
-"""Binding of the compiled CPU kernel (csrc/cpu_*): tensors become pointers, sizes and strides.
-
-The library holds :mod:`dropout <.dropout_kernel>` and :mod:`convolution <.winograd_kernel>` too.
-"""
+"""Binding of the compiled CPU kernel (csrc/cpu_*): tensors become pointers, sizes and strides."""
 
 import ctypes
 import functools
@@ -15,7 +12,7 @@ from . import build
 
 Shapes = Sequence[tuple[int, int]]
 
-ABI_VERSION = 3
+ABI_VERSION = 4
 MAX_LEVELS = 16
 MAX_POINTS = 16
 # Chooses the instruction set, for tests and benchmarks; read at every call.
@@ -191,6 +188,6 @@ def _library() -> ctypes.CDLL:
             f"{path} was compiled for another version of this package; "
             "`python -m d2_psformer.ops build cpu` compiles it again."
         )
-    for name in ("forward", "backward", "dropout", "convolution", "kernel_gradient"):
+    for name in ("forward", "backward"):
         getattr(library, f"psformer_cpu_{name}").argtypes = [ctypes.c_void_p, ctypes.c_int]
     return library

@@ -55,7 +55,7 @@ def measure(options: argparse.Namespace) -> list[dict]:
     rows = []
     for threads in options.threads:
         running = {
-            name: OwnProcess(partial(_build, name, options), threads, name not in PEERS)
+            name: OwnProcess(partial(_build, name, options), threads)
             for name in _contestants(options)
         }
         memory = {}

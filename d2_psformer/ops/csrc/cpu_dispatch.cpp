@@ -57,7 +57,7 @@ int best_isa() {
 #pragma GCC visibility push(default)
 extern "C" {
 
-int psformer_abi_version(void) { return 3; }
+int psformer_abi_version(void) { return 4; }
 
 size_t psformer_cpu_problem_size(void) { return sizeof(PsformerProblem); }
 
@@ -87,29 +87,26 @@ void psformer_return_workspace(void* memory) {
 
 // 0: done; 1: out of memory; 2: this processor lacks the instruction set.
 #if defined(__x86_64__) || defined(__i386__)
-#define PSFORMER_CALL(function, Problem)                         \
-  int psformer_cpu_##function(const Problem* problem, int isa) { \
-    switch (psformer_cpu_isa(isa)) {                             \
-      case PSFORMER_AVX512:                                      \
-        return psformer_avx512::function(*problem);              \
-      case PSFORMER_AVX2:                                        \
-        return psformer_avx2::function(*problem);                \
-      case PSFORMER_GENERIC:                                     \
-        return psformer_generic::function(*problem);             \
-    }                                                            \
-    return 2;                                                    \
+#define PSFORMER_CALL(function)                                          \
+  int psformer_cpu_##function(const PsformerProblem* problem, int isa) { \
+    switch (psformer_cpu_isa(isa)) {                                     \
+      case PSFORMER_AVX512:                                              \
+        return psformer_avx512::function(*problem);                      \
+      case PSFORMER_AVX2:                                                \
+        return psformer_avx2::function(*problem);                        \
+      case PSFORMER_GENERIC:                                             \
+        return psformer_generic::function(*problem);                     \
+    }                                                                    \
+    return 2;                                                            \
   }
 #else
-#define PSFORMER_CALL(function, Problem)                                         \
-  int psformer_cpu_##function(const Problem* problem, int isa) {                 \
+#define PSFORMER_CALL(function)                                                  \
+  int psformer_cpu_##function(const PsformerProblem* problem, int isa) {         \
     return psformer_cpu_isa(isa) < 0 ? 2 : psformer_generic::function(*problem); \
   }
 #endif
-PSFORMER_CALL(forward, PsformerProblem)
-PSFORMER_CALL(backward, PsformerProblem)
-PSFORMER_CALL(dropout, PsformerDropout)
-PSFORMER_CALL(convolution, PsformerConvolution)
-PSFORMER_CALL(kernel_gradient, PsformerConvolution)
+PSFORMER_CALL(forward)
+PSFORMER_CALL(backward)
 
 }  // extern "C"
 #pragma GCC visibility pop

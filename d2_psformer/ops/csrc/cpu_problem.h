@@ -32,40 +32,15 @@ struct PsformerProblem {
   void* grad_attention;  // contiguous, in the type of attention
 };
 
-// Mirrored by _Problem in dropout_kernel.py. Number i gets the random bits of place i.
-struct PsformerDropout {
-  const void* x;
-  void* out;  // may be x
-  int64_t count, type, threads;
-  int64_t threshold;  // of 65536 numbers are dropped
-  uint64_t seed;
-  double scale;  // what the others are multiplied by
-};
-
-// Mirrored by _Problem in winograd_kernel.py. Maps are channels-last, weights of any strides, which
-// count elements: 3x3 kernels, stride 1, one cell of zeros around. Channels are multiples of 32.
-struct PsformerConvolution {
-  const void* x;     // (B, H, W, in)
-  void* weight;      // read, or where its gradient goes
-  const void* bias;  // (outs,) or null
-  void* out;         // (B, H, W, outs): written, or the gradient that is read
-  int64_t batch, height, width, in, outs;
-  int64_t weight_out, weight_in, weight_row, weight_column;
-  int64_t threads;
-};
-
 // Memory that is kept from call to call: fresh pages cost as much as the kernel itself.
 extern "C" void* psformer_take_workspace(size_t bytes);  // null: out of memory
 extern "C" void psformer_return_workspace(void* memory);
 
 // One copy of the kernel for every instruction set; nonzero: out of memory.
-#define PSFORMER_DECLARE(isa)                                \
-  namespace psformer_##isa {                                 \
-    int forward(const PsformerProblem& problem);             \
-    int backward(const PsformerProblem& problem);            \
-    int dropout(const PsformerDropout& problem);             \
-    int convolution(const PsformerConvolution& problem);     \
-    int kernel_gradient(const PsformerConvolution& problem); \
+#define PSFORMER_DECLARE(isa)                     \
+  namespace psformer_##isa {                      \
+    int forward(const PsformerProblem& problem);  \
+    int backward(const PsformerProblem& problem); \
   }
 PSFORMER_DECLARE(generic)
 PSFORMER_DECLARE(avx2)
