@@ -149,7 +149,7 @@ def build_config(args: argparse.Namespace) -> CfgNode:
     cfg = load_config(args.config_file or str(SCENES_CONFIG), args.opts)
     if not args.config_file and not cfg.MODEL.WEIGHTS:
         cfg.MODEL.WEIGHTS = str(SCENES_WEIGHTS)
-    test = cfg.MODEL.PSFORMER.TEST
+    test = cfg.MODEL.POSTPROCESSING
     test.PANOPTIC_ON, test.SEMANTIC_ON, test.INSTANCE_ON = True, False, False
     if args.confidence_threshold is not None:
         test.SCORE_THRESHOLD = args.confidence_threshold

@@ -104,7 +104,7 @@ def build_config(args: argparse.Namespace) -> CfgNode:
     cfg.DATASETS.TEST = cfg.DATASETS.TEST[:1]
     if not cfg.DATASETS.TEST or not has_ground_truth(MetadataCatalog.get(cfg.DATASETS.TEST[0])):
         raise ValueError("DATASETS.TEST must begin with a data set that has panoptic ground truth.")
-    test_node = cfg.MODEL.PSFORMER.TEST
+    test_node = cfg.MODEL.POSTPROCESSING
     test_node.PANOPTIC_ON, test_node.SEMANTIC_ON, test_node.INSTANCE_ON = True, False, False
     return cfg
 

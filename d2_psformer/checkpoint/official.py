@@ -37,13 +37,13 @@ _DECODER_LAYER = [
 ]
 _BOX_BRANCH = [(rf"^\.(\d)\.{2 * layer}\.", rf".\1.layers.{layer}.") for layer in range(3)]
 _MASK_HEAD = [
-    (r"\.attnen\.", ".tail."),
+    (r"\.attnen\.", ".final_attention."),
     *((rf"\.linear_l{level + 1}\.0\.", f".level_fc.{level}.") for level in range(3)),
     (r"\.linear\.0\.", ".mask_fc."),
     (r"\.self_attention\.qkv\.", ".self_attn.in_proj_"),
     (r"\.self_attention\.proj\.", ".self_attn.out_proj."),
     (r"\.attn\.proj\.", ".attn.out_proj."),
-    (r"\.(attn|tail)\.([qkv])\.", r".\1.\2_proj."),
+    (r"\.(attn|final_attention)\.([qkv])\.", r".\1.\2_proj."),
     (r"\.attn\.", ".cross_attn."),
     (r"\.norm3\.", ".self_norm."),
     (r"\.head_norm1\.", ".cross_norm."),

@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 def build_evaluator(
     cfg: CfgNode, dataset_name: str, output_dir: str | None = None
 ) -> DatasetEvaluators:
-    """Evaluators for the results that ``cfg.MODEL.PSFORMER.TEST.*_ON`` switches on.
+    """Evaluators for the results that ``cfg.MODEL.POSTPROCESSING.*_ON`` switches on.
 
     A data set without ground truth gets the writer of COCO's submission files instead.
 
@@ -39,7 +39,7 @@ def build_evaluator(
     """
     output_dir = output_dir or os.path.join(cfg.OUTPUT_DIR, "inference", dataset_name)
     metadata = MetadataCatalog.get(dataset_name)
-    test = cfg.MODEL.PSFORMER.TEST
+    test = cfg.MODEL.POSTPROCESSING
     evaluators: list[DatasetEvaluator] = []
     if not has_ground_truth(metadata):
         if test.PANOPTIC_ON:
@@ -55,7 +55,7 @@ def build_evaluator(
             evaluators.append(InstancesFromPanopticEvaluator(dataset_name, output_dir))
     if not evaluators:
         raise ValueError(
-            f"Nothing to evaluate on '{dataset_name}': switch on MODEL.PSFORMER.TEST.PANOPTIC_ON, "
+            f"Nothing to evaluate on '{dataset_name}': switch on MODEL.POSTPROCESSING.PANOPTIC_ON, "
             "or with ground truth SEMANTIC_ON or, for things, INSTANCE_ON."
         )
     return SavedEvaluators(evaluators, dataset_name, output_dir)

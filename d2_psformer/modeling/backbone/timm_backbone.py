@@ -109,11 +109,11 @@ class TimmBackbone(Backbone):
         node = cfg.MODEL.BACKBONE
         return {
             "name": node.TIMM_NAME,
-            "out_features": cfg.MODEL.PSFORMER.IN_FEATURES,
+            "out_features": cfg.MODEL.PIXEL_DECODER.IN_FEATURES,
             "freeze_at": node.FREEZE_AT,
             "freeze_bn": node.FREEZE_BN,
             "drop_path": node.DROP_PATH,
-            "checkpointing": "backbone" in cfg.MODEL.PSFORMER.CHECKPOINTING,
+            "checkpointing": "backbone" in cfg.MODEL.CHECKPOINTING,
         }
 
     @property
@@ -148,7 +148,7 @@ class TimmBackbone(Backbone):
         if not hasattr(self.body, "set_grad_checkpointing"):
             raise ValueError(
                 f"timm model '{self.name}' cannot compute its stages twice: "
-                "take 'backbone' out of MODEL.PSFORMER.CHECKPOINTING."
+                "take 'backbone' out of MODEL.CHECKPOINTING."
             )
         self.body.set_grad_checkpointing(True)
 
