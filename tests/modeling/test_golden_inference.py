@@ -144,7 +144,9 @@ def test_stuff_masks_and_scores(case):
         for block, mask in enumerate(case.stuff.masks):
             assert_near(mask[image].flatten(1)[::6], case.golden[f"{name}/stuff_mask{block}"])
             assert_same_sums(mask[image], case.golden[f"stats/{name}/stuff_mask{block}"])
-        assert_near(case.stuff.logits[-1][image, :, 0].sigmoid(), case.golden[f"{name}/stuff_scores"])
+        assert_near(
+            case.stuff.logits[-1][image, :, 0].sigmoid(), case.golden[f"{name}/stuff_scores"]
+        )
 
 
 def test_panoptic_map(case):

@@ -27,8 +27,8 @@ class DenseMasks:
 
 def resize_masks(masks: Tensor, size) -> Tensor:
     """(N, H, W) of any type -> (N, *size) float32, bilinear: bool masks get soft edges."""
-    if not len(masks):  # F.interpolate refuses these
-        return masks.new_zeros((0, *size), dtype=torch.float32)
+    if not len(masks):  # F.interpolate refuses these; the graph of the masks is kept
+        return masks.float()[:, :1, :1].expand(-1, *size)
     if tuple(size) == tuple(masks.shape[-2:]):
         return masks.float()
     return F.interpolate(masks.float()[None], tuple(size), mode="bilinear")[0]

@@ -112,5 +112,5 @@ def mean_segments(targets: list[Targets]) -> Tensor:
 
 
 def layer_suffix(layer: int, num_layers: int) -> str:
-    """"" for the last layer, "_<layer>" for the others (DETR's names)."""
+    """ "" for the last layer, "_<layer>" for the others (DETR's names)."""
     return "" if layer == num_layers - 1 else f"_{layer}"

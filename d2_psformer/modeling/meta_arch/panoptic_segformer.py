@@ -145,7 +145,8 @@ class PanopticSegFormer(Segmenter):
         if matched.shape[1] == 0:
             # Without things one query keeps the decoder in the graph, at no loss.
             matched = queries[:, :1]
-        masks, _ = self.thing_mask_decoder(matched, features, self.deep_supervision)
+        every_layer = self.deep_supervision
+        masks, _ = self.thing_mask_decoder(matched, features, every_layer=every_layer)
         candidates = [
             LayerOutputs(
                 logits=located.logits[-1][i, row],
@@ -167,7 +168,8 @@ class PanopticSegFormer(Segmenter):
         present = [t.classes for t in targets]
         # Absent classes get no masks; one class at least does, so that every weight is used.
         rows = pad_sequence([*present, present[0].new_zeros(1)], batch_first=True)[:-1]
-        stuff = self.stuff_decoder(features, self.deep_supervision, mask_rows=rows)
+        every_layer = self.deep_supervision
+        stuff = self.stuff_decoder(features, every_layer=every_layer, mask_rows=rows)
         order = [torch.arange(len(classes), device=classes.device) for classes in present]
         # A stuff query has one class only, the first.
         targets = [replace(t, classes=torch.zeros_like(t.classes)) for t in targets]

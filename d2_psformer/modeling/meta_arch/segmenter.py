@@ -130,9 +130,7 @@ def shared_parts(cfg) -> dict:
     )
     types = {"auto": None, "float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
     if cfg.MODEL.AUTOCAST not in types:
-        raise UserError(
-            f"MODEL.AUTOCAST is '{cfg.MODEL.AUTOCAST}': use one of {', '.join(types)}."
-        )
+        raise UserError(f"MODEL.AUTOCAST is '{cfg.MODEL.AUTOCAST}': use one of {', '.join(types)}.")
     return {
         "normalizer": normalizer,
         "backbone": backbone,

@@ -57,6 +57,7 @@ class MaskDecoder(nn.Module):
         query: Tensor,
         features: PixelFeatures,
         position: Tensor | None = None,
+        *,
         every_layer: bool = True,
         mask_rows: Tensor | None = None,
     ) -> tuple[list[Tensor], list[Tensor]]:

@@ -32,16 +32,18 @@ class StuffDecoder(nn.Module):
         check_at_least(1, layers=layers)  # blocks classify
         # First half content, second half position: the other way round than the thing queries.
         self.query_embed = nn.Embedding(len(class_ids), 2 * dim)
-        self.mask_decoder = MaskDecoder(
-            dim=dim, layers=layers, self_attention=True, **mask_options
-        )
+        self.mask_decoder = MaskDecoder(dim=dim, layers=layers, self_attention=True, **mask_options)
         self.class_embed = nn.ModuleList(nn.Linear(dim, 1) for _ in range(layers))
         for classify in self.class_embed:
             nn.init.constant_(classify.bias, prior_bias(class_prior))
         self.register_buffer("class_ids", torch.tensor(class_ids), persistent=False)
 
     def forward(
-        self, features: PixelFeatures, every_layer: bool = True, mask_rows: Tensor | None = None
+        self,
+        features: PixelFeatures,
+        *,
+        every_layer: bool = True,
+        mask_rows: Tensor | None = None,
     ) -> QueryOutputs:
         """
         Args:
@@ -54,7 +56,9 @@ class StuffDecoder(nn.Module):
         """
         batch = len(features.tokens)
         content, position = self.query_embed.weight.expand(batch, -1, -1).chunk(2, dim=-1)
-        masks, queries = self.mask_decoder(content, features, position, every_layer, mask_rows)
+        masks, queries = self.mask_decoder(
+            content, features, position, every_layer=every_layer, mask_rows=mask_rows
+        )
         # After an early exit there are fewer queries than classifiers.
         logits = [head(query) for head, query in zip(self.class_embed, queries, strict=False)]
         classes = self.class_ids.expand(batch, -1)
