@@ -142,7 +142,7 @@ def shared_parts(cfg) -> dict:
 
 @contextmanager
 def config_node(name: str) -> Iterator[None]:
-    """Put the name of a config node before the sentence of a UserError that a constructor raises."""
+    """Put the name of a config node before the sentence of a UserError."""
     try:
         yield
     except UserError as error:
