@@ -16,11 +16,14 @@ def build_model(cfg: CfgNode) -> nn.Module:
     Raises:
         UserError: a name in the config is unknown.
     """
-    architecture, backbone = cfg.MODEL.META_ARCHITECTURE, cfg.MODEL.BACKBONE.NAME
-    check_known("MODEL.META_ARCHITECTURE", architecture, dict(META_ARCH_REGISTRY))
-    check_known("MODEL.BACKBONE.NAME", backbone, dict(BACKBONE_REGISTRY))
+    node = cfg.MODEL
+    check_known("MODEL.META_ARCHITECTURE", node.META_ARCHITECTURE, dict(META_ARCH_REGISTRY))
     try:
-        torch.device(cfg.MODEL.DEVICE)
+        torch.device(node.DEVICE)
     except RuntimeError as error:
-        raise UserError(f"MODEL.DEVICE is '{cfg.MODEL.DEVICE}': use 'cuda' or 'cpu'.") from error
-    return build_registered(cfg)
+        raise UserError(f"MODEL.DEVICE is '{node.DEVICE}': use 'cuda' or 'cpu'.") from error
+    try:
+        return build_registered(cfg)
+    except KeyError:  # not every architecture has a backbone from the registry
+        check_known("MODEL.BACKBONE.NAME", node.BACKBONE.NAME, dict(BACKBONE_REGISTRY))
+        raise

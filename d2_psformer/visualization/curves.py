@@ -14,7 +14,7 @@ from ..utils.files import atomic_write
 # Name -> iterations and values.
 Curves = Mapping[str, tuple[list[int], list[float]]]
 
-# Title of each panel, pattern of the names in it, scale of the vertical axis. Losses of intermediate
+# Title of each panel, pattern of its names, scale of its vertical axis. Losses of intermediate
 # layers end in a number and are left out: the total contains them.
 _PANELS = (
     ("Total loss", r"total_loss", "log"),
