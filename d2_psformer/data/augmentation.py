@@ -37,6 +37,16 @@ class RandomChannelShuffle(T.Augmentation):
         return ChannelShuffleTransform(np.random.permutation(image.shape[-1]))
 
 
+class ResizeShortestEdge(T.ResizeShortestEdge):
+    """Detectron2's, except that no side of a very long image becomes 0 pixels."""
+
+    def get_transform(self, image: np.ndarray) -> T.Transform:
+        transform = super().get_transform(image)
+        if isinstance(transform, T.ResizeTransform):
+            transform.new_h, transform.new_w = max(1, transform.new_h), max(1, transform.new_w)
+        return transform
+
+
 def build_augmentation(cfg: CfgNode, is_train: bool) -> list[T.Augmentation]:
     """List what ``cfg.INPUT`` asks for: flip, crop, resize of the short side, channel shuffle.
 
@@ -68,7 +78,7 @@ def build_augmentation(cfg: CfgNode, is_train: bool) -> list[T.Augmentation]:
 def _detr_crop(node: CfgNode) -> T.Augmentation:
     crop = T.AugmentationList(
         [
-            T.ResizeShortestEdge(node.RESIZE, sample_style="choice"),
+            ResizeShortestEdge(node.RESIZE, sample_style="choice"),
             T.RandomCrop("absolute_range", tuple(node.SIZE)),
         ]
     )
@@ -78,4 +88,4 @@ def _detr_crop(node: CfgNode) -> T.Augmentation:
 def _resize(short_side: int | list[int], max_size: int, sample_style: str) -> list[T.Augmentation]:
     if not np.any(short_side):
         return []
-    return [T.ResizeShortestEdge(short_side, max_size, sample_style)]
+    return [ResizeShortestEdge(short_side, max_size, sample_style)]

@@ -7,9 +7,10 @@ import numpy as np
 
 from ..class_layout import ClassLayout
 from ..d2.data import DatasetCatalog, MetadataCatalog
+from ..utils.errors import UserError
+from ..utils.parallel import map_with_progress
 from .class_metadata import align_data_set, class_metadata, has_classes
 from .panoptic_json import check_segments
-from .parallel import map_with_progress
 from .reading import Record, read_image, read_segment_ids
 from .segments import label_segments, segment_areas
 
@@ -87,7 +88,7 @@ class _Checker:
         check_segments(segments, f"'{record['file_name']}'")
         for segment in segments:
             if segment["category_id"] not in self.class_ids:
-                raise ValueError(
+                raise UserError(
                     f"Segment {segment['id']} of '{record['file_name']}' has contiguous class "
                     f"{segment['category_id']}, which the metadata does not have."
                 )
@@ -145,7 +146,7 @@ def _doubled_images(records: list[Record]) -> list[str]:
 
 def _check_area(record: Record, segment: dict[str, Any], area: int) -> None:
     if segment.get("area", area) != area:
-        raise ValueError(
+        raise UserError(
             f"Segment {segment['id']} of '{record['pan_seg_file_name']}' has {area} pixels, but "
             f"its segments_info says area {segment['area']}: correct one of them."
         )

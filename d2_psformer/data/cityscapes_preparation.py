@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from ..d2.data import MetadataCatalog
-from .files import atomic_write
+from ..utils.files import atomic_write
 from .panoptic_png import read_panoptic_png
 from .preparation import Preparation, write_annotation
 

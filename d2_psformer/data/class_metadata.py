@@ -8,6 +8,7 @@ from typing import Any
 
 from ..class_layout import ClassLayout, class_names, dataset_category_ids
 from ..d2.data import DatasetCatalog, MetadataCatalog
+from ..utils.errors import UserError
 from .category_metadata import benchmark_metadata, things_first_metadata
 from .coco_panoptic import read_categories
 from .registration import PanopticRecords
@@ -81,7 +82,7 @@ def align_classes(ours: dict, reference: dict, whose: str) -> dict:
         on_both_sides = {c["name"] for c in mine} & {c["name"] for c in theirs}
         # Where a known name has another id, the ids are no better a guide.
         if found is None or on_both_sides & {name for pair in renamed for name in pair}:
-            raise ValueError(_difference(mine, theirs, by_name, who, whose))
+            raise UserError(_difference(mine, theirs, by_name, who, whose))
         logger.warning(
             "The classes of %s and %s have the same ids but other names, and are matched by id: "
             "%s%s.", who, whose, ", ".join(f"'{a}' is '{b}' there" for a, b in renamed[:3]),
@@ -140,7 +141,7 @@ def _categories(metadata: dict) -> list[dict[str, Any]]:
     """The classes in the order of their contiguous ids, like ``categories`` of COCO's format."""
     layout, ids = ClassLayout.from_metadata(metadata), dataset_category_ids(metadata)
     if sorted(ids) != list(range(layout.num_classes)):
-        raise ValueError(f"The contiguous class ids of data set '{metadata['name']}' have gaps.")
+        raise UserError(f"The contiguous class ids of data set '{metadata['name']}' have gaps.")
     lists = (metadata.get("stuff_colors", []), metadata.get("thing_colors", []))
     colours = next((x for x in lists if len(x) == layout.num_classes), [None] * layout.num_classes)
     return [

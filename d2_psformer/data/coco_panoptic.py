@@ -5,6 +5,7 @@ import logging
 import os
 from typing import Any
 
+from ..utils.errors import UserError
 from .files import IMAGE_EXTENSIONS, FolderIndex
 from .panoptic_json import check_categories, read_panoptic_json
 
@@ -46,7 +47,7 @@ def load_coco_panoptic(
         return loader.load(entries, annotations)
     if entries:
         return _load_images(panoptic_json, images, entries)
-    raise ValueError(
+    raise UserError(
         f"'{panoptic_json}' has neither 'annotations' nor 'images': is it a COCO-panoptic JSON?"
     )
 
@@ -90,7 +91,7 @@ def _load_images(source: str, folder: str, entries: list[dict]) -> list[dict]:
 def _find_image(images: FolderIndex, name: str, source: str) -> str:
     path = images.find(name, IMAGE_EXTENSIONS)
     if path is None:
-        raise FileNotFoundError(
+        raise UserError(
             f"Image '{name}' of '{source}' is not in '{images.folder}', under no known extension: "
             "check the image folder."
         )
@@ -105,7 +106,7 @@ def _refuse_doubles(entries: list[dict], key: str, where: str) -> None:
     seen = set()
     for entry in entries:
         if entry[key] in seen:
-            raise ValueError(f"Image {entry[key]!r} is twice in {where}: keep one.")
+            raise UserError(f"Image {entry[key]!r} is twice in {where}: keep one.")
         seen.add(entry[key])
 
 
@@ -142,7 +143,7 @@ class _Loader:
     def _map_file(self, annotation: dict) -> str:
         path = self.maps.find(annotation["file_name"], (".png",))
         if path is None:
-            raise FileNotFoundError(
+            raise UserError(
                 f"Panoptic PNG '{annotation['file_name']}' of '{self.source}' is not in "
                 f"'{self.maps.folder}': check the panoptic folder."
             )
@@ -154,7 +155,7 @@ class _Loader:
         for segment in annotation["segments_info"]:
             category = segment["category_id"]
             if category not in self.contiguous:
-                raise ValueError(
+                raise UserError(
                     f"Segment {segment['id']} {where} has category {category!r}, which the data "
                     "set's metadata does not have: add it to 'categories' or correct the segment."
                 )

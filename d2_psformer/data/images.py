@@ -6,6 +6,7 @@ import os
 import numpy as np
 from PIL import ExifTags, Image
 
+from ..utils.errors import UserError
 from .panoptic_png import DECODE_ERRORS
 
 # Pillow's modes of 16-bit grey, by the format of the file. In others "I" is grey of 32 bits, and
@@ -33,19 +34,19 @@ def read_pixels(path: str | os.PathLike, image_format: str) -> np.ndarray:
             known what is black and what is white; or the format is another one.
     """
     if image_format not in ("RGB", "BGR"):
-        raise ValueError(f"Image format '{image_format}' is unknown: set INPUT.FORMAT RGB or BGR.")
+        raise UserError(f"Image format '{image_format}' is unknown: set INPUT.FORMAT RGB or BGR.")
     try:
         with Image.open(path) as image:
             pixels = _upright(_to_rgb(image), _orientation(image))
     except FileNotFoundError as error:
-        raise FileNotFoundError(f"Image '{path}' does not exist: check its folder.") from error
+        raise UserError(f"Image '{path}' does not exist: check its folder.") from error
     except _UnknownRangeError as error:
-        raise ValueError(
+        raise UserError(
             f"Image '{path}' has {error}, whose black and white are not known: convert it to "
             "8 bits a channel."
         ) from error
     except DECODE_ERRORS as error:
-        raise ValueError(
+        raise UserError(
             f"Image '{path}' cannot be decoded ({error}): download it again, or leave it out."
         ) from error
     return np.ascontiguousarray(pixels if image_format == "RGB" else pixels[:, :, ::-1])

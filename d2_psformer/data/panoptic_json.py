@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .files import read_json
+from ..utils.errors import UserError
+from ..utils.files import read_json
 from .panoptic_png import MAX_SEGMENT_ID
 
 _INTEGERS = (int, np.integer)
@@ -31,7 +32,7 @@ def read_panoptic_json(path: str | os.PathLike) -> dict[str, Any]:
     """
     content = read_json(path)
     if not isinstance(content, dict):
-        raise ValueError(
+        raise UserError(
             f"'{path}' holds {reprlib.repr(content)}: give a JSON object in COCO-panoptic format."
         )
     images, annotations = content.get("images", []), content.get("annotations", [])
@@ -43,7 +44,7 @@ def read_panoptic_json(path: str | os.PathLike) -> dict[str, Any]:
     for place, annotation in enumerate(annotations):
         image_id, name = annotation["image_id"], annotation["file_name"]
         if images and str(image_id) not in pixels:
-            raise ValueError(
+            raise UserError(
                 f"annotations[{place}] ('{name}') of '{path}' has image_id {image_id!r}, which no "
                 "entry of 'images' has: add that image or correct the image_id."
             )
@@ -67,12 +68,12 @@ def check_segments(segments: Any, where: str, most: float = math.inf) -> None:
     seen = set()
     for place, segment in enumerate(segments):
         if segment["id"] in seen:
-            raise ValueError(
+            raise UserError(
                 f"Segment id {segment['id']} of {where} is listed twice: give each its own id."
             )
         seen.add(segment["id"])
         if segment.get("area", 0) > most:
-            raise ValueError(
+            raise UserError(
                 f"'area' of segments_info[{place}] of {where} is {segment['area']}, but the image "
                 f"has {most} pixels: correct it."
             )
@@ -85,14 +86,14 @@ def check_categories(categories: Any, where: str) -> None:
         ValueError: names ``where``, the category and the key at fault.
     """
     if not categories:
-        raise ValueError(
+        raise UserError(
             f"{where} has no list 'categories': add an object of id, name and isthing per class."
         )
     _check_objects(categories, "categories", where, _CATEGORY)
     seen = set()
     for category in categories:
         if category["id"] in seen:
-            raise ValueError(
+            raise UserError(
                 f"Category id {category['id']!r} is there twice in {where}: give each its own."
             )
         seen.add(category["id"])
@@ -171,20 +172,18 @@ _CATEGORY = (
 def _check_objects(objects: Any, name: str, where: str, fields: tuple[_Field, ...]) -> None:
     """Refuse anything but a list of objects that have these fields, and more if they like."""
     if not isinstance(objects, list):
-        raise ValueError(
-            f"'{name}' of {where} is {reprlib.repr(objects)}: write a list of objects."
-        )
+        raise UserError(f"'{name}' of {where} is {reprlib.repr(objects)}: write a list of objects.")
     for place, entry in enumerate(objects):
         if not isinstance(entry, dict):
-            raise ValueError(
+            raise UserError(
                 f"{name}[{place}] of {where} is {reprlib.repr(entry)}: write an object."
             )
         for key, fits, wanted, default in fields:
             if fits(entry.get(key, default)):
                 continue
             if key not in entry:
-                raise ValueError(f"{name}[{place}] of {where} lacks '{key}': add {wanted}.")
-            raise ValueError(
+                raise UserError(f"{name}[{place}] of {where} lacks '{key}': add {wanted}.")
+            raise UserError(
                 f"'{key}' of {name}[{place}] of {where} is {reprlib.repr(entry[key])}: "
                 f"write {wanted}."
             )
@@ -196,7 +195,7 @@ def _check_image_ids(image_ids: list[int | str], where: str) -> None:
     for image_id in image_ids:
         known = seen.setdefault(str(image_id), image_id)
         if known != image_id:
-            raise ValueError(
+            raise UserError(
                 f"{where} has the image ids {known!r} and {image_id!r}: write all ids as numbers "
                 "or all as texts, and give each image its own."
             )

@@ -6,7 +6,8 @@ import struct
 import numpy as np
 from PIL import Image
 
-from .files import atomic_write
+from ..utils.errors import UserError
+from ..utils.files import atomic_write
 
 MAX_SEGMENT_ID = 2**24 - 1
 
@@ -42,13 +43,13 @@ def read_panoptic_png(path: str | os.PathLike) -> np.ndarray:
                 return np.asarray(image).astype(np.int32)
             return _rgb_image_to_ids(image.convert("RGB"))
     except FileNotFoundError as error:
-        raise FileNotFoundError(
+        raise UserError(
             f"Panoptic PNG '{path}' does not exist: check the panoptic folder of the data set."
         ) from error
     except _NotAnIdMapError as error:
-        raise ValueError(f"Panoptic PNG '{path}' {error}.") from error
+        raise UserError(f"Panoptic PNG '{path}' {error}.") from error
     except DECODE_ERRORS as error:
-        raise ValueError(
+        raise UserError(
             f"Panoptic PNG '{path}' cannot be decoded ({error}): download or write it again."
         ) from error
 
@@ -61,12 +62,12 @@ def write_panoptic_png(path: str | os.PathLike, ids: np.ndarray) -> None:
     """
     ids = np.asarray(ids)
     if ids.ndim != 2 or not np.issubdtype(ids.dtype, np.integer):
-        raise ValueError(
+        raise UserError(
             f"Segment ids for '{path}' have shape {ids.shape} and type {ids.dtype}: "
             "pass integers of shape (H, W)."
         )
     if ids.size and not 0 <= int(ids.min()) <= int(ids.max()) <= MAX_SEGMENT_ID:
-        raise ValueError(
+        raise UserError(
             f"Segment ids for '{path}' span {ids.min()}...{ids.max()}: "
             f"a panoptic PNG holds 0...{MAX_SEGMENT_ID}."
         )

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from ..utils.errors import UserError
 from .images import read_pixels
 from .panoptic_png import read_panoptic_png
 from .segments import present_ids
@@ -27,7 +28,7 @@ def read_image(record: Record, image_format: str) -> np.ndarray:
     height, width = image.shape[:2]
     stated = record.get("height", height), record.get("width", width)
     if stated != (height, width):
-        raise ValueError(
+        raise UserError(
             f"Image '{path}' is {width} x {height} pixels upright, but the data set says "
             f"{stated[1]} x {stated[0]}: correct the JSON, or the image (its EXIF rotation, too)."
         )
@@ -51,7 +52,7 @@ def read_segment_ids(record: Record, image_size: tuple[int, int]) -> np.ndarray:
             ``segments_info`` (void, 0, apart).
     """
     if "pan_seg_file_name" not in record:
-        raise ValueError(
+        raise UserError(
             f"The record of '{record['file_name']}' has no 'pan_seg_file_name': training and "
             "checking need panoptic ground truth, see d2_psformer.data.register_panoptic."
         )
@@ -60,7 +61,7 @@ def read_segment_ids(record: Record, image_size: tuple[int, int]) -> np.ndarray:
     if ids.shape != image_size:
         (height, width), (image_height, image_width) = ids.shape, image_size
         turned = ids.shape == image_size[::-1]
-        raise ValueError(
+        raise UserError(
             f"Panoptic PNG '{path}' is {width} x {height} pixels, but image "
             f"'{record['file_name']}' is {image_width} x {image_height}"
             f"{' with its EXIF rotation applied' if turned else ''}: "
@@ -73,12 +74,12 @@ def read_segment_ids(record: Record, image_size: tuple[int, int]) -> np.ndarray:
 def _check_ids(ids: np.ndarray, listed: list[int], path: str) -> None:
     present = present_ids(ids) - {0}
     if unlisted := sorted(present.difference(listed)):
-        raise ValueError(
+        raise UserError(
             f"Panoptic PNG '{path}' has pixels of segment {unlisted[0]}, which its segments_info "
             "does not list: list it there, or set the pixels to 0 (void)."
         )
     if absent := sorted(set(listed) - present):
-        raise ValueError(
+        raise UserError(
             f"Panoptic PNG '{path}' has no pixel of segment {absent[0]}, which its segments_info "
             "lists: remove it there, or use the PNG that belongs to it."
         )

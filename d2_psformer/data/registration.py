@@ -6,6 +6,7 @@ from typing import Any
 
 from ..d2.config import CfgNode
 from ..d2.data import DatasetCatalog, MetadataCatalog
+from ..utils.errors import UserError
 from .category_metadata import things_first_metadata
 from .coco_panoptic import load_coco_panoptic
 from .panoptic_json import check_categories, read_panoptic_json
@@ -37,7 +38,7 @@ def register_panoptic(
     if name in DatasetCatalog.list():
         known = MetadataCatalog.get(name)
         if any(known.get(key) != path for key, path in files.items()):
-            raise ValueError(
+            raise UserError(
                 f"Data set '{name}' is already registered with other files "
                 f"(JSON '{known.get('panoptic_json')}'): choose another name."
             )
@@ -98,7 +99,7 @@ def register_from_config(cfg: CfgNode) -> None:
     """
     for entry in cfg.DATASETS.REGISTER:
         if not isinstance(entry, list | tuple) or len(entry) != 4:
-            raise ValueError(
+            raise UserError(
                 f"DATASETS.REGISTER has the entry {entry!r}: write "
                 "[name, image folder, panoptic JSON, PNG folder or '' for none]."
             )

@@ -8,6 +8,7 @@ import numpy as np
 from ..data.files import FolderIndex
 from ..data.panoptic_json import check_categories, read_panoptic_json
 from ..data.panoptic_png import read_panoptic_png
+from ..utils.errors import UserError
 
 
 class PanopticFiles:
@@ -31,7 +32,7 @@ class PanopticFiles:
         self.json_file = json_file
         content = read_panoptic_json(json_file)
         if "annotations" not in content:
-            raise ValueError(
+            raise UserError(
                 f"'{json_file}' has no 'annotations': give a JSON in the COCO-panoptic format."
             )
         self._categories = content.get("categories")
@@ -70,7 +71,7 @@ class PanopticFiles:
 
     def _listed(self, image_id: int | str) -> list[dict]:
         if str(image_id) not in self._by_image:
-            raise ValueError(
+            raise UserError(
                 f"Image {image_id} has no annotation in '{self.json_file}': evaluate on the data "
                 "set that this file describes."
             )
@@ -79,7 +80,7 @@ class PanopticFiles:
     def _read(self, annotation: dict) -> tuple[np.ndarray, list[dict]]:
         path = self._maps.find(annotation["file_name"], (".png",))
         if path is None:
-            raise FileNotFoundError(
+            raise UserError(
                 f"The PNG '{annotation['file_name']}' of image {annotation['image_id']} in "
                 f"'{self.json_file}' is not in '{self._maps.folder}': name the folder that holds "
                 "it."

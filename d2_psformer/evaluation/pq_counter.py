@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..data.panoptic_json import is_area, is_flag
+from ..utils.errors import UserError
 from .category_ids import integer_id
 
 VOID = 0
@@ -45,7 +46,7 @@ class PanopticQuality:
         self.categories = {c["id"]: dict(c) for c in categories}
         for category_id, category in self.categories.items():
             if not is_flag(category["isthing"]):
-                raise ValueError(
+                raise UserError(
                     f"Category {category_id} has isthing {category['isthing']!r}: give 1 for "
                     "things, 0 for stuff."
                 )
@@ -88,7 +89,7 @@ class PanopticQuality:
             if g is None or p is None or g.iscrowd or g.category_id != p.category_id:
                 continue
             if g.area < intersection:
-                raise ValueError(
+                raise UserError(
                     f"Image {image_id}: ground-truth segment {gt_id} has area {g.area} in its "
                     f"JSON but at least {intersection} pixels: correct the annotation."
                 )
@@ -122,7 +123,7 @@ class PanopticQuality:
             for q in (self, other)
         )
         if mine != theirs:
-            raise ValueError(
+            raise UserError(
                 "Panoptic qualities of different categories or size bounds cannot be added: "
                 "evaluate both on the same data set."
             )
@@ -195,14 +196,14 @@ class PanopticQuality:
             segment_id, category_id = integer_id(info, image_id), info["category_id"]
             where = f"Image {image_id}: {kind} segment {segment_id}"
             if segment_id in segments:
-                raise ValueError(f"{where} is listed twice in segments_info: list each id once.")
+                raise UserError(f"{where} is listed twice in segments_info: list each id once.")
             if segment_id not in areas:
-                raise ValueError(
+                raise UserError(
                     f"{where} is listed in segments_info but owns no pixel of the map: remove it "
                     "from the list or correct the map."
                 )
             if category_id not in self._row:
-                raise ValueError(
+                raise UserError(
                     f"{where} has the unknown category_id {category_id}: use one of the data "
                     "set's categories."
                 )
@@ -210,15 +211,15 @@ class PanopticQuality:
             stated = info if side == 0 else {}
             area, iscrowd = stated.get("area", areas[segment_id]), stated.get("iscrowd", 0)
             if not is_area(area) or area > pixels:
-                raise ValueError(
+                raise UserError(
                     f"{where} has area {area!r}: write its number of pixels, of which the image "
                     f"has {pixels}."
                 )
             if not is_flag(iscrowd):
-                raise ValueError(f"{where} has iscrowd {iscrowd!r}: write 1 for a crowd, else 0.")
+                raise UserError(f"{where} has iscrowd {iscrowd!r}: write 1 for a crowd, else 0.")
             segments[segment_id] = _Segment(category_id, int(area), bool(iscrowd))
         for segment_id in areas.keys() - segments.keys():
-            raise ValueError(
+            raise UserError(
                 f"Image {image_id}: {kind} segment {segment_id} is in the map but not listed in "
                 "segments_info: list it or set its pixels to 0 (void)."
             )
@@ -243,13 +244,13 @@ def joint_histogram(
         ValueError: maps of different size or not of integers (H, W), or ids out of range.
     """
     if gt_map.shape != pred_map.shape:
-        raise ValueError(
+        raise UserError(
             f"Image {image_id}: the ground truth has (height, width) {gt_map.shape}, the "
             f"prediction {pred_map.shape}: predict at the annotation's size."
         )
     for kind, ids in (("ground truth", gt_map), ("prediction", pred_map)):
         if ids.ndim != 2 or not np.issubdtype(ids.dtype, np.integer):
-            raise ValueError(
+            raise UserError(
                 f"Image {image_id}: the {kind} has shape {ids.shape} and type {ids.dtype}: give "
                 "segment ids as integers (H, W)."
             )
@@ -263,7 +264,7 @@ def joint_histogram(
     gt, pred = gt[starts], pred[starts]
     for kind, ids in (("ground truth", gt), ("prediction", pred)):
         if ids.min() < 0 or ids.max() >= 2**31:
-            raise ValueError(
+            raise UserError(
                 f"Image {image_id}: the {kind} holds segment ids from {ids.min()} to {ids.max()}: "
                 "ids must be from 0 to 2147483647."
             )

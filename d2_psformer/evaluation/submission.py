@@ -11,8 +11,8 @@ from ..class_layout import dataset_category_ids
 from ..d2.data import DatasetCatalog, MetadataCatalog
 from ..d2.evaluation import DatasetEvaluator
 from ..d2.utils import comm
-from ..data.files import atomic_write, write_json
 from ..data.panoptic_png import write_panoptic_png
+from ..utils.files import atomic_write, write_json
 from .category_ids import with_dataset_ids
 
 logger = logging.getLogger(__name__)

@@ -53,7 +53,7 @@ def test_hungarian_of_nothing(shape):
 def test_a_cost_that_is_not_finite_says_what_to_try(value):
     cost = torch.zeros(3, 2)
     cost[1, 1] = value
-    with pytest.raises(FloatingPointError, match=r"matching cost is not finite.*SOLVER\.BASE_LR"):
+    with pytest.raises(ValueError, match=r"matching cost is not finite.*SOLVER\.BASE_LR"):
         pair(cost)
 
 

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from ...utils.errors import UserError
+
 
 @dataclass(frozen=True)
 class Level:
@@ -61,5 +63,5 @@ def find_level(name: str) -> Level:
         ValueError: there is no such level.
     """
     if name not in LEVELS:
-        raise ValueError(f"There is no level '{name}' of scenes: use {' or '.join(LEVELS)}.")
+        raise UserError(f"There is no level '{name}' of scenes: use {' or '.join(LEVELS)}.")
     return LEVELS[name]

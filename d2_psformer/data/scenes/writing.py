@@ -12,7 +12,8 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from ..files import read_json, write_json
+from ...utils.errors import UserError
+from ...utils.files import read_json, write_json
 from ..panoptic_png import ids_to_rgb
 from .categories import SCENES_CATEGORIES
 from .generate import generate_scene
@@ -42,11 +43,11 @@ class ScenesSpec:
     def __post_init__(self):
         find_level(self.level)
         if self.size < 64:
-            raise ValueError(f"--size {self.size} is too small for outlines: use 64 or more.")
+            raise UserError(f"--size {self.size} is too small for outlines: use 64 or more.")
         if min(self.train, self.val, self.seed) < 0:
-            raise ValueError("--train, --val and --seed must not be negative.")
+            raise UserError("--train, --val and --seed must not be negative.")
         if max(self.train, self.val) > FIRST_INDEX["val"]:
-            raise ValueError(f"A split holds at most {FIRST_INDEX['val']} scenes.")
+            raise UserError(f"A split holds at most {FIRST_INDEX['val']} scenes.")
 
     def described(self) -> dict:
         """For the files; "standard" goes without saying, as before there were other levels."""
@@ -132,4 +133,4 @@ def _write_scene(root: Path, split: str, spec: ScenesSpec, index: int) -> tuple[
 
 def _write_image(path: Path, rgb: np.ndarray, options: list[int]) -> None:
     if not cv2.imwrite(str(path), np.ascontiguousarray(rgb[..., ::-1]), options):
-        raise OSError(f"Could not write {path}: is the disk full?")
+        raise UserError(f"Could not write {path}: is the disk full?")
