@@ -36,7 +36,7 @@ def sentence_of(error: Exception) -> str | None:
     if "Traceback (most recent call last)" in sentence:
         # From a worker of a data loader or a process of launch: all that is left of it is text.
         name, _, sentence = sentence.rpartition("\n")[2].partition(": ")
-        builtin = getattr(builtins, name, None)
+        builtin = getattr(builtins, name.replace("d2_psformer.utils.errors.User", "Value"), None)
         kind = builtin if isinstance(builtin, type) else kind
     elif isinstance(error, OSError) and error.filename:
         sentence = f"'{error.filename}': {error.strerror}."

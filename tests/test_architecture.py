@@ -22,6 +22,7 @@ MAY_IMPORT = {
     "class_layout": {"utils"},
     "command_errors": set(),
     "utils": set(),
+    "model_zoo": {"utils"},
     "d2lite": {"utils"},
     "d2": {"d2lite", "utils"},
     "ops": {"utils"},
@@ -32,7 +33,8 @@ MAY_IMPORT = {
     "evaluation": FACADE | {"data", "command_errors"},
     "visualization": FACADE | {"data", "evaluation", "modeling", "layers", "ops"},
     "engine": FACADE
-    | {"config", "command_errors", "data", "evaluation", "checkpoint", "visualization"},
+    | {"config", "command_errors", "data", "evaluation", "checkpoint", "visualization"}
+    | {"model_zoo"},
 }
 PLAIN_TORCH = [
     *PACKAGE.glob("layers/*.py"),

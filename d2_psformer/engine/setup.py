@@ -12,6 +12,8 @@ from ..d2.config import CfgNode, get_cfg, read_config_file
 from ..d2.engine import TrainerBase, default_setup
 from ..d2.utils import comm, setup_logger
 from ..data import register_from_config
+from ..model_zoo import get_config_file
+from ..utils.errors import UserError
 from .freed_memory import keep_freed_memory
 
 logger = logging.getLogger(__name__)
@@ -29,6 +31,8 @@ def setup(args: argparse.Namespace) -> CfgNode:
     Returns:
         the frozen config; MODEL.DEVICE is "cpu" where no GPU is.
     """
+    # default_setup logs the content of the file.
+    args = argparse.Namespace(**vars(args) | {"config_file": find_config(args.config_file)})
     cfg = load_config(args.config_file, args.opts)
     register_from_config(cfg)
     falls_back = cfg.MODEL.DEVICE.startswith("cuda") and not torch.cuda.is_available()
@@ -53,27 +57,40 @@ def _show_errors_once() -> None:
             handler.addFilter(lambda record: record.name != loop or not record.exc_info)
 
 
+def find_config(path_or_name: str) -> str:
+    """Path of a config: of the file if there is one, else of the model zoo's config of this name.
+
+    Raises:
+        UserError: there is neither.
+    """
+    return path_or_name if os.path.isfile(path_or_name) else get_config_file(path_or_name)
+
+
 def load_config(config_file: str, opts: list[str] | None = None) -> CfgNode:
     """Defaults, then a YAML file with its ``_BASE_``, then "KEY VALUE" pairs; not frozen.
 
     No config file can run code.
 
+    Args:
+        config_file: a path, or a name of :mod:`d2_psformer.model_zoo`.
+        opts: keys and values in turns.
+
     Raises:
-        FileNotFoundError, ValueError: one sentence naming the file or key.
+        FileNotFoundError: a ``_BASE_`` file is missing.
+        UserError: one sentence naming the file or key.
     """
     cfg = get_cfg()
     add_psformer_config(cfg)
-    if not os.path.isfile(config_file):
-        raise FileNotFoundError(f"Config file '{config_file}' does not exist: see configs/.")
+    config_file = find_config(config_file)
     content = read_config_file(config_file)
     try:
         cfg.merge_from_other_cfg(CfgNode(content))
     except _CONFIG_ERRORS as error:
-        raise ValueError(f"Config file '{config_file}': {_one_line(error)}.") from error
+        raise UserError(f"Config file '{config_file}': {_one_line(error)}.") from error
     try:
         cfg.merge_from_list(list(opts or []))
     except _CONFIG_ERRORS as error:
-        raise ValueError(f"Settings on the command line: {_one_line(error)}.") from error
+        raise UserError(f"Settings on the command line: {_one_line(error)}.") from error
     return cfg
 
 

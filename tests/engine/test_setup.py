@@ -9,6 +9,8 @@ from dummy_processes import ROOT
 
 from d2_psformer.d2.engine import default_argument_parser
 from d2_psformer.engine import load_config, run, setup
+from d2_psformer.model_zoo import get_config_file
+from d2_psformer.utils.errors import UserError
 
 
 @pytest.fixture
@@ -64,7 +66,7 @@ def test_wrong_configs(config_file, text, opts, word):
 
 
 def test_no_config_file():
-    with pytest.raises(FileNotFoundError, match=r"'nowhere\.yaml' does not exist"):
+    with pytest.raises(UserError, match=r"'nowhere\.yaml' does not exist"):
         load_config("nowhere.yaml")
 
 
@@ -132,6 +134,14 @@ def test_setup(config_file, tmp_path, monkeypatch, clean_loggers):
     assert cfg.MODEL.DEVICE == "cpu"
     assert (out / "config.yaml").exists()
     assert "No CUDA device found" in (out / "log.txt").read_text()
+
+
+def test_setup_finds_a_config_by_name(tmp_path, clean_loggers):
+    opts = ["OUTPUT_DIR", str(tmp_path)]
+    cfg = setup(argparse.Namespace(config_file="scenes/demo", opts=opts))
+    assert cfg.DATASETS.TRAIN == ("scenes_train",)
+    path = get_config_file("scenes/demo")
+    assert f"args.config_file={path}:" in (tmp_path / "log.txt").read_text()
 
 
 def test_setup_registers_data_sets(config_file, tmp_path, clean_loggers):
