@@ -63,6 +63,14 @@ def test_commands_exist(page):
     assert set(re.findall(r"`make ([\w-]+)", text)) <= set(targets)
 
 
+@every_page
+def test_source_files_exist(page):
+    folders = ("d2_psformer", "datasets", "docs", "tests", "tools")
+    files = [*ROOT.glob("*.py"), *(file for name in folders for file in (ROOT / name).rglob("*.py"))]
+    for name in re.findall(r"`([\w/]+\.py)`", page.read_text()):
+        assert any(file.as_posix().endswith(f"/{name}") for file in files), name
+
+
 def test_readme_is_short():
     assert len((ROOT / "README.md").read_text().splitlines()) <= 200
 
