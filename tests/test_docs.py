@@ -66,7 +66,9 @@ def test_commands_exist(page):
 @every_page
 def test_source_files_exist(page):
     folders = ("d2_psformer", "datasets", "docs", "tests", "tools")
-    files = [*ROOT.glob("*.py"), *(file for name in folders for file in (ROOT / name).rglob("*.py"))]
+    files = [*ROOT.glob("*.py")]
+    for name in ("d2_psformer", "datasets", "docs", "tests", "tools"):
+        files += (ROOT / name).rglob("*.py")
     for name in re.findall(r"`([\w/]+\.py)`", page.read_text()):
         assert any(file.as_posix().endswith(f"/{name}") for file in files), name
 
