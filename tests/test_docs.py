@@ -65,7 +65,6 @@ def test_commands_exist(page):
 
 @every_page
 def test_source_files_exist(page):
-    folders = ("d2_psformer", "datasets", "docs", "tests", "tools")
     files = [*ROOT.glob("*.py")]
     for name in ("d2_psformer", "datasets", "docs", "tests", "tools"):
         files += (ROOT / name).rglob("*.py")
