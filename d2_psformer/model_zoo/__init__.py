@@ -27,6 +27,8 @@ def get_config_file(name: str) -> str:
     plain = PurePath(name).as_posix().removesuffix(".yaml")
     names = list_configs()
     if plain not in names:
-        near = ", ".join(get_close_matches(plain, names)) or "none; list_configs() gives all"
-        raise UserError(f"Config '{name}' does not exist. Names like it: {near}.")
+        near = get_close_matches(plain, names) or [*names[:5], "..."]
+        raise UserError(
+            f"Config '{name}' does not exist: give a file or one of the names {', '.join(near)}"
+        )
     return str(_CONFIGS / f"{plain}.yaml")
