@@ -92,15 +92,15 @@ def test_a_wheel_of_the_source_archive_brings_every_config(source, tmp_path):
     call(*PIP, "install", *options, str(unpacked), cwd=tmp_path)
     code = (
         "from d2_psformer.model_zoo import get_config_file, list_configs\n"
-        "from d2_psformer.engine import load_config\n"
-        f"print(get_config_file('{NAME}'), load_config('{NAME}').OUTPUT_DIR, *list_configs())"
+        f"print(get_config_file('{NAME}'), *list_configs())"
     )
-    path, output_dir, *names = call(
-        sys.executable, "-c", code, cwd=tmp_path, PYTHONPATH=str(target)
-    ).split()
-    assert Path(path) == target / "d2_psformer" / "model_zoo" / "configs" / f"{NAME}.yaml"
-    assert output_dir == "output/psformer_R50_2x"
+    path, *names = call(sys.executable, "-c", code, cwd=tmp_path, PYTHONPATH=str(target)).split()
+    copy = target / "d2_psformer" / "model_zoo" / "configs"
+    assert Path(path) == copy / f"{NAME}.yaml"
     assert names == list_configs()
+    originals = ROOT / "configs"
+    for file in originals.rglob("*.yaml"):  # those of _BASE_ too
+        assert (copy / file.relative_to(originals)).read_bytes() == file.read_bytes()
 
 
 def test_an_editable_install_copies_nothing(source, tmp_path):
