@@ -88,11 +88,10 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
 @report_user_errors()
 def main(arguments: list[str] | None = None) -> int:
     args = parse_args(arguments)
-    from d2_psformer.engine import Predictor, keep_freed_memory
+    from d2_psformer.engine import Predictor
     from d2_psformer.engine.segment_files import check_output, segment_files
     from d2_psformer.visualization import find_inputs
 
-    keep_freed_memory()
     inputs = find_inputs(args.input or [write_example_scenes(args.output / "inputs")])
     check_output(args.output, inputs)
     predictor = Predictor(build_config(args))
@@ -115,7 +114,7 @@ def build_config(args: argparse.Namespace):
         cfg.MODEL.WEIGHTS = str(SCENES_WEIGHTS)
     return_panoptic_only(cfg)
     if args.confidence_threshold is not None:
-        cfg.MODEL.PSFORMER.TEST.SCORE_THRESHOLD = args.confidence_threshold
+        cfg.MODEL.POSTPROCESSING.SCORE_THRESHOLD = args.confidence_threshold
     return cfg
 
 

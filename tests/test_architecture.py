@@ -22,6 +22,7 @@ MAY_IMPORT = {
     "config": {"d2", "utils"},
     "class_layout": {"utils"},
     "utils": set(),
+    "model_zoo": {"utils"},
     "d2lite": {"utils"},
     "d2": {"d2lite", "utils"},
     "ops": {"utils"},
@@ -31,7 +32,8 @@ MAY_IMPORT = {
     "checkpoint": FACADE,
     "evaluation": FACADE | {"data"},
     "visualization": FACADE | {"data", "evaluation", "modeling", "layers", "ops"},
-    "engine": FACADE | {"config", "data", "modeling", "evaluation", "checkpoint", "visualization"},
+    "engine": FACADE
+    | {"config", "data", "modeling", "evaluation", "checkpoint", "visualization", "model_zoo"},
 }
 PLAIN_TORCH = [
     *PACKAGE.glob("layers/*.py"),

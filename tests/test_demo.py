@@ -261,9 +261,9 @@ def test_without_arguments_the_scenes_model_is_shown(tmp_path, monkeypatch):
 def test_confidence_threshold_is_the_models():
     args = demo.parse_args(["--confidence-threshold", "0.6", "--opts", "MODEL.WEIGHTS", "x.pth"])
     cfg = demo.build_config(args)
-    assert cfg.MODEL.PSFORMER.TEST.SCORE_THRESHOLD == 0.6
+    assert cfg.MODEL.POSTPROCESSING.SCORE_THRESHOLD == 0.6
     assert cfg.MODEL.WEIGHTS == "x.pth"
-    assert demo.build_config(demo.parse_args([])).MODEL.PSFORMER.TEST.SCORE_THRESHOLD == 0.25
+    assert demo.build_config(demo.parse_args([])).MODEL.POSTPROCESSING.SCORE_THRESHOLD == 0.25
 
 
 @pytest.mark.parametrize(

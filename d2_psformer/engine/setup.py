@@ -12,6 +12,7 @@ from ..d2.config import CfgNode, get_cfg, read_config_file
 from ..d2.engine import TrainerBase
 from ..d2.utils import collect_env_info, comm, setup_logger
 from ..data import register_from_config
+from ..model_zoo import get_config_file
 from ..utils.errors import UserError
 from ..utils.files import atomic_write
 
@@ -70,18 +71,30 @@ def save_config(cfg: CfgNode) -> None:
             file.write(cfg.dump())
 
 
+def find_config(path_or_name: str) -> str:
+    """Path of a config: of the file if there is one, else of the model zoo's config of this name.
+
+    Raises:
+        UserError: there is neither.
+    """
+    return path_or_name if os.path.isfile(path_or_name) else get_config_file(path_or_name)
+
+
 def load_config(config_file: str, opts: list[str] | None = None) -> CfgNode:
     """Defaults, then a YAML file with its ``_BASE_``, then "KEY VALUE" pairs; not frozen.
 
     No config file can run code.
+
+    Args:
+        config_file: a path, or a name of :mod:`d2_psformer.model_zoo`.
+        opts: keys and values in turns.
 
     Raises:
         UserError: one sentence naming the file or key.
     """
     cfg = get_cfg()
     add_psformer_config(cfg)
-    if not os.path.isfile(config_file):
-        raise UserError(f"Config file '{config_file}' does not exist: see configs/.")
+    config_file = find_config(config_file)
     content = read_config_file(config_file)
     try:
         cfg.merge_from_other_cfg(CfgNode(content))

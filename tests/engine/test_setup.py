@@ -33,9 +33,9 @@ def clean_loggers():
 
 def test_file_then_command_line(config_file):
     path = config_file("SOLVER: {BASE_LR: 0.5, MAX_ITER: 7}")
-    cfg = load_config(path, ["SOLVER.MAX_ITER", "9", "MODEL.PSFORMER.NUM_QUERIES", "10"])
+    cfg = load_config(path, ["SOLVER.MAX_ITER", "9", "MODEL.TRANSFORMER_DECODER.NUM_QUERIES", "10"])
     assert (cfg.SOLVER.BASE_LR, cfg.SOLVER.MAX_ITER) == (0.5, 9)
-    assert cfg.MODEL.PSFORMER.NUM_QUERIES == 10
+    assert cfg.MODEL.TRANSFORMER_DECODER.NUM_QUERIES == 10
     assert not cfg.is_frozen()
 
 

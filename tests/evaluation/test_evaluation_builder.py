@@ -52,7 +52,7 @@ def infer(evaluator, records, predict):
 
 def test_everything_at_once_and_saved(cfg, make_panoptic, predict):
     data = make_panoptic()
-    test = cfg.MODEL.PSFORMER.TEST
+    test = cfg.MODEL.POSTPROCESSING
     test.SEMANTIC_ON = test.INSTANCE_ON = True
     results = infer(build_evaluator(cfg, data.name), DatasetCatalog.get(data.name), predict)
     assert set(results) == {"panoptic_seg", "sem_seg", "bbox", "segm"}
@@ -86,23 +86,23 @@ def test_several_data_sets_do_not_overwrite_each_other(cfg, make_panoptic, predi
 def test_only_stuff_has_no_instances(cfg, make_panoptic, predict):
     sky = [{"id": 3, "name": "sky", "isthing": 0}, {"id": 4, "name": "grass", "isthing": 0}]
     data = make_panoptic(categories=sky)
-    cfg.MODEL.PSFORMER.TEST.INSTANCE_ON = True
+    cfg.MODEL.POSTPROCESSING.INSTANCE_ON = True
     evaluator = build_evaluator(cfg, data.name)
     assert list(infer(evaluator, DatasetCatalog.get(data.name), predict)) == ["panoptic_seg"]
-    cfg.MODEL.PSFORMER.TEST.PANOPTIC_ON = False
+    cfg.MODEL.POSTPROCESSING.PANOPTIC_ON = False
     with pytest.raises(ValueError, match=f"Nothing to evaluate on '{data.name}'"):
         build_evaluator(cfg, data.name)
 
 
 def test_without_ground_truth_a_submission_is_written(cfg, no_ground_truth, predict):
     name, records = no_ground_truth
-    cfg.MODEL.PSFORMER.TEST.SEMANTIC_ON = True
+    cfg.MODEL.POSTPROCESSING.SEMANTIC_ON = True
     assert infer(build_evaluator(cfg, name), records, predict) == {}
     folder = Path(cfg.OUTPUT_DIR) / "inference" / name
     with zipfile.ZipFile(folder / f"panoptic_{name}_results.zip") as archive:
         assert len(archive.namelist()) == 1 + len(records)
     assert not (folder / "metrics.json").exists()
-    cfg.MODEL.PSFORMER.TEST.PANOPTIC_ON = False
+    cfg.MODEL.POSTPROCESSING.PANOPTIC_ON = False
     with pytest.raises(ValueError, match="Nothing to evaluate"):
         build_evaluator(cfg, name)
 

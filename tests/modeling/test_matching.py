@@ -5,12 +5,11 @@ import itertools
 import numpy as np
 import pytest
 import torch
+from d2_psformer.modeling.matching import LocationCost, hungarian, hungarian_each
+from d2_psformer.modeling.targets import BatchedThings
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
-
-from d2_psformer.modeling.matching import LocationCost, hungarian, hungarian_each
-from d2_psformer.modeling.targets import BatchedThings
 
 
 def least_cost(cost: np.ndarray) -> float:

@@ -30,6 +30,7 @@ def copy(tmp_path):
     root = tmp_path / "project"
     left_out = shutil.ignore_patterns("__pycache__", "lib", "csrc")
     shutil.copytree(ROOT / "d2_psformer", root / "d2_psformer", ignore=left_out)
+    shutil.copytree(ROOT / "configs", root / "configs")
     for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, root)
     write_sources(root / OPS / "csrc")
