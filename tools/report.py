@@ -13,7 +13,7 @@ from tqdm import tqdm
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # works before installation too
 
 import d2_psformer.modeling  # noqa: F401  registers models
-from d2_psformer.class_layout import ClassLayout
+from d2_psformer.classes import Classes
 from d2_psformer.command_errors import told_in_one_sentence
 from d2_psformer.d2.config import CfgNode
 from d2_psformer.d2.data import DatasetCatalog, MetadataCatalog
@@ -144,7 +144,7 @@ def draw_pictures(predictor: Predictor, dataset: str, count: int, output: Path) 
 
 def image_quality(metadata, truth: tuple, predicted: tuple) -> float:
     """Panoptic quality of one image in percent; both as (ids, segments_info)."""
-    layout = ClassLayout.from_metadata(metadata)
+    layout = Classes.from_metadata(metadata)
     classes = [{"id": c, "isthing": c in layout.thing_ids} for c in range(layout.num_classes)]
     quality = PanopticQuality(classes)
     quality.add("of the picture", *truth, *predicted)

@@ -7,9 +7,9 @@ static: a trained model needs no file of these.
 
 import os
 
+from ..classes import Classes
 from ..d2.data import DatasetCatalog
 from .ade20k_categories import ADE20K_CATEGORIES
-from .category_metadata import benchmark_metadata, things_first_metadata
 from .registration import register_with_metadata
 from .scenes import LEVELS, SCENES_CATEGORIES, scenes_folder
 
@@ -28,7 +28,7 @@ def register_builtin(root: str) -> None:
             f"{ade20k}/images/{folder}",
             f"{ade20k}/ade20k_panoptic_{split}.json",
             f"{ade20k}/ade20k_panoptic_{split}",
-            benchmark_metadata(ADE20K_CATEGORIES),
+            Classes.from_categories(ADE20K_CATEGORIES),
         )
     for name in map(scenes_folder, LEVELS):
         scenes = os.path.join(root, name)
@@ -38,7 +38,7 @@ def register_builtin(root: str) -> None:
                 f"{scenes}/{split}",
                 f"{scenes}/panoptic_{split}.json",
                 f"{scenes}/panoptic_{split}",
-                things_first_metadata(SCENES_CATEGORIES),
+                Classes.from_categories(SCENES_CATEGORIES, things_first=True),
             )
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from ..class_layout import ClassLayout
+from ..classes import Classes
 from ..d2.data import DatasetCatalog, MetadataCatalog
 from .class_metadata import align_data_set, class_metadata, has_classes
 from .panoptic_json import check_segments
@@ -109,21 +109,17 @@ def check_dataset(name: str, *, workers: int = 0) -> DatasetReport:
     if has_classes(name):
         align_data_set(name, class_metadata(name), "its registration")
     records = DatasetCatalog.get(name)
-    metadata = MetadataCatalog.get(name)
-    layout = ClassLayout.from_metadata(metadata)
-    things = frozenset(layout.thing_ids)
+    classes = Classes.from_metadata(MetadataCatalog.get(name))
+    things = frozenset(classes.thing_ids)
     report = DatasetReport(
         name=name,
-        classes=[
-            (metadata.thing_classes if i in things else metadata.stuff_classes)[i]
-            for i in range(layout.num_classes)
-        ],
+        classes=[*classes.names],
         things=things,
         images=len(records),
-        counts=np.zeros((layout.num_classes, 4), np.int64),
+        counts=np.zeros((classes.num_classes, 4), np.int64),
         faults=_doubled_images(records),
     )
-    checker = _Checker(things.union(layout.stuff_ids), layout.num_classes)
+    checker = _Checker(things.union(classes.stuff_ids), classes.num_classes)
     for counts, void, fault in map_with_progress(
         checker, records, workers=workers, description=f"checking {name}"
     ):

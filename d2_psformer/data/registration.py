@@ -4,9 +4,9 @@ import os
 from dataclasses import dataclass
 from typing import Any
 
+from ..classes import Classes
 from ..d2.config import CfgNode
 from ..d2.data import DatasetCatalog, MetadataCatalog
-from .category_metadata import things_first_metadata
 from .coco_panoptic import load_coco_panoptic
 from .panoptic_json import check_categories, read_panoptic_json
 
@@ -43,11 +43,11 @@ def register_panoptic(
             )
         return
     content = read_panoptic_json(files["panoptic_json"])
-    class_metadata: dict[str, Any] = {}
+    classes = None
     if not _has_images_alone(content):
         check_categories(content.get("categories"), f"'{files['panoptic_json']}'")
-        class_metadata = things_first_metadata(content["categories"])
-    register_with_metadata(name, images, panoptic_json, panoptic_folder, class_metadata)
+        classes = Classes.from_categories(content["categories"], things_first=True)
+    register_with_metadata(name, images, panoptic_json, panoptic_folder, classes)
 
 
 def register_with_metadata(
@@ -55,12 +55,12 @@ def register_with_metadata(
     images: StrPath,
     panoptic_json: StrPath,
     panoptic_folder: StrPath,
-    class_metadata: dict[str, Any],
+    classes: Classes | None,
 ) -> None:
     """Register a data set whose classes are known; needs no file before its first use.
 
     Args:
-        class_metadata: from :mod:`.category_metadata`.
+        classes: None for images alone.
     """
     DatasetCatalog.register(name, PanopticRecords(name))
     MetadataCatalog.get(name).set(
@@ -68,7 +68,7 @@ def register_with_metadata(
         ignore_label=255,
         label_divisor=1000,
         **_file_metadata(images, panoptic_json, panoptic_folder),
-        **class_metadata,
+        **(classes.to_metadata() if classes else {}),
     )
 
 

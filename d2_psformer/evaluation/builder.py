@@ -5,7 +5,7 @@ import logging
 import os
 from collections import OrderedDict
 
-from ..class_layout import ClassLayout
+from ..classes import Classes
 from ..d2.config import CfgNode
 from ..d2.data import MetadataCatalog
 from ..d2.evaluation import DatasetEvaluator, DatasetEvaluators
@@ -51,7 +51,7 @@ def build_evaluator(
             evaluators.append(_panoptic(cfg.TEST.PANOPTIC_EVALUATOR, dataset_name))
         if test.SEMANTIC_ON:
             evaluators.append(SemanticFromPanopticEvaluator(dataset_name))
-        if test.INSTANCE_ON and ClassLayout.from_metadata(metadata).num_things:
+        if test.INSTANCE_ON and Classes.from_metadata(metadata).num_things:
             evaluators.append(InstancesFromPanopticEvaluator(dataset_name, output_dir))
     if not evaluators:
         raise ValueError(

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from ..class_layout import ClassLayout
+from ..classes import Classes
 from ..d2.data import DatasetCatalog, MetadataCatalog
 from ..data.reading import read_image, read_segment_ids
 from .panoptic_evaluator import PanopticQualityEvaluator
@@ -81,7 +81,7 @@ def evaluate_colour_baseline(
     train_dataset: str, test_dataset: str, max_train_images: int = 500
 ) -> dict:
     """Learn from one registered data set, predict another: PanopticQualityEvaluator's results."""
-    layout = ClassLayout.from_metadata(MetadataCatalog.get(train_dataset))
+    layout = Classes.from_metadata(MetadataCatalog.get(train_dataset))
     baseline = ColourBaseline(layout.thing_ids)
     records = DatasetCatalog.get(train_dataset)
     for record in itertools.islice(records, max_train_images):

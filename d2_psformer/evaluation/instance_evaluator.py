@@ -6,12 +6,11 @@ import os
 
 from tqdm import tqdm
 
-from ..class_layout import ClassLayout, class_names, dataset_category_ids
+from ..classes import Classes
 from ..d2.data import DatasetCatalog, MetadataCatalog
 from ..d2.evaluation import COCOEvaluator
 from ..d2.structures import Instances
 from ..d2.utils import comm
-from ..data.category_metadata import benchmark_metadata
 from ..data.class_metadata import align_classes
 from ..data.files import read_json, write_json
 from ..data.panoptic_json import check_categories
@@ -36,9 +35,9 @@ class InstancesFromPanopticEvaluator(COCOEvaluator):
 
     def __init__(self, dataset_name: str, output_dir: str):
         metadata = MetadataCatalog.get(dataset_name)
-        layout = ClassLayout.from_metadata(metadata)
-        names, ids = class_names(metadata, layout), dataset_category_ids(metadata)
-        things = list(layout.thing_ids)
+        classes = Classes.from_metadata(metadata)
+        names, ids = classes.names, dict(classes.category_ids)
+        things = list(classes.thing_ids)
         categories = [{"id": ids[i], "name": names[i]} for i in things]
         json_file = metadata.get("json_file", None)
         if json_file and os.path.isfile(json_file):
@@ -79,8 +78,8 @@ def _ids_in_file(json_file: str, categories: list[dict]) -> list[int | str]:
     check_categories(as_things, f"'{json_file}'")
     wanted = [{"isthing": 1, **c} for c in categories]
     aligned = align_classes(
-        {"name": json_file, **benchmark_metadata(as_things)},
-        {"name": "", **benchmark_metadata(wanted)},
+        {"name": json_file, **Classes.from_categories(as_things).to_metadata()},
+        {"name": "", **Classes.from_categories(wanted).to_metadata()},
         "the panoptic annotation",
     )
     return [*aligned["thing_dataset_id_to_contiguous_id"]]

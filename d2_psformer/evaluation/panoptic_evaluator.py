@@ -7,7 +7,7 @@ import os
 from collections import OrderedDict, deque
 from concurrent.futures import ThreadPoolExecutor
 
-from ..class_layout import dataset_category_ids
+from ..classes import Classes
 from ..d2.data import MetadataCatalog
 from ..d2.evaluation import DatasetEvaluator
 from ..d2.utils import comm
@@ -44,7 +44,7 @@ class PanopticQualityEvaluator(DatasetEvaluator):
         metadata = MetadataCatalog.get(dataset_name)
         self._dataset_name = dataset_name
         self._ground_truth = PanopticFiles(metadata.panoptic_json, metadata.panoptic_root)
-        self._category_ids = dataset_category_ids(metadata)
+        self._category_ids = Classes.from_metadata(metadata).category_ids
         self._size_bounds = size_bounds
         self.reset()
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ..class_layout import ClassLayout, class_names
+from ..classes import Classes
 from ..d2.data import DatasetCatalog, MetadataCatalog
 from ..d2.evaluation import SemSegEvaluator
 from ..data.panoptic_labels import semantic_from_panoptic
@@ -21,10 +21,9 @@ class SemanticFromPanopticEvaluator(SemSegEvaluator):
     """
 
     def __init__(self, dataset_name: str):
-        metadata = MetadataCatalog.get(dataset_name)
-        layout = ClassLayout.from_metadata(metadata)
+        classes = Classes.from_metadata(MetadataCatalog.get(dataset_name))
         # No class can have this number, however many classes there are.
-        ignore_label = layout.num_classes
+        ignore_label = classes.num_classes
 
         def load_labels(record: dict, dtype: type = int) -> np.ndarray:
             ids = read_panoptic_png(record["pan_seg_file_name"])
@@ -38,7 +37,7 @@ class SemanticFromPanopticEvaluator(SemSegEvaluator):
                 {"file_name": record["file_name"], "sem_seg_file_name": record}
                 for record in DatasetCatalog.get(dataset_name)
             ],
-            stuff_classes=class_names(metadata, layout),
+            stuff_classes=list(classes.names),
             ignore_label=ignore_label,
         )
         super().__init__(name, sem_seg_loading_fn=load_labels)

@@ -7,7 +7,7 @@ import zipfile
 
 from tqdm import tqdm
 
-from ..class_layout import dataset_category_ids
+from ..classes import Classes
 from ..d2.data import DatasetCatalog, MetadataCatalog
 from ..d2.evaluation import DatasetEvaluator
 from ..d2.utils import comm
@@ -35,7 +35,8 @@ class SubmissionWriter(DatasetEvaluator):
     """
 
     def __init__(self, dataset_name: str, output_dir: str, metadata=None):
-        self._category_ids = dataset_category_ids(metadata or MetadataCatalog.get(dataset_name))
+        classes = Classes.from_metadata(metadata or MetadataCatalog.get(dataset_name))
+        self._category_ids = classes.category_ids
         self._stem = os.path.join(output_dir, f"panoptic_{dataset_name}_results")
         _check_names(DatasetCatalog.get(dataset_name))
         self.reset()

@@ -7,7 +7,7 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..class_layout import ClassLayout
+from ..classes import Classes
 from ..layers import box_cxcywh_to_xyxy, generalized_box_iou
 from .losses import FineDiceLoss, pairwise_dice_cost, sigmoid_focal_loss
 from .matching import LocationCost, hungarian, hungarian_each
@@ -48,7 +48,7 @@ class PanopticCriterion:
         self.has_things, self.has_stuff = has_things, has_stuff
 
     @classmethod
-    def from_config(cls, cfg, layout: ClassLayout) -> "PanopticCriterion":
+    def from_config(cls, cfg, layout: Classes) -> "PanopticCriterion":
         node = cfg.MODEL.PSFORMER.LOSS
         weights = LossWeights(
             class_=node.CLASS_WEIGHT,

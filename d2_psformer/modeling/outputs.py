@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..class_layout import ClassLayout
+from ..classes import Classes
 from ..d2.structures import Boxes, Instances
 from .merging import MaskWiseMerging
 from .merging_pixelwise import MaskFormerMerging, PixelArgmaxMerging
@@ -37,13 +37,13 @@ class ResultBuilder:
     """Makes the kinds of result that are switched on, in Detectron2's formats."""
 
     merging: MaskWiseMerging | PixelArgmaxMerging | MaskFormerMerging
-    class_layout: ClassLayout
+    class_layout: Classes
     panoptic: bool = True
     semantic: bool = False
     instances: bool = False
 
     @classmethod
-    def from_config(cls, cfg, class_layout: ClassLayout) -> "ResultBuilder":
+    def from_config(cls, cfg, class_layout: Classes) -> "ResultBuilder":
         node = cfg.MODEL.PSFORMER.TEST
         merging = _build_merging(node)
         return cls(merging, class_layout, node.PANOPTIC_ON, node.SEMANTIC_ON, node.INSTANCE_ON)

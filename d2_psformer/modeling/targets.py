@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..class_layout import ClassLayout
+from ..classes import Classes
 from ..layers import box_xyxy_to_cxcywh
 
 # (query indices ascending, target indices) of one image, both long and of one length
@@ -73,7 +73,7 @@ class BatchedThings:
         return torch.cat(images), torch.cat([q for q, _ in matches]), torch.cat(things)
 
 
-def prepare_targets(instances, layout: ClassLayout, canvas: tuple[int, int]) -> Targets:
+def prepare_targets(instances, layout: Classes, canvas: tuple[int, int]) -> Targets:
     """Split the segments of one image into things and stuff.
 
     Args:

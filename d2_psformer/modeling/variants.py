@@ -1,6 +1,6 @@
 """The switches that choose between the paper's variants, checked before anything is built."""
 
-from ..class_layout import ClassLayout
+from ..classes import Classes
 
 # keys of MODEL.PSFORMER -> values
 CHOICES = {
@@ -43,7 +43,7 @@ def check_backbone(model_node) -> None:
         )
 
 
-def check_variant(node, layout: ClassLayout) -> None:
+def check_variant(node, layout: Classes) -> None:
     """Refuse switches of the config node MODEL.PSFORMER that are unknown or contradict each other.
 
     Raises:
@@ -62,7 +62,7 @@ def check_variant(node, layout: ClassLayout) -> None:
     _check_levels(node)
 
 
-def _check_numbers(node, layout: ClassLayout) -> None:
+def _check_numbers(node, layout: Classes) -> None:
     losses = [f"LOSS.{key}" for key in node.LOSS]
     least = dict.fromkeys(COUNTS, (1, "")) | dict.fromkeys([*NOT_NEGATIVE, *losses], (0, ""))
     if node.ENCODER != "none":
@@ -99,7 +99,7 @@ def _check_classes(node) -> None:
         )
 
 
-def _check_early_exit(node, layout: ClassLayout) -> None:
+def _check_early_exit(node, layout: Classes) -> None:
     stop = node.TEST.MASK_LAYERS
     if not stop:
         return

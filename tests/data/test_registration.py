@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from d2_psformer.class_layout import ClassLayout
+from d2_psformer.classes import Classes
 from d2_psformer.d2.data import DatasetCatalog, MetadataCatalog
 from d2_psformer.data import register_from_config, register_panoptic
 
@@ -25,7 +25,7 @@ def test_metadata_comes_from_the_json_alone(tiny):
     assert metadata.image_root == str(tiny.images)
     assert metadata.panoptic_root == str(tiny.panoptic)
     assert metadata.panoptic_json == str(tiny.json)
-    layout = ClassLayout.from_metadata(metadata)
+    layout = Classes.from_metadata(metadata)
     assert (layout.thing_ids, layout.stuff_ids) == ((0, 1), (2, 3))
 
 
@@ -59,7 +59,7 @@ def test_only_things_and_only_stuff(tiny, isthing, counts):
     tiny.content["categories"] = [{**c, "isthing": isthing} for c in tiny.content["categories"]]
     tiny.add(IDS, SEGMENTS)
     record = tiny.records()[0]
-    layout = ClassLayout.from_metadata(MetadataCatalog.get("tiny"))
+    layout = Classes.from_metadata(MetadataCatalog.get("tiny"))
     assert (layout.num_things, layout.num_stuff) == counts
     assert {s["isthing"] for s in record["segments_info"]} == {bool(isthing)}
 

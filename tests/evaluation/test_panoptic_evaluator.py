@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from d2_psformer.class_layout import dataset_category_ids
+from d2_psformer.classes import Classes
 from d2_psformer.d2.data import DatasetCatalog, MetadataCatalog
 from d2_psformer.d2.panoptic_evaluation import COCOPanopticEvaluator
 from d2_psformer.evaluation import PanopticQualityEvaluator
@@ -58,7 +58,7 @@ def test_threads_that_read_change_no_bit(make_panoptic, predict):
     outputs = shifted(records, predict)
     found = run(PanopticQualityEvaluator(data.name), records, outputs)["panoptic_seg"]
     truth = PanopticFiles(data.json, data.folder)
-    ids = dataset_category_ids(MetadataCatalog.get(data.name))
+    ids = Classes.from_metadata(MetadataCatalog.get(data.name)).category_ids
     expected = PanopticQuality(truth.categories)
     for record, output in zip(records, outputs, strict=True):
         image_id, (pred_map, segments) = record["image_id"], output["panoptic_seg"]

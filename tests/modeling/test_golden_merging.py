@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from d2_psformer.class_layout import ClassLayout
+from d2_psformer.classes import Classes
 from d2_psformer.modeling.merging import MaskWiseMerging
 from d2_psformer.modeling.outputs import Predictions, ResultBuilder
 from d2_psformer.modeling.resized_masks import ResizedMasks
 
-COCO = ClassLayout(tuple(range(80)), tuple(range(80, 133)))
+COCO = Classes(tuple(range(80)), tuple(range(80, 133)))
 
 
 @pytest.fixture(scope="module", params=[0, 1, 2])

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from d2_psformer.class_layout import ClassLayout
+from d2_psformer.classes import Classes
 from d2_psformer.d2.config import CfgNode
 from d2_psformer.d2.data import MetadataCatalog
 from d2_psformer.data import datasets_root, register_from_config
@@ -104,7 +104,7 @@ class Planner:
     def _config(self, settings: Sequence[str]) -> CfgNode:
         cfg = load_config(self.config_file, list(settings))
         register_from_config(cfg)
-        layout = ClassLayout.from_metadata(MetadataCatalog.get(cfg.DATASETS.TRAIN[0]))
+        layout = Classes.from_metadata(MetadataCatalog.get(cfg.DATASETS.TRAIN[0]))
         check_variant(cfg.MODEL.PSFORMER, layout)
         return cfg
 

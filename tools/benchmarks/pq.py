@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from tabulate import tabulate
 
-from d2_psformer.class_layout import dataset_category_ids
+from d2_psformer.classes import Classes
 from d2_psformer.d2.data import DatasetCatalog, MetadataCatalog
 from d2_psformer.d2.evaluation import DatasetEvaluator
 from d2_psformer.d2.panoptic_evaluation import COCOPanopticEvaluator
@@ -127,7 +127,7 @@ def _work_on_images(dataset_name: str) -> dict[str, Pipeline]:
     """What is done to the images, in one process, each stage for all of them."""
     metadata = MetadataCatalog.get(dataset_name)
     truth = PanopticFiles(metadata.panoptic_json, metadata.panoptic_root)
-    category_ids, folder = dataset_category_ids(metadata), Path(dataset_name)
+    category_ids, folder = Classes.from_metadata(metadata).category_ids, Path(dataset_name)
 
     def predicted_segments(sample: dict, output: dict) -> list[dict]:
         return with_dataset_ids(output["panoptic_seg"][1], category_ids, sample["image_id"])

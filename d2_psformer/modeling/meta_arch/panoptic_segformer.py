@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
-from ...class_layout import ClassLayout
+from ...classes import Classes
 from ...d2.config import configurable
 from ...d2.data import MetadataCatalog
 from ...d2.modeling import META_ARCH_REGISTRY, Backbone, build_backbone
@@ -50,7 +50,7 @@ class PanopticSegFormer(nn.Module):
         matched_queries: MatchedQueries,
         criterion: PanopticCriterion,
         results: ResultBuilder,
-        class_layout: ClassLayout,
+        class_layout: Classes,
         centres_of_mass: bool = False,
         autocast: torch.dtype | None = None,
         compiled: bool = False,
@@ -89,7 +89,7 @@ class PanopticSegFormer(nn.Module):
     @classmethod
     def from_config(cls, cfg) -> dict:
         node = cfg.MODEL.PSFORMER
-        layout = ClassLayout.from_metadata(MetadataCatalog.get(cfg.DATASETS.TRAIN[0]))
+        layout = Classes.from_metadata(MetadataCatalog.get(cfg.DATASETS.TRAIN[0]))
         check_variant(node, layout)
         check_backbone(cfg.MODEL)
         backbone = build_backbone(cfg)

@@ -2,7 +2,7 @@
 
 from torch import nn
 
-from ...class_layout import ClassLayout
+from ...classes import Classes
 from .classifying_mask_decoder import ClassifyingMaskDecoder
 from .learned_queries import LearnedQueries
 from .location_decoder import LocationDecoder
@@ -10,7 +10,7 @@ from .mask_decoder import MaskDecoder, mask_decoder_options
 from .stuff_decoder import StuffDecoder
 
 
-def build_decoders(cfg, layout: ClassLayout) -> dict[str, nn.Module | None]:
+def build_decoders(cfg, layout: Classes) -> dict[str, nn.Module | None]:
     """Location decoder and mask decoder of the matched queries, and stuff decoder, by these names.
 
     Matched queries are for things, without query decoupling for all classes. A kind without
