@@ -222,11 +222,11 @@ def distinct_colors(count: int) -> list[list[int]]:
     return colors
 
 
-def unique_names(categories: Categories) -> list[str]:
-    """The names of categories, with the id behind each name that occurs more than once."""
-    listed = list(categories)
-    counts = Counter(c["name"] for c in listed)
-    return [f"{c['name']} ({c['id']})" if counts[c["name"]] > 1 else c["name"] for c in listed]
+def unique_names(names: Sequence[str], category_ids: Iterable[int | str]) -> list[str]:
+    """The names of classes, with the category id behind each name that occurs more than once."""
+    counts = Counter(names)
+    pairs = zip(names, category_ids, strict=True)
+    return [f"{name} ({id})" if counts[name] > 1 else name for name, id in pairs]
 
 
 def _of_every_class(things: Sequence, stuff: Sequence, count: int) -> Sequence:

@@ -159,8 +159,7 @@ def test_other_colors_are_refused_by_name(value):
 
 
 def test_equal_names_are_told_apart_by_their_ids():
-    categories = [{"id": 3, "name": "a"}, {"id": 4, "name": "b"}, {"id": 5, "name": "a"}]
-    assert unique_names(categories) == ["a (3)", "b", "a (5)"]
+    assert unique_names(["a", "b", "a"], [3, 4, "x"]) == ["a (3)", "b", "a (x)"]
 
 
 @given(st.sets(st.integers(0, 40), min_size=1), st.randoms())

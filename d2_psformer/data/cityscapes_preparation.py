@@ -18,14 +18,8 @@ from .preparation import Preparation, write_annotation
 NOT_EVALUATED = 255
 _INSTANCES, _LABELS = "_gtFine_instanceIds.png", "_gtFine_labelIds.png"
 _TRAIN_IDS, _IMAGE = "_gtFine_labelTrainIds.png", "_leftImg8bit.png"
-
-
-def evaluated_categories() -> list[dict]:
-    """The 19 evaluated classes with Cityscapes' own ids; their places are the train ids."""
-    return Classes.from_metadata(MetadataCatalog.get("cityscapes_fine_panoptic_val")).categories()
-
-
-CATEGORIES = evaluated_categories()
+# The 19 evaluated classes with Cityscapes' own ids; their places are the train ids.
+CATEGORIES = Classes.from_metadata(MetadataCatalog.get("cityscapes_fine_panoptic_val")).categories()
 IS_THING = {category["id"]: category["isthing"] for category in CATEGORIES}
 
 

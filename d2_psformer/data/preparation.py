@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..command_errors import told_in_one_sentence
+from ..utils.errors import UserError
 from .builtin import datasets_root
 from .files import write_json
 from .panoptic_png import write_panoptic_png
@@ -77,13 +78,13 @@ class Preparation:
     def _find(self, root: Path, split: str) -> list[Path]:
         """One file per image of a split, in order, if all that belongs to them is there."""
         if not root.is_dir():
-            raise FileNotFoundError(
+            raise UserError(
                 f"Folder '{root}' does not exist: unpack the download there or name its folder "
                 "with --root (see datasets/README.md)."
             )
         hits = sorted(root.glob(self.sources[split]))
         if not hits:
-            raise FileNotFoundError(
+            raise UserError(
                 f"There is no '{root / self.sources[split]}': unpack the download there, see "
                 "datasets/README.md."
             )
@@ -98,7 +99,7 @@ class Preparation:
                     missing.setdefault(path.parent, []).append(path.name)
         if missing:
             folder, names = next(iter(missing.items()))
-            raise FileNotFoundError(
+            raise UserError(
                 f"'{folder}' has no file for {len(names)} of the {len(hits)} images of {split}, "
                 f"the first is '{names[0]}': unpack its archive there, see datasets/README.md."
             )

@@ -10,7 +10,8 @@ import sys
 from tqdm import tqdm
 
 from ..command_errors import told_in_one_sentence
-from .panoptic_files import PanopticFiles
+from ..data.coco_panoptic import PanopticFiles
+from ..utils.errors import UserError
 from .pq_counter import COCO_SIZE_BOUNDS, PanopticQuality
 from .pq_tables import per_class_table, summary_table
 from .result_files import write_results
@@ -33,21 +34,21 @@ def evaluate_files(
     count, and the last of the predictions is counted against them, as in panopticapi.
 
     Raises:
-        FileNotFoundError, ValueError: one sentence that names the file, image or segment at fault.
+        UserError: one sentence that names the file, image or segment at fault.
     """
     gt = PanopticFiles(gt_json_file, gt_folder)
     pred = PanopticFiles(pred_json_file, pred_folder)
     quality = PanopticQuality(gt.categories, size_bounds)
     missing = [image_id for image_id in gt.annotations if image_id not in pred.annotations]
     if missing:
-        raise ValueError(
+        raise UserError(
             f"'{pred_json_file}' has no prediction for image {missing[0]}"
             f"{f' and {len(missing) - 1} more' if missing[1:] else ''}: predict every image of "
             f"'{gt_json_file}'."
         )
     for image_id in tqdm(gt.annotations, desc="Panoptic quality", unit="image", disable=None):
-        prediction = pred.read(image_id)
-        for truth in gt.read_all(image_id):
+        prediction = pred.read(image_id)[-1]
+        for truth in gt.read(image_id):
             where = f"{image_id} of '{gt_json_file}' and '{pred_json_file}'"
             quality.add(where, *truth, *prediction)
     return quality

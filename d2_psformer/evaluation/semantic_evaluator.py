@@ -2,19 +2,19 @@
 
 import numpy as np
 
-from ..classes import Classes
+from ..classes import Classes, unique_names
 from ..d2.data import DatasetCatalog, MetadataCatalog
 from ..d2.evaluation import SemSegEvaluator
 from ..data.panoptic_labels import semantic_from_panoptic
 from ..data.panoptic_png import read_panoptic_png
-from .derived_dataset import register_derived
+from ..data.registration import register_records
 
 
 class SemanticFromPanopticEvaluator(SemSegEvaluator):
     """Detectron2's ``SemSegEvaluator`` over all classes, things and stuff, in contiguous order.
 
     Void pixels count nowhere. Result keys: ``mIoU``, ``fwIoU``, ``mACC``, ``pACC``, ``IoU-<class>``
-    and ``ACC-<class>``, in percent.
+    and ``ACC-<class>``, in percent; classes of the same name also have their category id there.
 
     Args:
         dataset_name: a registered data set in Detectron2's panoptic format.
@@ -30,14 +30,16 @@ class SemanticFromPanopticEvaluator(SemSegEvaluator):
             labels = semantic_from_panoptic(ids, record["segments_info"], ignore_label)
             return labels.astype(dtype)
 
-        name = register_derived(
+        name = register_records(
             f"{dataset_name}_semantic_from_panoptic",
-            # The parent hands the "file name" of the labels to its loading function untouched.
+            # The parent gives the "file name" of the labels to its loading function as it is.
             [
                 {"file_name": record["file_name"], "sem_seg_file_name": record}
                 for record in DatasetCatalog.get(dataset_name)
             ],
-            stuff_classes=list(classes.names),
+            stuff_classes=unique_names(
+                classes.names, (classes.category_ids.get(i) for i in range(classes.num_classes))
+            ),
             ignore_label=ignore_label,
         )
         super().__init__(name, sem_seg_loading_fn=load_labels)

@@ -6,8 +6,7 @@ from PIL import Image
 
 from d2_psformer.classes import Classes
 from d2_psformer.d2.data import DatasetCatalog, MetadataCatalog
-from d2_psformer.data.ade20k_categories import ADE20K_CATEGORIES
-from d2_psformer.data.builtin import register_builtin
+from d2_psformer.data.builtin import ADE20K_CATEGORIES, register_builtin
 from d2_psformer.data.scenes import SCENES_CATEGORIES
 
 # Things, stuff.

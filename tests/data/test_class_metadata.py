@@ -17,7 +17,8 @@ from d2_psformer.data.class_metadata import (
     has_classes,
     set_classes,
 )
-from d2_psformer.data.registration import register_with_metadata
+from d2_psformer.data.registration import register_with_classes
+from d2_psformer.utils.errors import UserError
 
 CATEGORIES = [
     {"id": 3, "name": "cat", "isthing": 1, "color": [200, 0, 0]},
@@ -96,7 +97,7 @@ def test_ids_decide_where_names_differ_and_it_is_said(caplog):
     ],
 )
 def test_other_classes_are_refused_by_name(categories, words):
-    with pytest.raises(ValueError, match="The classes of data set 'mine' and the model") as caught:
+    with pytest.raises(UserError, match="The classes of data set 'mine' and the model") as caught:
         align_classes(metadata(categories), REFERENCE, "the model")
     assert "\n" not in str(caught.value)
     for word in words:
@@ -109,7 +110,7 @@ def test_a_name_that_occurs_twice_is_identified_by_its_id():
     same_ids = metadata(with_ids([3, 7, 40, 12], doubled))
     found = identities(align_classes(same_ids, reference, "it"))
     assert found == [("cat", True, 3), ("cat", True, 7), ("grass", False, 40), ("sky", False, 12)]
-    with pytest.raises(ValueError, match=r"thing 'cat' \(id 1\), thing 'cat' \(id 2\)"):
+    with pytest.raises(UserError, match=r"thing 'cat' \(id 1\), thing 'cat' \(id 2\)"):
         align_classes(metadata(with_ids([1, 2, 12, 40], doubled)), reference, "it")
 
 
@@ -140,7 +141,7 @@ def test_a_file_with_other_ids_than_the_registration(tiny, forget):
     tiny.json.write_text(json.dumps(tiny.content))
     forget.append("static")
     known = things_first(CATEGORIES)
-    register_with_metadata("static", tiny.images, tiny.json, tiny.panoptic, known)
+    register_with_classes("static", tiny.images, tiny.json, tiny.panoptic, known)
     align_data_set("static", metadata(CATEGORIES, "static"), "its registration")
     found = identities(class_metadata("static"))
     assert found == [("cat", True, 7), ("dog", True, 3), ("grass", False, 40), ("sky", False, 12)]
@@ -154,7 +155,7 @@ def test_colours_of_the_registration_stay(tiny, forget):
     tiny.json.write_text(json.dumps(tiny.content))
     forget.append("static")
     known = things_first(CATEGORIES)
-    register_with_metadata("static", tiny.images, tiny.json, tiny.panoptic, known)
+    register_with_classes("static", tiny.images, tiny.json, tiny.panoptic, known)
     align_data_set("static", metadata(CATEGORIES, "static"), "its registration")
     assert class_metadata("static") == metadata(CATEGORIES, "static")
 

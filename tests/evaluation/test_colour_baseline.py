@@ -9,6 +9,7 @@ from d2_psformer.data.files import read_json, write_json
 from d2_psformer.data.scenes import SCENES_CATEGORIES, ScenesSpec, generate_scene, write_scenes
 from d2_psformer.evaluation.colour_baseline import ColourBaseline, evaluate_colour_baseline
 from d2_psformer.evaluation.pq_counter import PanopticQuality
+from d2_psformer.utils.errors import UserError
 
 THINGS = [c["id"] for c in SCENES_CATEGORIES if c["isthing"]]
 TOYS = [
@@ -78,7 +79,7 @@ def test_nearest_means_nearest():
 
 
 def test_it_must_have_seen_something():
-    with pytest.raises(ValueError, match="has seen no segment"):
+    with pytest.raises(UserError, match="has seen no segment"):
         ColourBaseline(thing_ids=[1]).predict(toy()[0])
 
 

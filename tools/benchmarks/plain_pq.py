@@ -17,7 +17,7 @@ from PIL import Image
 
 from d2_psformer.classes import Classes
 from d2_psformer.d2.data import MetadataCatalog
-from d2_psformer.evaluation.category_ids import with_dataset_ids
+from d2_psformer.evaluation.panoptic_evaluator import with_dataset_ids
 
 SHIFT = 256**3  # more than any segment id
 COUNTS = ("iou", "tp", "fp", "fn")

@@ -16,9 +16,9 @@ from d2_psformer.d2.data import DatasetCatalog, MetadataCatalog
 from d2_psformer.d2.evaluation import DatasetEvaluator
 from d2_psformer.d2.panoptic_evaluation import COCOPanopticEvaluator
 from d2_psformer.data import read_panoptic_png
+from d2_psformer.data.coco_panoptic import PanopticFiles
 from d2_psformer.evaluation import PanopticQuality, PanopticQualityEvaluator
-from d2_psformer.evaluation.category_ids import with_dataset_ids
-from d2_psformer.evaluation.panoptic_files import PanopticFiles
+from d2_psformer.evaluation.panoptic_evaluator import with_dataset_ids
 
 from .coco_sized import add_dataset_options, coco_sized
 from .pipelines import TOTAL, Pipeline, stage_table, time_stages
@@ -134,7 +134,7 @@ def _work_on_images(dataset_name: str) -> dict[str, Pipeline]:
 
     def read_truth(predictions: list[Prediction]) -> list[tuple]:
         return [
-            (*truth.read(s["image_id"]), o["panoptic_seg"][0].numpy(), predicted_segments(s, o))
+            (*truth.read(s["image_id"])[-1], o["panoptic_seg"][0].numpy(), predicted_segments(s, o))
             for s, o in predictions
         ]
 
@@ -152,7 +152,7 @@ def _work_on_images(dataset_name: str) -> dict[str, Pipeline]:
     def read_both(predictions: list[Prediction]) -> list[tuple]:
         return [
             (
-                (decode_png(s["pan_seg_file_name"]), truth.annotations[str(s["image_id"])]),
+                (decode_png(s["pan_seg_file_name"]), truth.annotations[str(s["image_id"])][-1]),
                 (decode_png(folder / f"{s['image_id']}.png"), predicted_segments(s, o)),
             )
             for s, o in predictions
