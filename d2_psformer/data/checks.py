@@ -8,9 +8,9 @@ import numpy as np
 from ..classes import Classes
 from ..d2.data import DatasetCatalog, MetadataCatalog
 from ..utils.errors import UserError
+from ..utils.parallel import map_with_progress
 from .class_metadata import align_data_set, class_metadata, has_classes
 from .panoptic_json import check_segments, repeated
-from .parallel import map_with_progress
 from .reading import Record, read_image, read_segment_ids
 from .segments import label_segments, segment_areas
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 from ..classes import Classes
 from ..d2.data import MetadataCatalog
-from .files import atomic_write
+from ..utils.files import atomic_write
 from .panoptic_png import read_panoptic_png
 from .preparation import Preparation, write_annotation
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from ..classes import parse_color
 from ..utils.errors import UserError
-from .files import read_json
+from ..utils.files import read_json
 from .panoptic_png import MAX_SEGMENT_ID
 
 

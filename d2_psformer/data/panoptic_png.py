@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from ..utils.errors import UserError
-from .files import atomic_write
+from ..utils.files import atomic_write
 
 MAX_SEGMENT_ID = 2**24 - 1
 

@@ -14,9 +14,9 @@ from ..d2.utils import comm
 from ..data.class_metadata import has_classes
 from ..data.panoptic_json import read_panoptic_json
 from ..utils.errors import UserError
+from ..utils.files import write_json
 from .instance_evaluator import InstancesFromPanopticEvaluator
 from .panoptic_evaluator import PanopticQualityEvaluator
-from .result_files import write_results
 from .semantic_evaluator import SemanticFromPanopticEvaluator
 from .submission import SubmissionWriter
 
@@ -86,7 +86,7 @@ class SavedEvaluators(DatasetEvaluators):
     def evaluate(self) -> OrderedDict:
         results = super().evaluate()
         if comm.is_main_process() and results:
-            write_results(self._path, {"dataset": self._dataset_name, **results})
+            write_json(self._path, {"dataset": self._dataset_name, **results})
             logger.info("Results are in %s", self._path)
         return results
 

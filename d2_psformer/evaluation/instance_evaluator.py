@@ -12,11 +12,11 @@ from ..d2.evaluation import COCOEvaluator
 from ..d2.structures import Instances
 from ..d2.utils import comm
 from ..data.class_metadata import align_classes
-from ..data.files import read_json, write_json
 from ..data.panoptic_json import check_categories
 from ..data.panoptic_labels import instances_from_panoptic
 from ..data.panoptic_png import read_panoptic_png
 from ..data.registration import register_records
+from ..utils.files import read_json, write_json
 
 logger = logging.getLogger(__name__)
 

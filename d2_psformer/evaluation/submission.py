@@ -11,9 +11,9 @@ from ..classes import Classes
 from ..d2.data import DatasetCatalog, MetadataCatalog
 from ..d2.evaluation import DatasetEvaluator
 from ..d2.utils import comm
-from ..data.files import atomic_write, write_json
 from ..data.panoptic_png import write_panoptic_png
 from ..utils.errors import UserError
+from ..utils.files import atomic_write, write_json
 from .panoptic_evaluator import with_dataset_ids
 
 logger = logging.getLogger(__name__)

@@ -7,6 +7,7 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from ..layers import box_cxcywh_to_xyxy, generalized_box_iou
+from ..utils.errors import UserError
 from .losses import focal_terms
 from .targets import BatchedThings, Match
 
@@ -57,7 +58,7 @@ def hungarian(cost: Tensor, device: torch.device) -> Match:
         FloatingPointError: the cost is not finite.
     """
     if not torch.isfinite(cost).all():
-        raise FloatingPointError(
+        raise UserError(
             "The matching cost is not finite: the model's outputs have diverged. Lower "
             "SOLVER.BASE_LR, clip gradients (SOLVER.CLIP_GRADIENTS), or use bfloat16 or no AMP."
         )

@@ -6,10 +6,9 @@ from typing import Any
 import numpy as np
 
 from ..classes import Classes
-from ..data.files import write_json
 from ..data.panoptic_png import write_panoptic_png
 from ..data.segments import label_segments, segment_boxes
-from .files import write_picture
+from ..utils.files import write_json, write_picture
 from .overlays import Segments, draw_overlay
 
 

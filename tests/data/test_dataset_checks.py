@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from d2_psformer.cli.check_data import main
 from d2_psformer.d2.data import DatasetCatalog
 from d2_psformer.data import check_dataset, write_panoptic_png
-from d2_psformer.data.__main__ import main
 
 IDS = np.array([[1, 1, 2, 2], [3, 3, 0, 2]])
 SEGMENTS = [(1, 7), (2, 40), (3, 7, 1)]

@@ -6,6 +6,7 @@ from typing import Any
 import yaml
 from fvcore.common.config import BASE_KEY
 
+from ...utils.errors import UserError
 from ..utils.file_io import PathManager
 
 _VERSION = 2
@@ -25,10 +26,10 @@ def read_config_file(filename: str) -> dict[str, Any]:
     try:
         content = _with_bases(filename, ())
     except RecursionError as error:
-        raise ValueError(f"Config file '{filename}' is nested without end.") from error
+        raise UserError(f"Config file '{filename}' is nested without end.") from error
     version = content.get("VERSION", _VERSION)
     if version != _VERSION:
-        raise ValueError(
+        raise UserError(
             f"Config file '{filename}' has VERSION {version!r}, but only VERSION {_VERSION} is "
             "read here: convert it with Detectron2's upgrade_config."
         )
@@ -41,7 +42,7 @@ def _with_bases(filename: str, below: tuple[str, ...]) -> dict[str, Any]:
     It shares no dict with what was read.
     """
     if os.path.realpath(filename) in map(os.path.realpath, below):
-        raise ValueError(
+        raise UserError(
             f"Config file '{filename}' is its own {BASE_KEY} "
             f"({' -> '.join((*below, filename))}): remove it from one of them."
         )
@@ -49,7 +50,7 @@ def _with_bases(filename: str, below: tuple[str, ...]) -> dict[str, Any]:
     bases = loaded.pop(BASE_KEY, [])
     bases = [bases] if isinstance(bases, str) else bases
     if not isinstance(bases, list) or not all(isinstance(base, str) for base in bases):
-        raise ValueError(f"Config file '{filename}': {BASE_KEY} must be a file name or a list.")
+        raise UserError(f"Config file '{filename}': {BASE_KEY} must be a file name or a list.")
     merged: dict[str, Any] = {}
     for base in bases:
         path = os.path.expanduser(base)
@@ -62,7 +63,7 @@ def _with_bases(filename: str, below: tuple[str, ...]) -> dict[str, Any]:
 
 def _read_mapping(filename: str) -> dict[str, Any]:
     if not PathManager.isfile(filename):
-        raise FileNotFoundError(f"Config file '{filename}' does not exist.")
+        raise UserError(f"Config file '{filename}' does not exist.")
     with PathManager.open(filename, "r") as file:
         try:
             content = yaml.safe_load(file)
@@ -72,9 +73,9 @@ def _read_mapping(filename: str) -> dict[str, Any]:
         # could run code, and is never needed.
         except Exception as error:
             problem = " ".join(str(error).split())
-            raise ValueError(f"Config file '{filename}' is no safe YAML: {problem}.") from error
+            raise UserError(f"Config file '{filename}' is no safe YAML: {problem}.") from error
     if not isinstance(content, dict):
-        raise ValueError(f"Config file '{filename}' holds no 'KEY: value' pairs.")
+        raise UserError(f"Config file '{filename}' holds no 'KEY: value' pairs.")
     return content
 
 
@@ -86,7 +87,7 @@ def _lay_over(base: dict, top: dict, filename: str) -> None:
             continue
         inner = base.setdefault(key, {})
         if not isinstance(inner, dict):
-            raise ValueError(
+            raise UserError(
                 f"Config file '{filename}' gives keys below '{key}', which has a plain value "
                 f"in its {BASE_KEY}: make the two agree."
             )

@@ -11,9 +11,9 @@ import cv2
 import numpy as np
 
 from ...utils.errors import UserError
-from ..files import read_json, write_json
+from ...utils.files import read_json, write_json
+from ...utils.parallel import map_with_progress
 from ..panoptic_png import ids_to_rgb
-from ..parallel import map_with_progress
 from .categories import SCENES_CATEGORIES
 from .generate import generate_scene
 from .levels import find_level

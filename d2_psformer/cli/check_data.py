@@ -1,18 +1,16 @@
-"""Check a panoptic data set: ``python -m d2_psformer.data NAME``."""
+"""Check a panoptic data set: ``python -m d2_psformer.cli.check_data NAME``."""
 
 import argparse
-import os
 import sys
 
-from ..command_errors import told_in_one_sentence
-from . import check_dataset, register_panoptic
+from ..utils.commands import add_workers, report_user_errors
 
 SHOWN_FAULTS = 20
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="python -m d2_psformer.data",
+        prog="python -m d2_psformer.cli.check_data",
         description="Read every image and annotation of a panoptic data set; report what does not "
         "fit together and count its classes. Ends with status 1 if there are faults.",
     )
@@ -20,13 +18,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--images", metavar="DIR", help="folder of the images")
     parser.add_argument("--panoptic-json", metavar="FILE", help="COCO-panoptic JSON")
     parser.add_argument("--panoptic-folder", metavar="DIR", help="folder of the panoptic PNGs")
-    parser.add_argument(
-        "--workers",
-        type=int,
-        default=os.cpu_count(),
-        metavar="N",
-        help="processes (default: all cores)",
-    )
+    add_workers(parser)
     options = parser.parse_args(arguments)
     files = (options.images, options.panoptic_json, options.panoptic_folder)
     if any(files) and not all(files):
@@ -34,20 +26,21 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     return options
 
 
-@told_in_one_sentence()
+@report_user_errors()
 def main(arguments: list[str] | None = None) -> int:
     options = parse_arguments(arguments)
+    from ..data import check_dataset, register_panoptic
+
     if options.images:
         register_panoptic(
             options.name, options.images, options.panoptic_json, options.panoptic_folder
         )
     report = check_dataset(options.name, workers=options.workers)
-    sys.stdout.write(report.table() + "\n\n")
-    for fault in report.faults[:SHOWN_FAULTS]:
-        sys.stdout.write(f"- {fault}\n")
+    lines = [report.table(), "", *(f"- {fault}" for fault in report.faults[:SHOWN_FAULTS])]
     if len(report.faults) > SHOWN_FAULTS:
-        sys.stdout.write(f"- and {len(report.faults) - SHOWN_FAULTS} more\n")
-    sys.stdout.write(f"{report.images} images, {len(report.faults)} faults\n")
+        lines.append(f"- and {len(report.faults) - SHOWN_FAULTS} more")
+    lines.append(f"{report.images} images, {len(report.faults)} faults")
+    sys.stdout.write("\n".join(lines) + "\n")
     return 1 if report.faults else 0
 
 
