@@ -10,8 +10,8 @@ import numpy as np
 from PIL import Image
 
 from ..utils.errors import UserError
-from .ade20k_categories import ADE20K_CATEGORIES
-from .panoptic_png import DECODE_ERRORS
+from .builtin import ADE20K_CATEGORIES
+from .panoptic_png import decoding
 from .preparation import Preparation, write_annotation
 
 # Both kinds of PNG count classes from 1: semantic ones all 150, instance ones the 100 things.
@@ -68,13 +68,8 @@ def _check(stem: str, semantic: np.ndarray, instance: np.ndarray) -> None:
 
 def _read(path: Path) -> np.ndarray:
     """int32 (H, W) or (H, W, 3)."""
-    try:
-        with Image.open(path) as image:
-            return np.asarray(image).astype(np.int32)
-    except FileNotFoundError:
-        raise
-    except DECODE_ERRORS as error:
-        raise UserError(f"'{path}' cannot be decoded ({error}): unpack it anew.") from error
+    with decoding(f"'{path}'"), Image.open(path) as image:
+        return np.asarray(image).astype(np.int32)
 
 
 ADE20K = Preparation(

@@ -23,8 +23,7 @@ class ChannelShuffleTransform(T.Transform):
     def apply_coords(self, coords: np.ndarray) -> np.ndarray:
         return coords
 
-    def apply_segmentation(self, segmentation: np.ndarray) -> np.ndarray:
-        return segmentation
+    apply_segmentation = apply_coords
 
     def inverse(self) -> T.Transform:
         return ChannelShuffleTransform(np.argsort(self.order))
@@ -38,17 +37,17 @@ class RandomChannelShuffle(T.Augmentation):
 
 
 class ResizeShortestEdge(T.ResizeShortestEdge):
-    """Detectron2's, except that no side of a very long image becomes 0 pixels."""
+    """Detectron2's resize, which would leave no pixel of the short side of 1x5000."""
 
     def get_transform(self, image: np.ndarray) -> T.Transform:
-        transform = super().get_transform(image)
-        if isinstance(transform, T.ResizeTransform):
-            transform.new_h, transform.new_w = max(1, transform.new_h), max(1, transform.new_w)
-        return transform
+        resize = super().get_transform(image)
+        if isinstance(resize, T.ResizeTransform):
+            resize.new_h, resize.new_w = max(1, resize.new_h), max(1, resize.new_w)
+        return resize
 
 
 def build_augmentation(cfg: CfgNode, is_train: bool) -> list[T.Augmentation]:
-    """List what ``cfg.INPUT`` asks for: flip, crop, resize of the short side, channel shuffle.
+    """The augmentations of ``cfg.INPUT``: flip, crop, resize of the short side, channel shuffle.
 
     In training the paper (section 4.1, after DETR) crops half of the samples with
     ``DETR_CROP.ENABLED``: short side to one of ``DETR_CROP.RESIZE``, then a crop whose sides lie

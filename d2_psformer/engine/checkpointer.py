@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from ..checkpoint import check_finite, read_checkpoint
-from ..class_layout import ClassLayout
+from ..classes import Classes
 from ..d2.checkpoint import DetectionCheckpointer
 from ..data.class_metadata import align_classes, is_class_metadata
 from ..utils.errors import UserError
@@ -108,7 +108,8 @@ class AtomicCheckpointer(DetectionCheckpointer):
         """Return our classes in the order of the checkpoint's weights."""
         whose = f"checkpoint '{self.path}'"
         aligned = align_classes(self.metadata, reference, whose)
-        if ClassLayout.from_metadata(aligned) != ClassLayout.from_metadata(self.metadata):
+        new, old = Classes.from_metadata(aligned), Classes.from_metadata(self.metadata)
+        if (new.thing_ids, new.stuff_ids) != (old.thing_ids, old.stuff_ids):
             raise UserError(
                 f"Data set '{self.metadata['name']}' has the classes of {whose}, but things and "
                 "stuff are numbered otherwise: register it in the same way as for that training."

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from ..class_layout import ClassLayout
+from ..classes import Classes
 from ..d2.config import CfgNode
 from ..d2.data import DatasetCatalog, MetadataCatalog
 from ..data import register_from_config
@@ -113,7 +113,7 @@ def _draw_pictures(predictor: Predictor, dataset: str, count: int, output: Path)
 
 def image_quality(metadata, truth: tuple, predicted: tuple) -> float:
     """Panoptic quality of one image in percent; both as (ids, segments_info)."""
-    layout = ClassLayout.from_metadata(metadata)
+    layout = Classes.from_metadata(metadata)
     classes = [{"id": c, "isthing": c in layout.thing_ids} for c in range(layout.num_classes)]
     quality = PanopticQuality(classes)
     quality.add("of the picture", *truth, *predicted)

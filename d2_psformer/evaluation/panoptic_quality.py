@@ -2,8 +2,8 @@
 
 from tqdm import tqdm
 
+from ..data.coco_panoptic import PanopticFiles
 from ..utils.errors import UserError
-from .panoptic_files import PanopticFiles
 from .pq_counter import COCO_SIZE_BOUNDS, PanopticQuality
 
 
@@ -35,8 +35,8 @@ def evaluate_files(
             f"'{gt_json_file}'."
         )
     for image_id in tqdm(gt.annotations, desc="Panoptic quality", unit="image", disable=None):
-        prediction = pred.read(image_id)
-        for truth in gt.read_all(image_id):
+        prediction = pred.read(image_id)[-1]
+        for truth in gt.read(image_id):
             where = f"{image_id} of '{gt_json_file}' and '{pred_json_file}'"
             quality.add(where, *truth, *prediction)
     return quality

@@ -30,7 +30,7 @@ def test_a_sound_data_set(tiny):
     report = check_dataset(tiny.register())
     assert report.faults == []
     assert report.images == 2
-    assert report.classes == ["cat", "dog", "grass", "sky"]
+    assert report.classes.names == ("cat", "dog", "grass", "sky")
     assert report.counts.tolist() == [[0] * 4, [2, 4, 2, 8], [0] * 4, [2, 2, 0, 6]]
     assert report.void == 2
     lines = report.table().splitlines()

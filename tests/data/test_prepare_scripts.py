@@ -10,9 +10,9 @@ from PIL import Image
 
 from d2_psformer.d2.data import DatasetCatalog, MetadataCatalog
 from d2_psformer.data import check_dataset, read_panoptic_png, register_panoptic
-from d2_psformer.data.ade20k_categories import ADE20K_CATEGORIES
 from d2_psformer.data.ade20k_preparation import ADE20K, THING_IDS
-from d2_psformer.data.cityscapes_preparation import CITYSCAPES, evaluated_categories
+from d2_psformer.data.builtin import ADE20K_CATEGORIES
+from d2_psformer.data.cityscapes_preparation import CATEGORIES, CITYSCAPES
 from d2_psformer.utils.errors import UserError
 
 ROOT = Path(__file__).parents[2]
@@ -110,7 +110,7 @@ def test_ade20k_refuses_other_archives(ade20k, file, array, sentence):
 def test_ade20k_tells_what_is_missing_before_it_begins(ade20k):
     path = ade20k / INSTANCES
     path.write_bytes(path.read_bytes()[:50])
-    with pytest.raises(UserError, match=r"ADE_val_1\.png' cannot be decoded.*unpack it anew"):
+    with pytest.raises(UserError, match=r"ADE_val_1\.png' cannot be decoded.*write it again"):
         prepare(ADE20K, ade20k)
     path.unlink()
     told = r"annotations_instance/validation' has no file for 1 of the 1 .* 'ADE_val_1\.png'"
@@ -195,8 +195,7 @@ def test_cityscapes_tells_what_is_missing_before_it_begins(cityscapes):
 
 
 def test_categories_are_those_of_the_registered_cityscapes():
-    categories = evaluated_categories()
     metadata = MetadataCatalog.get("cityscapes_fine_panoptic_val")
-    assert [c["name"] for c in categories] == metadata.stuff_classes
-    assert [c["id"] for c in categories if c["isthing"]] == [24, 25, 26, 27, 28, 31, 32, 33]
+    assert [c["name"] for c in CATEGORIES] == metadata.stuff_classes
+    assert [c["id"] for c in CATEGORIES if c["isthing"]] == [24, 25, 26, 27, 28, 31, 32, 33]
     assert "cityscapes_fine_panoptic_val" in DatasetCatalog.list()

@@ -18,6 +18,7 @@ from d2_psformer.data.scenes import (
     write_scenes,
     writing,
 )
+from d2_psformer.utils.errors import UserError
 
 SPEC = ScenesSpec(train=5, val=3, size=64, seed=4)
 SCRIPT = Path(__file__).parents[2] / "datasets" / "generate_scenes.py"
@@ -96,7 +97,7 @@ def test_an_interrupted_run_leaves_what_was_there(tmp_path, monkeypatch):
 
 def test_a_folder_with_other_files_is_refused(tmp_path):
     (tmp_path / "holiday.jpg").write_bytes(b"dear")
-    with pytest.raises(FileExistsError, match=r"not empty and has no scenes\.json"):
+    with pytest.raises(UserError, match=r"not empty and has no scenes\.json"):
         write_scenes(tmp_path, SPEC)
     assert contents(tmp_path) == {"holiday.jpg": b"dear"}
 
@@ -111,7 +112,7 @@ def test_a_folder_with_other_files_is_refused(tmp_path):
     ],
 )
 def test_impossible_sizes_are_refused(wrong, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(UserError, match=message):
         ScenesSpec(**wrong)
 
 

@@ -12,6 +12,7 @@ from d2_psformer.d2.config import get_cfg
 from d2_psformer.d2.data import DatasetCatalog, MetadataCatalog
 from d2_psformer.d2.evaluation import inference_on_dataset
 from d2_psformer.evaluation import build_evaluator
+from d2_psformer.utils.errors import UserError
 
 
 @pytest.fixture
@@ -90,7 +91,7 @@ def test_only_stuff_has_no_instances(cfg, make_panoptic, predict):
     evaluator = build_evaluator(cfg, data.name)
     assert list(infer(evaluator, DatasetCatalog.get(data.name), predict)) == ["panoptic_seg"]
     cfg.MODEL.POSTPROCESSING.PANOPTIC_ON = False
-    with pytest.raises(ValueError, match=f"Nothing to evaluate on '{data.name}'"):
+    with pytest.raises(UserError, match=f"Nothing to evaluate on '{data.name}'"):
         build_evaluator(cfg, data.name)
 
 
@@ -103,7 +104,7 @@ def test_without_ground_truth_a_submission_is_written(cfg, no_ground_truth, pred
         assert len(archive.namelist()) == 1 + len(records)
     assert not (folder / "metrics.json").exists()
     cfg.MODEL.POSTPROCESSING.PANOPTIC_ON = False
-    with pytest.raises(ValueError, match="Nothing to evaluate"):
+    with pytest.raises(UserError, match="Nothing to evaluate"):
         build_evaluator(cfg, name)
 
 
@@ -111,7 +112,7 @@ def test_detectron2s_evaluator_can_be_chosen(cfg, make_panoptic, predict):
     data = make_panoptic()
     cfg.TEST.PANOPTIC_EVALUATOR = "detectron2"
     if BACKEND != "detectron2":
-        with pytest.raises(ImportError, match="needs Detectron2 and panopticapi"):
+        with pytest.raises(UserError, match="needs Detectron2 and panopticapi"):
             build_evaluator(cfg, data.name)
         return
     pytest.importorskip("panopticapi", reason="panopticapi is not installed")
@@ -127,5 +128,5 @@ def test_detectron2s_evaluator_can_be_chosen(cfg, make_panoptic, predict):
 
 def test_an_unknown_choice_is_told(cfg, make_panoptic):
     cfg.TEST.PANOPTIC_EVALUATOR = "theirs"
-    with pytest.raises(ValueError, match=r"TEST\.PANOPTIC_EVALUATOR is 'theirs'"):
+    with pytest.raises(UserError, match=r"TEST\.PANOPTIC_EVALUATOR is 'theirs'"):
         build_evaluator(cfg, make_panoptic().name)

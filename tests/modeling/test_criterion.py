@@ -5,10 +5,13 @@ from dataclasses import replace
 import pytest
 import torch
 import torch.distributed as dist
+from d2_psformer.modeling.losses import dice_loss, sigmoid_focal_loss
+from d2_psformer.modeling.matching import hungarian
+from d2_psformer.modeling.targets import prepare_targets, with_centres_of_mass
 from small_models import segments
 from torchvision.ops import generalized_box_iou_loss
 
-from d2_psformer.class_layout import ClassLayout
+from d2_psformer.classes import Classes
 from d2_psformer.layers import box_cxcywh_to_xyxy
 from d2_psformer.modeling.criterion import (
     LossWeights,
@@ -16,12 +19,9 @@ from d2_psformer.modeling.criterion import (
     layer_suffix,
     resize_masks,
 )
-from d2_psformer.modeling.losses import dice_loss, sigmoid_focal_loss
-from d2_psformer.modeling.matching import hungarian
-from d2_psformer.modeling.targets import prepare_targets, with_centres_of_mass
 from d2_psformer.modeling.transformer_decoder import Locations
 
-LAYOUT = ClassLayout((0, 1, 2), (3, 4, 5, 6))
+LAYOUT = Classes((0, 1, 2), (3, 4, 5, 6))
 LAYERS, QUERIES = 2, 8
 
 

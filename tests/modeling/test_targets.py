@@ -2,20 +2,20 @@
 
 import pytest
 import torch
-from small_models import segments
-
-from d2_psformer.class_layout import ClassLayout
-from d2_psformer.d2.structures import BitMasks
-from d2_psformer.layers import box_xyxy_to_cxcywh
 from d2_psformer.modeling.targets import (
     BatchedThings,
     all_as_things,
     prepare_targets,
     with_centres_of_mass,
 )
+from small_models import segments
+
+from d2_psformer.classes import Classes
+from d2_psformer.d2.structures import BitMasks
+from d2_psformer.layers import box_xyxy_to_cxcywh
 
 # things last, and an id that stands for nothing
-LAYOUT = ClassLayout(thing_ids=(5, 7), stuff_ids=(0, 1, 2))
+LAYOUT = Classes(thing_ids=(5, 7), stuff_ids=(0, 1, 2))
 
 
 def test_things_and_stuff_are_split_and_renumbered():
