@@ -123,6 +123,6 @@ def test_the_environment_chooses_the_backend(forced):
 
 
 def test_an_unknown_backend_is_told():
-    done = run("import d2_psformer", "lite")
+    done = run("import d2_psformer.config", "lite")
     assert done.returncode == 1
     assert "D2_PSFORMER_BACKEND is 'lite'" in done.stderr
