@@ -110,4 +110,4 @@ def test_a_source_archive_brings_the_sources_and_nothing_that_was_compiled(copy)
     with tarfile.open(run(copy, "build_sdist")) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
     assert {"setup.py", f"{OPS}/csrc/cpu_kernel.cpp", f"{OPS}/csrc/cuda_kernel.cu"} <= names
-    assert not [name for name in names if name.startswith(f"{OPS}/lib")]
+    assert not [name for name in names if name.startswith(f"{OPS}/lib/")]
