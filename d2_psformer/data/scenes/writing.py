@@ -65,13 +65,13 @@ def write_scenes(root: str | Path, spec: ScenesSpec, workers: int = 1) -> bool:
         False when ``root`` held just this data set already and nothing was written.
 
     Raises:
-        FileExistsError: ``root`` holds something else than generated scenes.
+        UserError: ``root`` holds something else than generated scenes.
     """
-    root = Path(root)
+    root = Path(root).resolve()  # a link stays, what it leads to is replaced
     if _holds(root, spec):
         return False
     if root.exists() and not (root / MANIFEST).is_file() and any(root.iterdir()):
-        raise FileExistsError(
+        raise UserError(
             f"{root} is not empty and has no {MANIFEST}: name another folder, or empty it."
         )
     root.parent.mkdir(parents=True, exist_ok=True)
