@@ -11,8 +11,6 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # works before installation too
 
-from d2_psformer.data import datasets_root
-from d2_psformer.data.scenes import ScenesSpec, scenes_folder, write_scenes
 from d2_psformer.utils.commands import add_workers, report_user_errors
 
 # Name of a number: its default and meaning.
@@ -58,6 +56,8 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
 @report_user_errors()
 def main() -> None:
     args = parse_arguments()
+    from d2_psformer.data import datasets_root
+    from d2_psformer.data.scenes import ScenesSpec, scenes_folder, write_scenes
 
     spec = ScenesSpec(args.train, args.val, args.size, args.seed, args.level)
     folder = args.output or Path(datasets_root(), scenes_folder(args.level))

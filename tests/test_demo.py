@@ -144,18 +144,13 @@ def test_a_bug_with_one_image_does_not_stop_the_others(photos, tmp_path, monkeyp
 def test_sides_of_one_pixel(tmp_path):
     config, checkpoint = write_tiny_model(tmp_path)
     (tmp_path / "thin").mkdir()
-    for shape in ((1, 5000, 3), (5000, 1, 3), (1, 1, 3)):
-        Image.fromarray(np.zeros(shape, np.uint8)).save(tmp_path / "thin" / f"{shape[0]}.png")
-    Image.fromarray(np.ones((1, 1, 3), np.uint8)).save(tmp_path / "thin" / "dot.png")
-    arguments = (
-        "--config-file",
-        config,
-        "--input",
-        tmp_path / "thin",
-        "--output",
-        tmp_path / "out",
+    for height, width in ((1, 5000), (5000, 1), (2, 1)):
+        Image.new("RGB", (width, height)).save(tmp_path / "thin" / f"{height}.png")
+    files = ("--input", tmp_path / "thin", "--output", tmp_path / "out")
+    assert (
+        run("--config-file", config, *files, "--attention", "--opts", "MODEL.WEIGHTS", checkpoint)
+        == 0
     )
-    assert run(*arguments, "--attention", "--opts", "MODEL.WEIGHTS", checkpoint) == 0
     with Image.open(tmp_path / "out" / "5000_ids.png") as ids:
         assert ids.size == (1, 5000)
     assert segments(tmp_path / "out" / "5000_segments.json")

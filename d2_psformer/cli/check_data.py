@@ -4,6 +4,7 @@ import argparse
 import sys
 
 from ..utils.commands import add_workers, report_user_errors
+from ..utils.errors import check_known
 
 SHOWN_FAULTS = 20
 
@@ -29,12 +30,14 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
 @report_user_errors()
 def main(arguments: list[str] | None = None) -> int:
     options = parse_arguments(arguments)
+    from ..d2.data import DatasetCatalog
     from ..data import check_dataset, register_panoptic
 
     if options.images:
         register_panoptic(
             options.name, options.images, options.panoptic_json, options.panoptic_folder
         )
+    check_known("Data set", options.name, DatasetCatalog.list())
     report = check_dataset(options.name, workers=options.workers)
     lines = [report.table(), "", *(f"- {fault}" for fault in report.faults[:SHOWN_FAULTS])]
     if len(report.faults) > SHOWN_FAULTS:

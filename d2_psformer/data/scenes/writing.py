@@ -66,7 +66,7 @@ def write_scenes(root: str | Path, spec: ScenesSpec, workers: int = 0) -> bool:
     Raises:
         UserError: ``root`` holds something else than generated scenes.
     """
-    root = Path(root)
+    root = Path(root).resolve()  # a link stays, what it leads to is replaced
     if _holds(root, spec):
         return False
     if root.exists() and not (root / MANIFEST).is_file() and any(root.iterdir()):
