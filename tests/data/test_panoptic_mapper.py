@@ -9,9 +9,9 @@ import torch
 from PIL import Image
 
 from d2_psformer import add_psformer_config
-from d2_psformer.d2 import BACKEND
+from d2_psformer.d2 import BACKEND, from_backend
 from d2_psformer.d2.config import get_cfg
-from d2_psformer.d2.data import DatasetCatalog, MetadataCatalog, register_coco_panoptic, transforms
+from d2_psformer.d2.data import DatasetCatalog, MetadataCatalog, transforms
 from d2_psformer.d2.structures import BitMasks, Boxes
 from d2_psformer.data import (
     PanopticMapper,
@@ -91,7 +91,7 @@ def test_records_of_detectron2_map_alike(tiny, cfg):
     (ours,) = tiny.records()
     known = MetadataCatalog.get("tiny").as_dict()
     keys = [key for key in known if key.startswith(("thing_", "stuff_"))]
-    register_coco_panoptic(
+    from_backend("data.datasets")("register_coco_panoptic")(
         "theirs", {k: known[k] for k in keys}, str(tiny.images), str(tiny.panoptic), str(tiny.json)
     )
     (theirs,) = DatasetCatalog.get("theirs")
@@ -109,7 +109,7 @@ def test_flip_crop_and_resize_move_masks_and_image_together(tiny, cfg, seed):
     tiny.add(ids, segments)
     record = tiny.records()[0]
     record["file_name"] = record["pan_seg_file_name"]
-    nearest = transforms.Resize((97, 51), interp=Image.Resampling.NEAREST)
+    nearest = transforms.ResizeShortestEdge(97, interp=Image.Resampling.NEAREST)
     mapper = PanopticMapper(
         True,
         augmentations=[
@@ -124,7 +124,7 @@ def test_flip_crop_and_resize_move_masks_and_image_together(tiny, cfg, seed):
     sample = mapper(record)
     red, green, blue = sample["image"].to(torch.int64)
     augmented = (red + 256 * green + 65536 * blue).numpy()
-    assert augmented.shape == (97, 51)
+    assert min(augmented.shape) == 97
     assert (sample["height"], sample["width"]) == (60, 80)
     _check_against_naive(sample, augmented, record["segments_info"])
 

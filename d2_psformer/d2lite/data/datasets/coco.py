@@ -8,7 +8,7 @@ from typing import Any
 
 import pycocotools.mask as mask_util
 
-from ....utils.errors import UserError
+from ...errors import UnknownKeyError, UserError
 from ...structures import BoxMode
 from ...utils.file_io import PathManager
 from ..catalog import DatasetCatalog, MetadataCatalog
@@ -25,8 +25,7 @@ def load_json(json_file: str, *keys: str) -> dict[str, Any]:
         keys: lists that must be in it.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it is no JSON, or a key is missing.
+        UserError: there is no such file, it is no JSON, or a key is missing.
     """
     if not PathManager.isfile(json_file):
         raise UserError(
@@ -38,9 +37,9 @@ def load_json(json_file: str, *keys: str) -> dict[str, Any]:
             content = json.load(file)
         except ValueError as error:
             raise UserError(f"Annotation file '{json_file}' is no valid JSON: {error}.") from error
-    missing = [key for key in keys if not isinstance(content, dict) or key not in content]
-    if missing:
-        raise UserError(f"Annotation file '{json_file}' has no '{missing[0]}' list.")
+    for key in keys:
+        if not isinstance(content, dict) or key not in content:
+            raise UserError(f"Annotation file '{json_file}' has no '{key}' list.")
     return content
 
 
@@ -55,8 +54,8 @@ def load_coco_json(json_file: str, image_root: str, dataset_name: str | None = N
         One dict an image, in the order of the image ids.
 
     Raises:
-        FileNotFoundError, ValueError: see :func:`load_json`; or an annotation is broken.
-        KeyError: an annotation has a category that the file does not list.
+        UserError: see :func:`load_json`; or an annotation is broken.
+        UnknownKeyError: an annotation has a category that the file does not list.
     """
     content = load_json(json_file, "images")
     id_map = None
@@ -100,7 +99,7 @@ def _to_object(annotation: dict, id_map: dict[int, int] | None, json_file: str) 
     obj["bbox_mode"] = BoxMode.XYWH_ABS
     if id_map is not None:
         if annotation["category_id"] not in id_map:
-            raise KeyError(
+            raise UnknownKeyError(
                 f"{where} has category_id {annotation['category_id']}, which 'categories' lacks."
             )
         obj["category_id"] = id_map[annotation["category_id"]]

@@ -1,4 +1,4 @@
-"""What one module tells the next about its feature maps."""
+"""The shape record of feature maps."""
 
 from dataclasses import dataclass
 
