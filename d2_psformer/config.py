@@ -6,11 +6,14 @@ from .d2.config import CfgNode as CN
 def add_psformer_config(cfg: CN) -> None:
     """Add this project's keys and defaults to a Detectron2 config, in place."""
     _add_data_keys(cfg)
-    _add_backbone_keys(cfg)
-    _add_model_keys(cfg)
-    _add_loss_keys(cfg.MODEL.PSFORMER)
-    _add_test_keys(cfg.MODEL.PSFORMER)
+    _add_backbone_keys(cfg.MODEL.BACKBONE)
+    _add_decoder_keys(cfg.MODEL)
+    _add_loss_keys(cfg.MODEL)
+    _add_postprocessing_keys(cfg.MODEL)
+    _add_psformer_keys(cfg.MODEL)
     _add_solver_keys(cfg)
+    for old, new in RENAMED.items():
+        cfg.register_renamed_key(f"MODEL.PSFORMER.{old}", new)
 
 
 def _add_data_keys(cfg: CN) -> None:
@@ -30,118 +33,117 @@ def _add_data_keys(cfg: CN) -> None:
     cfg.TEST.PANOPTIC_EVALUATOR = "ours"
 
 
-def _add_backbone_keys(cfg: CN) -> None:
-    backbone = cfg.MODEL.BACKBONE
+def _add_backbone_keys(node: CN) -> None:
     # timm model name, used by the backbone "TimmBackbone".
-    backbone.TIMM_NAME = "resnet50"
+    node.TIMM_NAME = "resnet50"
     # timm tag of the pretrained weights that training starts from, e.g. "tv_in1k"; "" for none.
-    backbone.PRETRAINED = ""
+    node.PRETRAINED = ""
     # File with backbone weights (timm, torchvision, PVT, Swin), used instead of PRETRAINED.
-    backbone.WEIGHTS = ""
+    node.WEIGHTS = ""
     # Keep the statistics and parameters of every batch norm of the backbone fixed.
-    backbone.FREEZE_BN = False
+    node.FREEZE_BN = False
     # Stochastic depth rate of the backbone.
-    backbone.DROP_PATH = 0.0
+    node.DROP_PATH = 0.0
 
 
-def _add_model_keys(cfg: CN) -> None:
-    cfg.MODEL.PSFORMER = CN()
-    node = cfg.MODEL.PSFORMER
-    # Backbone features, fine to coarse; the mask decoders attend to these levels.
+def _add_decoder_keys(model: CN) -> None:
+    # Parts that compute their activations again in the backward pass instead of keeping them, for
+    # less memory and more time: any of "backbone", "pixel_decoder", "transformer_decoder".
+    model.CHECKPOINTING = []
+    # torch.compile the backbone and the decoders: minutes at the start, then less time a step.
+    model.COMPILE = False
+    # Type of autocast in inference: "float32" (none), "bfloat16", "float16", or "auto": bfloat16
+    # where the device is fast with it, but float32 in evaluation, so that figures compare.
+    model.AUTOCAST = "auto"
+    node = model.PIXEL_DECODER = CN()
+    # Backbone features to read, fine to coarse.
     node.IN_FEATURES = ["res3", "res4", "res5"]
-    # Levels of encoder and location decoder; extra ones come from stride-2 convolutions.
-    node.NUM_FEATURE_LEVELS = 4
-    # Channels of queries and memory.
-    node.HIDDEN_DIM = 256
-    # Attention heads everywhere.
-    node.NUM_HEADS = 8
-    # Sampling points per head and level of deformable attention.
-    node.NUM_POINTS = 4
-    # Hidden channels of the feed-forward layers of encoder and location decoder.
+    # Levels of the result; those beyond IN_FEATURES come from stride-2 convolutions.
+    node.NUM_LEVELS = 4
+    # Channels of the levels and of the queries.
+    node.DIM = 256
+    # Encoder layers; 0: the levels are the projected backbone features.
+    node.LAYERS = 6
+    # Attention heads.
+    node.HEADS = 8
+    # Sampling points a head and level of deformable attention, in transformer decoders too.
+    node.POINTS = 4
+    # Hidden channels of the feed-forward layers.
     node.DIM_FEEDFORWARD = 1024
-    # Dropout of encoder and location decoder; the mask decoders have none.
     node.DROPOUT = 0.1
-    # Attention of the encoder: "deformable" (over all levels), "single_scale" (deformable, within
-    # each level), "attention" (plain, over all levels) or "none" (no encoder layers).
-    node.ENCODER = "deformable"
-    # Encoder layers.
-    node.ENCODER_LAYERS = 6
-    # Location decoder layers.
-    node.LOCATION_LAYERS = 6
-    # What the location decoder learns: "box" (L1 and GIoU, references refined layer by layer),
-    # "centre" (centre of mass and size by L1, references that stay) or "none" (there is none:
-    # learned queries go straight to the mask decoder).
-    node.LOCATION_SUPERVISION = "box"
-    # Where these queries are classified: "location" (in every layer of the location decoder; only
-    # matched queries go on) or "mask" (after every block of the mask decoder; all go on).
-    node.CLASSIFY = "location"
-    # Fixed queries of stuff beside those of things; if not, one set is matched with all segments
-    # (then NUM_QUERIES and THING_MASK_LAYERS are its own, and STUFF_MASK_LAYERS is not used).
-    node.QUERY_DECOUPLING = True
-    # Thing queries.
+    node = model.TRANSFORMER_DECODER = CN()
+    # Queries; of things alone where stuff has queries of its own.
     node.NUM_QUERIES = 300
-    # First reference points: "learned" (Deformable DETR) or "grid" (start on a regular grid).
-    node.REFERENCE_INIT = "learned"
-    # Mask decoder blocks before the tail, for things and for stuff.
+    # Layers; of the location decoder in Panoptic SegFormer.
+    node.LAYERS = 6
+    # Attention heads.
+    node.HEADS = 8
+    # Hidden channels of the feed-forward layers.
+    node.DIM_FEEDFORWARD = 1024
+    node.DROPOUT = 0.1
+
+
+def _add_loss_keys(model: CN) -> None:
+    # Weights of the losses, used as matching costs too (cost and loss of one kind share a key).
+    node = model.LOSS = CN()
+    # Focal loss of the classes.
+    node.CLASS_WEIGHT = 2.0
+    # L1 loss of the boxes.
+    node.BOX_WEIGHT = 5.0
+    # Generalised IoU of the boxes.
+    node.GIOU_WEIGHT = 2.0
+    # Dice loss of the masks.
+    node.DICE_WEIGHT = 2.0
+    # Focal loss: balance of positives and focusing exponent.
+    node.FOCAL_ALPHA = 0.25
+    node.FOCAL_GAMMA = 2.0
+    # The masks of every layer have a loss, not only the last ones.
+    node.DEEP_SUPERVISION = True
+
+
+def _add_postprocessing_keys(model: CN) -> None:
+    node = model.POSTPROCESSING = CN()
+    # Which results one forward pass returns.
+    node.PANOPTIC_ON = True
+    node.SEMANTIC_ON = False
+    node.INSTANCE_ON = False
+    # From masks to segments: "mask_wise" (Panoptic SegFormer, algorithm 1), "pixel_argmax" (the
+    # highest mask) or "maskformer" (the highest product of class probability and mask).
+    node.MERGING = "mask_wise"
+    # Segments of a lower score are dropped: p^alpha q^beta in "mask_wise" (section 3.5), else p.
+    node.SCORE_THRESHOLD = 0.25
+    # alpha and beta, the powers of class probability p and mask quality q.
+    node.CLASS_POWER = 1.0
+    node.MASK_POWER = 2.0
+    # A pixel belongs to a mask when its value in the mask is above this.
+    node.MASK_THRESHOLD = 0.5
+    # Drop a segment when more than this share of it is already taken ("maskformer": is lost to
+    # others; "pixel_argmax" drops none).
+    node.THING_OVERLAP_THRESHOLD = 0.4
+    node.STUFF_OVERLAP_THRESHOLD = 0.2
+
+
+def _add_psformer_keys(model: CN) -> None:
+    node = model.PSFORMER = CN()
+    # Mask decoder blocks before the final attention, for things and for stuff.
     node.THING_MASK_LAYERS = 4
     node.STUFF_MASK_LAYERS = 6
-    # Masks that learn: "all" (of every block and the tail) or "last" (of the tail).
-    node.MASK_SUPERVISION = "all"
-    # Mask decoders read no padded cells and have no mask there.
-    node.MASK_PADDING = False
+    # Stuff has queries of its own; else one set of queries is matched with all segments.
+    node.QUERY_DECOUPLING = True
+    # The best (query, class) pairs of things that get a mask in inference.
+    node.TOPK = 100
+    # Inference ends after this block of the mask decoders; 0: after the final attention.
+    node.EXIT_AFTER = 0
+    # Weight of the class loss of stuff.
+    node.STUFF_CLASS_WEIGHT = 4.0
+    # Class cost of the second matching, the one with masks.
+    node.MASK_MATCH_CLASS_COST = 4.0
+    # First reference points: "learned" (Deformable DETR) or "grid" (start on a regular grid).
+    node.REFERENCE_INIT = "learned"
     # Class probability that every classifier starts from (-4.595 as a bias is 0.01).
     node.CLASS_PRIOR = 0.01
     # Side of the first predicted boxes as a fraction of the image (-2 as a bias is 0.12).
     node.BOX_SIZE_PRIOR = 0.12
-    # Parts that compute their activations again in the backward pass instead of keeping them, for
-    # less memory and more time: any of "backbone", "encoder", "mask_decoder".
-    node.CHECKPOINTING = []
-    # torch.compile backbone, encoder and decoders: minutes at the start, then less time a step.
-    node.COMPILE = False
-
-
-def _add_loss_keys(node: CN) -> None:
-    node.LOSS = CN()
-    # Weights of the losses, used as matching costs too (cost and loss of one kind share a key).
-    node.LOSS.CLASS_WEIGHT = 2.0
-    node.LOSS.STUFF_CLASS_WEIGHT = 4.0
-    node.LOSS.L1_WEIGHT = 5.0
-    node.LOSS.GIOU_WEIGHT = 2.0
-    node.LOSS.DICE_WEIGHT = 2.0
-    # Class cost of the second matching, the one with masks.
-    node.LOSS.MASK_MATCH_CLASS_COST = 4.0
-    # Focal loss: balance of positives and focusing exponent.
-    node.LOSS.FOCAL_ALPHA = 0.25
-    node.LOSS.FOCAL_GAMMA = 2.0
-
-
-def _add_test_keys(node: CN) -> None:
-    node.TEST = CN()
-    # Which results one forward pass returns.
-    node.TEST.PANOPTIC_ON = True
-    node.TEST.SEMANTIC_ON = False
-    node.TEST.INSTANCE_ON = False
-    # Type for autocast at inference: "" for none, "bfloat16" or "float16".
-    node.TEST.AUTOCAST = ""
-    # Thing candidates: the best (query, class) pairs.
-    node.TEST.TOPK = 100
-    # Stop after this block of the mask decoders, with its own mask and class; 0: not before the
-    # tail. Classes of the location decoder stay the same.
-    node.TEST.MASK_LAYERS = 0
-    # From masks to segments: "mask_wise" (algorithm 1), "pixel_argmax" (the highest mask) or
-    # "maskformer" (the highest product of class probability and mask).
-    node.TEST.MERGING = "mask_wise"
-    # Segments whose score p^alpha q^beta is lower are dropped (section 3.5); the powers are those
-    # of "mask_wise" alone, for the others the score is p.
-    node.TEST.SCORE_THRESHOLD = 0.25
-    node.TEST.CLASS_POWER = 1.0
-    node.TEST.MASK_POWER = 2.0
-    # A pixel belongs to a mask when its raw mask value is above this.
-    node.TEST.MASK_THRESHOLD = 0.5
-    # Drop a segment when more than this share of it is already taken ("maskformer": is lost to
-    # others; "pixel_argmax" drops none).
-    node.TEST.THING_OVERLAP_THRESHOLD = 0.4
-    node.TEST.STUFF_OVERLAP_THRESHOLD = 0.2
 
 
 def _add_solver_keys(cfg: CN) -> None:
@@ -161,3 +163,45 @@ def _add_solver_keys(cfg: CN) -> None:
     cfg.SOLVER.OPTIMIZER = "ADAMW"
     # Let MODEL.WEIGHTS be of another class count: layers whose shape differs start afresh.
     cfg.SOLVER.FINETUNE = False
+
+
+_PIXEL, _QUERY = "MODEL.PIXEL_DECODER", "MODEL.TRANSFORMER_DECODER"
+# Keys below MODEL.PSFORMER in files of earlier versions -> what to write instead.
+RENAMED = {
+    "IN_FEATURES": f"{_PIXEL}.IN_FEATURES",
+    "NUM_FEATURE_LEVELS": f"{_PIXEL}.NUM_LEVELS",
+    "HIDDEN_DIM": f"{_PIXEL}.DIM",
+    "NUM_HEADS": f"{_PIXEL}.HEADS and {_QUERY}.HEADS",
+    "NUM_POINTS": f"{_PIXEL}.POINTS",
+    "DIM_FEEDFORWARD": f"{_PIXEL}.DIM_FEEDFORWARD and {_QUERY}.DIM_FEEDFORWARD",
+    "DROPOUT": f"{_PIXEL}.DROPOUT and {_QUERY}.DROPOUT",
+    "ENCODER": f"{_PIXEL}.LAYERS (0 for none)",
+    "ENCODER_LAYERS": f"{_PIXEL}.LAYERS",
+    "LOCATION_LAYERS": f"{_QUERY}.LAYERS",
+    "NUM_QUERIES": f"{_QUERY}.NUM_QUERIES",
+    "LOCATION_SUPERVISION": "MODEL.META_ARCHITECTURE (PanopticSegFormerV1 learns centres)",
+    "CLASSIFY": "MODEL.META_ARCHITECTURE (PanopticSegFormerV1 classifies masks)",
+    "MASK_SUPERVISION": "MODEL.LOSS.DEEP_SUPERVISION",
+    "CHECKPOINTING": "MODEL.CHECKPOINTING",
+    "COMPILE": "MODEL.COMPILE",
+    "LOSS": "MODEL.LOSS (L1_WEIGHT is BOX_WEIGHT) and MODEL.PSFORMER",
+    "TEST": "MODEL.POSTPROCESSING (TOPK is MODEL.PSFORMER.TOPK)",
+    "TEST.TOPK": "MODEL.PSFORMER.TOPK",
+    "TEST.MASK_LAYERS": "MODEL.PSFORMER.EXIT_AFTER",
+    "TEST.AUTOCAST": "MODEL.AUTOCAST",
+    "LOSS.L1_WEIGHT": "MODEL.LOSS.BOX_WEIGHT",
+    "LOSS.STUFF_CLASS_WEIGHT": "MODEL.PSFORMER.STUFF_CLASS_WEIGHT",
+    "LOSS.MASK_MATCH_CLASS_COST": "MODEL.PSFORMER.MASK_MATCH_CLASS_COST",
+}
+RENAMED |= {
+    f"TEST.{key}": f"MODEL.POSTPROCESSING.{key}"
+    for key in (
+        *("PANOPTIC_ON", "SEMANTIC_ON", "INSTANCE_ON", "MERGING", "SCORE_THRESHOLD"),
+        *("CLASS_POWER", "MASK_POWER", "MASK_THRESHOLD"),
+        *("THING_OVERLAP_THRESHOLD", "STUFF_OVERLAP_THRESHOLD"),
+    )
+}
+RENAMED |= {
+    f"LOSS.{key}": f"MODEL.LOSS.{key}"
+    for key in ("CLASS_WEIGHT", "GIOU_WEIGHT", "DICE_WEIGHT", "FOCAL_ALPHA", "FOCAL_GAMMA")
+}

@@ -1,7 +1,6 @@
 """Where the data that is no part of the repository lies, and what all tests share."""
 
 import os
-import sys
 from pathlib import Path
 
 import pytest
@@ -38,11 +37,3 @@ def pq_cases() -> Path:
 @pytest.fixture(autouse=True)
 def _seed():
     torch.manual_seed(0)
-
-
-@pytest.fixture(autouse=True)
-def _memory_is_given_back():
-    """Commands let their process keep freed memory: here it would pile up from test to test."""
-    yield
-    if "d2_psformer.engine" in sys.modules:
-        sys.modules["d2_psformer.engine"].keep_freed_memory(False)

@@ -4,6 +4,7 @@ import re
 
 from torch import Tensor
 
+from ..utils.errors import UserError
 from .backbone_names import body_name
 
 # Older releases used these names.
@@ -37,13 +38,13 @@ _DECODER_LAYER = [
 ]
 _BOX_BRANCH = [(rf"^\.(\d)\.{2 * layer}\.", rf".\1.layers.{layer}.") for layer in range(3)]
 _MASK_HEAD = [
-    (r"\.attnen\.", ".tail."),
+    (r"\.attnen\.", ".final_attention."),
     *((rf"\.linear_l{level + 1}\.0\.", f".level_fc.{level}.") for level in range(3)),
     (r"\.linear\.0\.", ".mask_fc."),
     (r"\.self_attention\.qkv\.", ".self_attn.in_proj_"),
     (r"\.self_attention\.proj\.", ".self_attn.out_proj."),
     (r"\.attn\.proj\.", ".attn.out_proj."),
-    (r"\.(attn|tail)\.([qkv])\.", r".\1.\2_proj."),
+    (r"\.(attn|final_attention)\.([qkv])\.", r".\1.\2_proj."),
     (r"\.attn\.", ".cross_attn."),
     (r"\.norm3\.", ".self_norm."),
     (r"\.head_norm1\.", ".cross_norm."),
@@ -76,10 +77,10 @@ def convert_official(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
         state_dict: the checkpoint's ``state_dict``.
 
     Returns:
-        the state dict of the :class:`PanopticSegFormer` of the same backbone.
+        The state dict of the :class:`PanopticSegFormer` of the same backbone.
 
     Raises:
-        ValueError: a name that no official model has.
+        UserError: a name that no official model has.
     """
     converted = {}
     for key, value in state_dict.items():
@@ -105,6 +106,6 @@ def rename(key: str, state_dict: dict[str, Tensor]) -> str | None:
             for old, new in inner:
                 rest = re.sub(old, new, rest)
             return ours + rest
-    raise ValueError(
+    raise UserError(
         f"'{key}' is no parameter of an official Panoptic SegFormer: is this its checkpoint?"
     )

@@ -1,11 +1,20 @@
-"""Multi-scale deformable attention: two public functions, and the kernels that serve them.
+"""Multi-scale deformable attention: two public functions and the kernels behind them.
 
-The library for the CPU has kernels for two layers more: ``dropout_kernel``, ``winograd_kernel``.
-
-``python -m d2_psformer.ops`` tells which kernels there are; ``… build`` compiles them.
+``python -m d2_psformer.ops`` shows which kernels there are; ``… build`` compiles them.
 """
 
-from .backends import has_kernel
-from .functions import fused_ms_deform_attn, ms_deform_attn
+from typing import TYPE_CHECKING
 
-__all__ = ["fused_ms_deform_attn", "has_kernel", "ms_deform_attn"]
+if TYPE_CHECKING:
+    from .functions import fused_ms_deform_attn, ms_deform_attn
+
+__all__ = ["fused_ms_deform_attn", "ms_deform_attn"]
+
+
+def __getattr__(name: str):
+    """Import torch only when a function is asked for: the command's help needs none."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from . import functions
+
+    return getattr(functions, name)

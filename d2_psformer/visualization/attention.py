@@ -9,26 +9,26 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..modeling.pixel_decoder import Memory
-from ..modeling.transformer_decoder import LocationDecoder, Locations, MaskDecoder
-from ..modeling.transformer_decoder.mask_attention import MaskAttention
+from ..modeling.outputs import QueryOutputs
+from ..modeling.pixel_decoder import PixelFeatures
+from ..modeling.transformer_decoder import LocationDecoder, MaskDecoder
+from ..modeling.transformer_decoder.mask_attention import MaskScores
 from ..ops.reference import locations_of, weights_of
 
 
 @dataclass(frozen=True)
 class MaskMaps:
-    """Attention of one query in a block or in the tail of a mask decoder.
+    """Attention of one query in a block or in the final attention of a mask decoder.
 
     Attributes:
-        layer: "block 1", …, "tail".
-        scores: (heads, H_l, W_l) of every level, scaled, before the softmax, on the padded canvas;
-            -inf in padding that the decoder ignores.
-        mask: (H_1, W_1) >= 0, which the layer makes of them; None where it has none.
+        layer: "block 1", …, "final".
+        scores: (heads, H_l, W_l) of every level, scaled, before the softmax, on the padded canvas.
+        mask: (H_1, W_1) >= 0, which the layer makes of them.
     """
 
     layer: str
     scores: list[Tensor]
-    mask: Tensor | None
+    mask: Tensor
 
     @property
     def attention(self) -> list[Tensor]:
@@ -66,7 +66,7 @@ class SegmentAttention:
     Attributes:
         segment: its entry in segments_info.
         valid_cells: rows and columns of every level that hold the image; the rest is padding.
-        maps: of the mask decoder's blocks and its tail.
+        maps: of the mask decoder's blocks and its final attention.
         points: of the location decoder's layers; none for stuff, which it does not locate.
     """
 
@@ -104,8 +104,8 @@ class _DecoderCall:
 
     decoder: MaskDecoder
     queries: Tensor
-    memory: Memory
-    inputs: dict[MaskAttention, Tensor] = field(default_factory=dict)
+    features: PixelFeatures
+    inputs: dict[MaskScores, Tensor] = field(default_factory=dict)
 
 
 class AttentionRecord:
@@ -116,8 +116,8 @@ class AttentionRecord:
 
     def _forget(self) -> None:
         self._calls: dict[str, _DecoderCall] = {}
-        self._memory: Memory | None = None
-        self._locations: Locations | None = None
+        self._features: PixelFeatures | None = None
+        self._located: tuple[Tensor, QueryOutputs] | None = None
         self._sampling: dict[nn.Module, tuple] = {}
 
     def attach(self, model: nn.Module) -> Iterator[Any]:
@@ -128,11 +128,11 @@ class AttentionRecord:
                 kind = "stuff" if name.startswith("stuff") else "thing"
                 start = partial(self._start_decoder, kind)
                 yield module.register_forward_pre_hook(start)
-                for attention in filter(lambda m: isinstance(m, MaskAttention), module.modules()):
+                for attention in filter(lambda m: isinstance(m, MaskScores), module.modules()):
                     note = partial(self._note_queries, kind, attention)
                     yield attention.q_proj.register_forward_pre_hook(note)
             elif isinstance(module, LocationDecoder):
-                yield module.register_forward_hook(self._note_locations)
+                yield module.register_forward_hook(self._note_located)
                 for layer in module.layers:
                     yield layer.cross_attn.register_forward_pre_hook(self._note_sampling)
 
@@ -142,15 +142,15 @@ class AttentionRecord:
         self._forget()
 
     def _start_decoder(self, kind: str, decoder: MaskDecoder, args: tuple) -> None:
-        queries, memory = args[:2]
-        self._calls[kind] = _DecoderCall(decoder, queries, memory)
+        queries, features = args[:2]
+        self._calls[kind] = _DecoderCall(decoder, queries, features)
 
-    def _note_queries(self, kind: str, attention: MaskAttention, _, args: tuple) -> None:
+    def _note_queries(self, kind: str, attention: MaskScores, _, args: tuple) -> None:
         # maps asked for inside the block call the projection again, and do not count
         self._calls[kind].inputs.setdefault(attention, args[0])
 
-    def _note_locations(self, decoder: LocationDecoder, args: tuple, locations: Locations) -> None:
-        self._memory, self._locations = args[0], locations
+    def _note_located(self, decoder: LocationDecoder, args: tuple, located: tuple) -> None:
+        (self._features,), self._located = args, located
 
     def _note_sampling(self, module: nn.Module, args: tuple) -> None:
         query, reference, _, spatial_shapes, *_ = args
@@ -167,24 +167,24 @@ class AttentionRecord:
             raise ValueError("Nothing is recorded: segment an image inside recording_attention.")
         # without query decoupling one decoder serves both
         kind = "stuff" if not segment["isthing"] and "stuff" in self._calls else "thing"
-        call, is_located = self._calls[kind], kind == "thing" and self._locations is not None
+        call, is_located = self._calls[kind], kind == "thing" and self._located is not None
         row = self._row(call, segment["query"]) if is_located else segment["query"]
         return SegmentAttention(
             segment=segment,
-            valid_cells=_valid_cells(call.memory),
+            valid_cells=_valid_cells(call.features),
             maps=_mask_maps(call, row),
             points=self._points(segment["query"]) if is_located else [],
         )
 
     def _row(self, call: _DecoderCall, query: int) -> int:
         """Only promising queries enter the mask decoder, as the location decoder left them."""
-        same = (call.queries[0] == self._locations.queries[-1, 0, query]).all(-1)
+        same = (call.queries[0] == self._located[0][0, query]).all(-1)
         return int(same.nonzero()[0])
 
     def _points(self, query: int) -> list[SamplingPoints]:
         one = slice(query, query + 1)
-        ratios = self._memory.valid_ratios  # (1, levels, 2), the image's share of the canvas
-        boxes = self._locations.boxes
+        ratios = self._features.valid_ratios  # (1, levels, 2), the image's share of the canvas
+        boxes = self._located[1].boxes
         points = []
         for i, (attention, (queries, references, shapes)) in enumerate(self._sampling.items()):
             form = (attention.num_heads, attention.num_levels, attention.num_points)
@@ -198,38 +198,32 @@ class AttentionRecord:
                     locations=(locations / ratios[:, None, None, :, None])[0, 0],
                     weights=weights_of(logits)[0, 0],
                     reference=reference[0, 0, 0] / ratios[0, 0].repeat(reference.shape[-1] // 2),
-                    box=None if boxes is None else boxes[i, 0, query],
+                    box=boxes[i][0, query] if boxes else None,
                 )
             )
         return points
 
 
-def _valid_cells(memory: Memory) -> list[tuple[int, int]]:
-    ratios = memory.valid_ratios[0].tolist()  # x before y
+def _valid_cells(features: PixelFeatures) -> list[tuple[int, int]]:
+    ratios = features.valid_ratios[0].tolist()  # x before y
     return [
         (round(height * y), round(width * x))
-        for (height, width), (x, y) in zip(memory.spatial_shapes, ratios, strict=True)
+        for (height, width), (x, y) in zip(features.spatial_shapes, ratios, strict=True)
     ]
 
 
 def _mask_maps(call: _DecoderCall, row: int) -> list[MaskMaps]:
-    decoder, memory = call.decoder, call.memory
-    tokens = memory.finest(decoder.num_levels)
-    shapes = memory.spatial_shapes[: decoder.num_levels]
-    padding = memory.finest_padding(decoder.num_levels) if decoder.ignore_padding else None
+    final = call.decoder.final_attention
+    tokens, shapes = call.features.finest(call.decoder.num_levels)
     maps = []
     for i, (attention, queries) in enumerate(list(call.inputs.items())):
         scores = attention.scores(queries[:, row : row + 1], tokens)
-        has_mask = attention is decoder.tail or decoder.block_masks
-        mask = attention.fuse(scores, shapes, padding)[0, 0] if has_mask else None
-        if padding is not None:
-            scores = scores.masked_fill(padding[:, None, None], -torch.inf)
         levels = scores[0, :, 0].split([height * width for height, width in shapes], dim=-1)
         maps.append(
             MaskMaps(
-                layer="tail" if attention is decoder.tail else f"block {i + 1}",
+                layer="final" if attention is final else f"block {i + 1}",
                 scores=[x.unflatten(-1, shape) for x, shape in zip(levels, shapes, strict=True)],
-                mask=mask,
+                mask=attention.fuse(scores, shapes)[0, 0],
             )
         )
     return maps

@@ -24,7 +24,7 @@ def draw_attention_maps(
     Drawn are the scores before the softmax: masks are made of these, and they are the logarithm of
     the attention but for a constant. The softmax itself, which runs over all levels together, would
     show its few peaks alone; each tile tells instead what share of the attention its level has (the
-    tail reads nothing: there it is what it would have).
+    final attention reads nothing: there it is what it would have).
     Red cells score above the median of the head's cells on all levels, blue ones below; the further
     the deeper, until the colour of the last hundredth is full.
 
@@ -42,9 +42,7 @@ def draw_attention_maps(
     ground = _Ground(image, ids == attention.segment["id"], side)
     rows, names = [], []
     for layer in attention.maps:
-        mask = layer.mask
-        if mask is not None:
-            mask = ground.below(_cropped(mask, attention.valid_cells[0]))
+        mask = ground.below(_cropped(layer.mask, attention.valid_cells[0]))
         for level, tiles in enumerate(_tiles(ground, layer, attention.valid_cells)):
             rows.append([*tiles, mask if level == 0 else None])
             height, width = layer.scores[level].shape[1:]

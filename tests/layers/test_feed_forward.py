@@ -1,4 +1,4 @@
-"""Perceptrons against torch's and transformers' own."""
+"""MLPs against torch's and transformers' own."""
 
 import pytest
 import torch
@@ -30,7 +30,7 @@ def test_feed_forward_equals_the_tail_of_a_torch_encoder_layer(activation):
         getattr(layer, name).load_state_dict(getattr(ours, name).state_dict())
     nn.init.normal_(ours.norm.weight)
     layer.norm2.load_state_dict(ours.norm.state_dict())
-    # silence the attention, so that norm1 alone comes before the perceptron
+    # silence the attention, so that norm1 alone comes before the MLP
     nn.init.zeros_(layer.self_attn.out_proj.weight)
     nn.init.zeros_(layer.self_attn.out_proj.bias)
     x = torch.randn(2, 5, 8)

@@ -24,14 +24,17 @@ OVERRIDES = {
     "MODEL.BACKBONE.TIMM_NAME": "resnet18",
     "MODEL.BACKBONE.FREEZE_AT": 2,
     "MODEL.BACKBONE.FREEZE_BN": True,
-    "MODEL.PSFORMER.HIDDEN_DIM": 64,
-    "MODEL.PSFORMER.NUM_HEADS": 8,
-    "MODEL.PSFORMER.DIM_FEEDFORWARD": 128,
-    "MODEL.PSFORMER.ENCODER_LAYERS": 2,
-    "MODEL.PSFORMER.LOCATION_LAYERS": 3,
-    "MODEL.PSFORMER.NUM_QUERIES": 30,
-    "MODEL.PSFORMER.TEST.TOPK": 40,
-    "MODEL.PSFORMER.TEST.SCORE_THRESHOLD": 0.03,
+    "MODEL.PIXEL_DECODER.DIM": 64,
+    "MODEL.PIXEL_DECODER.HEADS": 8,
+    "MODEL.TRANSFORMER_DECODER.HEADS": 8,
+    "MODEL.PIXEL_DECODER.DIM_FEEDFORWARD": 128,
+    "MODEL.TRANSFORMER_DECODER.DIM_FEEDFORWARD": 128,
+    "MODEL.PIXEL_DECODER.LAYERS": 2,
+    "MODEL.TRANSFORMER_DECODER.LAYERS": 3,
+    "MODEL.TRANSFORMER_DECODER.NUM_QUERIES": 30,
+    "MODEL.PSFORMER.TOPK": 40,
+    "MODEL.POSTPROCESSING.SCORE_THRESHOLD": 0.03,
+    "MODEL.POSTPROCESSING.MASK_THRESHOLD": 1.0,
 }
 
 
@@ -47,20 +50,20 @@ def compute() -> dict[str, np.ndarray]:
 def inference(model: torch.nn.Module, inputs: dict) -> dict[str, np.ndarray]:
     images = model.normalizer([inputs["image"]])
     features = model.backbone(images.tensor)
-    memory = model.pixel_decoder(features, images.padding_mask)
-    locations = model.location_decoder(memory)
-    thing_masks, _ = model.thing_mask_decoder(locations.queries[-1], memory)
+    memory = model.pixel_decoder(features, images.padding)
+    queries, located = model.location_decoder(memory)
+    thing_masks, _ = model.thing_mask_decoder(queries, memory)
     stuff = model.stuff_decoder(memory)
     (output,) = model([inputs | {"height": 240, "width": 314}])
     id_map, segments_info = output["panoptic_seg"]
     return {
         "features": features["res5"][0, ::8].numpy(),
         "memory": memory.tokens[0, ::3, ::2].numpy(),
-        "logits": locations.logits[:, 0].numpy(),
-        "boxes": locations.boxes[:, 0].numpy(),
+        "logits": torch.stack(located.logits)[:, 0].numpy(),
+        "boxes": torch.stack(located.boxes)[:, 0].numpy(),
         "thing_masks": torch.stack(thing_masks)[:, 0, ::4].numpy(),
         "stuff_masks": torch.stack(stuff.masks)[:, 0].numpy(),
-        "stuff_logits": stuff.logits[:, 0].numpy(),
+        "stuff_logits": torch.stack(stuff.logits)[:, 0, :, 0].numpy(),
         "id_map": id_map.to(torch.uint8).numpy(),
         "segment_classes": np.array([s["category_id"] for s in segments_info]),
         "segment_scores": np.array([s["score"] for s in segments_info]),

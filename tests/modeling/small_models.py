@@ -20,13 +20,16 @@ SMALL = {
     "MODEL.BACKBONE.NAME": "TimmBackbone",
     "MODEL.BACKBONE.TIMM_NAME": "resnet10t",
     "MODEL.BACKBONE.FREEZE_AT": 0,
-    "MODEL.PSFORMER.HIDDEN_DIM": 48,
-    "MODEL.PSFORMER.NUM_HEADS": 4,
-    "MODEL.PSFORMER.DIM_FEEDFORWARD": 64,
-    "MODEL.PSFORMER.DROPOUT": 0.0,
-    "MODEL.PSFORMER.ENCODER_LAYERS": 1,
-    "MODEL.PSFORMER.LOCATION_LAYERS": 2,
-    "MODEL.PSFORMER.NUM_QUERIES": 12,
+    "MODEL.PIXEL_DECODER.DIM": 48,
+    "MODEL.PIXEL_DECODER.HEADS": 4,
+    "MODEL.TRANSFORMER_DECODER.HEADS": 4,
+    "MODEL.PIXEL_DECODER.DIM_FEEDFORWARD": 64,
+    "MODEL.TRANSFORMER_DECODER.DIM_FEEDFORWARD": 64,
+    "MODEL.PIXEL_DECODER.DROPOUT": 0.0,
+    "MODEL.TRANSFORMER_DECODER.DROPOUT": 0.0,
+    "MODEL.PIXEL_DECODER.LAYERS": 1,
+    "MODEL.TRANSFORMER_DECODER.LAYERS": 2,
+    "MODEL.TRANSFORMER_DECODER.NUM_QUERIES": 12,
     "MODEL.PSFORMER.THING_MASK_LAYERS": 2,
     "MODEL.PSFORMER.STUFF_MASK_LAYERS": 2,
 }
@@ -100,9 +103,6 @@ def tensor_for(name: str, shape: torch.Size) -> torch.Tensor:
         values = 1 + 0.2 * np.abs(noise)
     elif name.endswith("mask_fc.weight"):
         values = 0.1 * noise
-    elif name.endswith(("tail.q_proj.weight", "tail.k_proj.weight")):
-        # masks with contrast
-        values = 1.5 * noise / np.sqrt(noise[0].size)
     elif "class_embed" in name and name.endswith("bias"):
         values = 0.5 * noise
     elif name.endswith("sampling_offsets.bias"):

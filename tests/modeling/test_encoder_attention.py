@@ -3,15 +3,15 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from d2_psformer.modeling.pixel_decoder.encoder_attention import (
+    PlainSelfAttention,
+    SingleScaleDeformableAttention,
+)
 from torch import nn
 
 from d2_psformer.layers import MultiScaleDeformableAttention
 from d2_psformer.modeling.pixel_decoder import DeformablePixelDecoder
 from d2_psformer.modeling.pixel_decoder.deformable_encoder import cell_centres
-from d2_psformer.modeling.pixel_decoder.encoder_attention import (
-    PlainSelfAttention,
-    SingleScaleDeformableAttention,
-)
 
 SHAPES = [(6, 8), (3, 4), (2, 2)]
 LENGTHS = [h * w for h, w in SHAPES]

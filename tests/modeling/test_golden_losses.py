@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from d2_psformer.checkpoint.official import rename
-from d2_psformer.modeling.targets import prepare_targets
+from d2_psformer.modeling.criterion import prepare_targets
+from d2_psformer.modeling.meta_arch.preprocessing import ImageBatch
 
 CANVAS = (224, 341)
 # case: (images of the batch, padded to the canvas, which ground truth)
@@ -29,12 +30,12 @@ CASES = {
 WITHOUT_STUFF_CLASS = ("img0nothing", "img0empty")
 
 _OFFICIAL = {
-    "loss_class": "loss_cls",
-    "loss_box": "loss_bbox",
-    "loss_giou": "loss_iou",
-    "loss_thing_mask": "loss_mask_things",
-    "loss_stuff_mask": "loss_mask_stuff",
-    "loss_stuff_class": "loss_cls_stuff",
+    "thing_loss_ce": "loss_cls",
+    "thing_loss_bbox": "loss_bbox",
+    "thing_loss_giou": "loss_iou",
+    "thing_loss_dice": "loss_mask_things",
+    "stuff_loss_dice": "loss_mask_stuff",
+    "stuff_loss_ce": "loss_cls_stuff",
 }
 
 
@@ -43,8 +44,8 @@ def official_loss(name: str) -> str:
     kind, _, layer = name.rpartition("_")
     if not layer.isdigit():
         # the only one that names its last block by number
-        return "d5.loss_cls_stuff_f" if name == "loss_stuff_class" else _OFFICIAL[name]
-    filtered = "" if kind in ("loss_class", "loss_box", "loss_giou") else "_f"
+        return "d5.loss_cls_stuff_f" if name == "stuff_loss_ce" else _OFFICIAL[name]
+    filtered = "" if kind in ("thing_loss_ce", "thing_loss_bbox", "thing_loss_giou") else "_f"
     return f"d{layer}.{_OFFICIAL[kind]}{filtered}"
 
 
@@ -77,26 +78,29 @@ def run_case(golden_r50, golden_inputs):
             _, height, width = sample["image"].shape
             pixels[i, :, :height, :width] = sample["image"]
             padding[i, :height, :width] = False
-        memory = model.pixel_decoder(model.backbone(pixels), padding)
-        return canvas, memory, model.location_decoder(memory)
+        features = model.pixel_decoder(model.backbone(pixels), padding)
+        return canvas, features, model.location_decoder(features)
 
     @functools.cache
     def run(name: str) -> SimpleNamespace:
         images, padded, keep = CASES[name]
-        canvas, memory, locations = forward(images, padded)
+        canvas, features, located = forward(images, padded)
+        ids = model.classes.thing_ids, model.classes.stuff_ids
         targets = [
-            prepare_targets(
-                golden_inputs.sample(i, keep=keep)["instances"], model.class_layout, canvas
-            )
+            prepare_targets(golden_inputs.sample(i, keep=keep)["instances"], *ids, canvas)
             for i in images
         ]
         with_gradients = name not in WITHOUT_STUFF_CLASS
+        batch = ImageBatch(torch.zeros(len(images), 3, *canvas), None, [])
         with (
             torch.set_grad_enabled(with_gradients),
-            recorded(model.criterion, "match") as matches,
-            recorded(model.criterion, "rematch_with_masks") as rematches,
+            mock.patch.object(model.backbone, "forward"),
+            mock.patch.object(model.pixel_decoder, "forward", return_value=features),
+            mock.patch.object(model.location_decoder, "forward", return_value=located),
+            recorded(model.location_criterion, "match") as matches,
+            recorded(model, "mask_matcher") as rematches,
         ):
-            losses = model.losses(memory, locations, targets)
+            losses = model.losses(batch, targets)
             total = sum(losses.values())
         gradients = {}
         if with_gradients:

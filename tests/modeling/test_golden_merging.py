@@ -6,12 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from d2_psformer.class_layout import ClassLayout
-from d2_psformer.modeling.merging import MaskWiseMerging
-from d2_psformer.modeling.outputs import Predictions, ResultBuilder
-from d2_psformer.modeling.resized_masks import ResizedMasks
+from d2_psformer.modeling.postprocessing import MaskWiseMerging, Postprocessor, ResizedMasks
+from d2_psformer.modeling.postprocessing.results import MaskPredictions
 
-COCO = ClassLayout(tuple(range(80)), tuple(range(80, 133)))
+COCO = {"thing_ids": tuple(range(80)), "num_classes": 133}
 
 
 @pytest.fixture(scope="module", params=[0, 1, 2])
@@ -21,7 +19,7 @@ def case(request, reference, arrays):
     stuff_scores = torch.from_numpy(golden["stuff_logits"]).sigmoid()
     masks = np.concatenate([golden["thing_masks"], golden["stuff_masks"]])
     masks = torch.from_numpy(masks).unflatten(-1, golden["hw"].tolist())
-    candidates = Predictions(
+    candidates = MaskPredictions(
         masks=ResizedMasks(masks, golden["ori_shape"][:2].tolist()),
         scores=torch.cat([thing_scores, stuff_scores]),
         classes=torch.cat([pairs % 80, torch.arange(80, 133)]),
@@ -39,7 +37,7 @@ def case(request, reference, arrays):
 
 
 def test_panoptic_map(case, golden_inputs):
-    output = ResultBuilder(case.merging, COCO)(case.candidates)
+    output = Postprocessor(case.merging, **COCO).results(case.candidates)
     ours = golden_inputs.official_map(*output["panoptic_seg"])
     assert np.array_equal(ours, case.golden["panoptic"])
 
@@ -81,7 +79,8 @@ def test_things_by_score(case):
 
 
 def test_instances_keep_the_best_things(case):
-    output = ResultBuilder(case.merging, COCO, panoptic=False, instances=True)(case.candidates)
+    postprocessor = Postprocessor(case.merging, **COCO, panoptic=False, instances=True)
+    output = postprocessor.results(case.candidates)
     instances = output["instances"]
     golden = torch.from_numpy(case.golden["final_boxes"][:, 4])
     golden = golden[torch.from_numpy(case.golden["final_seg_area"]) > 0].clamp(max=1)

@@ -2,9 +2,8 @@
 
 import pytest
 import torch
-from small_models import image
-
 from d2_psformer.modeling.meta_arch.image_batch import ImageNormalizer
+from small_models import image
 
 MEAN, STD = [10.0, 20.0, 30.0], [2.0, 4.0, 5.0]
 

@@ -5,12 +5,11 @@ import pytest
 import torch
 from benchmarks.pipelines import run_stages
 from benchmarks.plain_merging import Candidates, PlainMerging
+from d2_psformer.modeling.merging import MaskWiseMerging
+from d2_psformer.modeling.resized_masks import ResizedMasks
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
-
-from d2_psformer.modeling.merging import MaskWiseMerging
-from d2_psformer.modeling.resized_masks import ResizedMasks
 
 WIDTH = 10
 

@@ -2,13 +2,12 @@
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
-
 from d2_psformer.modeling.merging import Segment
 from d2_psformer.modeling.merging_pixelwise import MaskFormerMerging, PixelArgmaxMerging
 from d2_psformer.modeling.merging_stuff import join_stuff
 from d2_psformer.modeling.resized_masks import ResizedMasks
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 BOTH = [PixelArgmaxMerging, MaskFormerMerging]
 

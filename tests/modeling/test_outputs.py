@@ -2,16 +2,16 @@
 
 import pytest
 import torch
+from d2_psformer.modeling.merging import MaskWiseMerging
+from d2_psformer.modeling.resized_masks import ResizedMasks
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from d2_psformer.class_layout import ClassLayout
+from d2_psformer.classes import Classes
 from d2_psformer.d2.structures import Boxes
-from d2_psformer.modeling.merging import MaskWiseMerging
 from d2_psformer.modeling.outputs import Predictions, ResultBuilder
-from d2_psformer.modeling.resized_masks import ResizedMasks
 
 # things and stuff mixed, with a gap, as in Cityscapes
-LAYOUT = ClassLayout(thing_ids=(1, 4), stuff_ids=(0, 2))
+LAYOUT = Classes(thing_ids=(1, 4), stuff_ids=(0, 2))
 
 
 def candidates(masks: torch.Tensor) -> Predictions:

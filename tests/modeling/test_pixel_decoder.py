@@ -2,12 +2,12 @@
 
 import pytest
 import torch
+from d2_psformer.modeling.pixel_decoder.memory import level_padding_masks, valid_ratio
 from torch import nn
 
 from d2_psformer.modeling.pixel_decoder import DeformablePixelDecoder, Memory
 from d2_psformer.modeling.pixel_decoder.deformable_encoder import cell_centres
 from d2_psformer.modeling.pixel_decoder.input_projection import InputProjection
-from d2_psformer.modeling.pixel_decoder.memory import level_padding_masks, valid_ratio
 
 SHAPES = [(6, 8), (3, 4), (2, 2)]
 DIM, HEADS, LAYERS = 32, 4, 2

@@ -3,10 +3,9 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from d2_psformer.modeling.resized_masks import ResizedMasks
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from d2_psformer.modeling.resized_masks import ResizedMasks
 
 # images of 128 pixels a side and masks of a single cell have a kernel of their own in PyTorch
 LARGE = st.integers(129, 200)

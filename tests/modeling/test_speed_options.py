@@ -28,12 +28,12 @@ def results_of(**options) -> list[dict]:
 def test_autocast_at_inference():
     expected = results_of()
     assert expected[0]["panoptic_seg"][1]
-    found = results_of(**{"MODEL.PSFORMER.TEST.AUTOCAST": "bfloat16"})
+    found = results_of(**{"MODEL.POSTPROCESSING.AUTOCAST": "bfloat16"})
     assert agreement(found, expected) > 0.9
 
 
 def test_autocast_does_not_reach_training():
-    model = small_model(**{"MODEL.PSFORMER.TEST.AUTOCAST": "bfloat16"})
+    model = small_model(**{"MODEL.POSTPROCESSING.AUTOCAST": "bfloat16"})
     seen = []
     model.pixel_decoder.register_forward_hook(lambda *args: seen.append(args[2].tokens.dtype))
     model.train()([sample(64, 96, [0, 3])])
@@ -44,7 +44,7 @@ def test_autocast_does_not_reach_training():
 
 def test_an_unknown_type_is_named():
     with pytest.raises(ValueError, match=r"TEST.AUTOCAST is 'half': use one of '', 'bfloat16'"):
-        small_model(**{"MODEL.PSFORMER.TEST.AUTOCAST": "half"})
+        small_model(**{"MODEL.POSTPROCESSING.AUTOCAST": "half"})
 
 
 @pytest.fixture

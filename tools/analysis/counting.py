@@ -10,10 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from d2_psformer.layers import deformable_attention
-from d2_psformer.modeling.backbone import norms_apart
 from d2_psformer.modeling.transformer_decoder.mask_attention import MaskAttention
-from d2_psformer.ops import backends, winograd_kernel
+from d2_psformer.ops import backends
 
 from .formulas import ACTIVATING, FORMULAS, FREE
 
@@ -62,13 +60,10 @@ def count(model: nn.Module, *inputs) -> Counts:
     counts = Counts()
     with ExitStack() as stack:
         stack.enter_context(torch.no_grad())
-        stack.enter_context(norms_apart(model))
         # attention as one operator, also where no kernel for it is compiled
         stack.enter_context(mock.patch.object(backends, "default", lambda device_type: "auto"))
         # keys and values are projected before they are read, as papers count them
-        stack.enter_context(mock.patch.object(deformable_attention, "has_kernel", lambda _: False))
         stack.enter_context(mock.patch.object(MaskAttention, "_are_few", lambda *_: False))
-        stack.enter_context(mock.patch.object(winograd_kernel, "serves", lambda *_: False))
         # and multi-head attention as what it is made of: PyTorch's own operator has no formula
         mha = torch.backends.mha
         stack.callback(mha.set_fastpath_enabled, mha.get_fastpath_enabled())

@@ -59,7 +59,7 @@ def in_own_process(
     name: str, options: argparse.Namespace, threads: int, case: tuple, images: int = 1
 ) -> OwnProcess:
     """A contestant on images of ``case``, the sizes of input and output."""
-    return OwnProcess(partial(build, name, options, case, images), threads, is_ours(name))
+    return OwnProcess(partial(build, name, options, case, images), threads)
 
 
 def build(name: str, options: argparse.Namespace, case: tuple, images: int) -> Contestant:

@@ -6,8 +6,6 @@ from functools import partial
 
 import torch
 
-from d2_psformer.engine import keep_freed_memory
-
 from .stages import Build, Contestant
 from .timing import peak_of_call
 
@@ -24,12 +22,11 @@ class OwnProcess:
     Args:
         build: makes the contestant; it must be picklable.
         threads: of PyTorch.
-        keeps_memory: whether it keeps freed memory, as our commands do on a CPU.
     """
 
-    def __init__(self, build: Build, threads: int, keeps_memory: bool):
+    def __init__(self, build: Build, threads: int):
         self._pool = ProcessPoolExecutor(1, mp_context=_CONTEXT)
-        self._ready = self._pool.submit(_begin, build, threads, keeps_memory)
+        self._ready = self._pool.submit(_begin, build, threads)
 
     def stages(self) -> dict[str, float]:
         """Seconds of every stage of one call."""
@@ -48,11 +45,9 @@ class OwnProcess:
         return self._pool.submit(task).result()
 
 
-def _begin(build: Build, threads: int, keeps_memory: bool) -> None:
+def _begin(build: Build, threads: int) -> None:
     torch.set_num_threads(threads)
     _here.append(build())
-    keep_freed_memory(False)  # what building has left behind counts as memory of the first call
-    keep_freed_memory(keeps_memory)
 
 
 def _stages() -> dict[str, float]:

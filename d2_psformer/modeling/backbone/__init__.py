@@ -1,6 +1,7 @@
 """Backbones; importing registers them."""
 
-from .folded_norms import norms_apart
+from .build import build_checked_backbone
+from .fused_norms import fuse_batch_norms
 from .timm_backbone import TimmBackbone
 
-__all__ = ["TimmBackbone", "norms_apart"]
+__all__ = ["TimmBackbone", "build_checked_backbone", "fuse_batch_norms"]

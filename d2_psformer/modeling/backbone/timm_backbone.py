@@ -12,7 +12,6 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from ...d2.config import configurable
 from ...d2.layers import ShapeSpec
 from ...d2.modeling import BACKBONE_REGISTRY, Backbone
-from .folded_norms import fold_fixed_norms
 from .swin_windows import use_whole_windows
 
 _STRIDES = {"res2": 4, "res3": 8, "res4": 16, "res5": 32}
@@ -84,7 +83,6 @@ class TimmBackbone(Backbone):
             name, pretrained=False, features_only=True, out_indices=indices, **options
         )
         use_whole_windows(self.body)
-        fold_fixed_norms(self.body)
         if checkpointing:
             self._checkpoint_stages()
         # Convolutions are 15 to 25 % faster in this layout on a CPU, and tensor cores want it too.
@@ -111,11 +109,11 @@ class TimmBackbone(Backbone):
         node = cfg.MODEL.BACKBONE
         return {
             "name": node.TIMM_NAME,
-            "out_features": cfg.MODEL.PSFORMER.IN_FEATURES,
+            "out_features": cfg.MODEL.PIXEL_DECODER.IN_FEATURES,
             "freeze_at": node.FREEZE_AT,
             "freeze_bn": node.FREEZE_BN,
             "drop_path": node.DROP_PATH,
-            "checkpointing": "backbone" in cfg.MODEL.PSFORMER.CHECKPOINTING,
+            "checkpointing": "backbone" in cfg.MODEL.CHECKPOINTING,
         }
 
     @property
@@ -150,7 +148,7 @@ class TimmBackbone(Backbone):
         if not hasattr(self.body, "set_grad_checkpointing"):
             raise ValueError(
                 f"timm model '{self.name}' cannot compute its stages twice: "
-                "take 'backbone' out of MODEL.PSFORMER.CHECKPOINTING."
+                "take 'backbone' out of MODEL.CHECKPOINTING."
             )
         self.body.set_grad_checkpointing(True)
 

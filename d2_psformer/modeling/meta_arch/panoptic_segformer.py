@@ -1,240 +1,206 @@
 """Panoptic SegFormer (Li et al., CVPR 2022, arXiv 2109.03814)."""
 
-import math
-from contextlib import nullcontext
+from dataclasses import replace
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from ...class_layout import ClassLayout
 from ...d2.config import configurable
-from ...d2.data import MetadataCatalog
-from ...d2.modeling import META_ARCH_REGISTRY, Backbone, build_backbone
-from ..criterion import PanopticCriterion
-from ..outputs import Predictions, ResultBuilder
-from ..pixel_decoder import DeformablePixelDecoder, Memory
-from ..resized_masks import ResizedMasks
-from ..targets import Targets, all_as_things, prepare_targets, with_centres_of_mass
-from ..transformer_decoder import (
-    LearnedQueries,
-    LocationDecoder,
-    Locations,
-    MaskDecoder,
-    StuffDecoder,
-    build_decoders,
-)
-from ..variants import check_backbone, check_variant
-from .image_batch import ImageBatch, ImageNormalizer
-from .matched_queries import ClassifyThenMask, MaskThenClassify, MatchedQueries
+from ...d2.modeling import META_ARCH_REGISTRY
+from ...utils.checks import check_at_least
+from ..criterion import HungarianMatcher, Match, SetCriterion, Targets, mean_segments
+from ..outputs import SCORE, LayerOutputs, QueryOutputs, SegmenterOutputs
+from ..pixel_decoder import DeformablePixelDecoder, PixelFeatures
+from ..transformer_decoder import LocationDecoder, MaskDecoder, StuffDecoder
+from ..transformer_decoder.mask_attention import take_rows
+from .preprocessing import ImageBatch
+from .psformer_parts import build_location_decoder, criteria, mask_decoder_options
+from .segmenter import Segmenter, config_node, shared_parts
+from .training_metrics import log_matched_segments
 
 
 @META_ARCH_REGISTRY.register()
-class PanopticSegFormer(nn.Module):
-    """Backbone -> pixel decoder -> location decoder -> mask decoders of things and of stuff.
+class PanopticSegFormer(Segmenter):
+    """Things are located, then masked; stuff has queries of its own (query decoupling).
 
-    Data with things only, or stuff only, has no decoder for the other kind. Without query
-    decoupling there is no stuff decoder: the queries of things are those of all classes.
+    The location decoder gives thing queries a class and a box. The queries that matter, those that
+    are matched in training and those of the best classes in inference, go to the mask decoder. Data
+    with things alone, or with stuff alone, has no decoder for the other kind.
     """
 
     @configurable
     def __init__(
         self,
         *,
-        normalizer: ImageNormalizer,
-        backbone: Backbone,
         pixel_decoder: DeformablePixelDecoder,
-        location_decoder: LocationDecoder | LearnedQueries | None,
+        location_decoder: LocationDecoder | None,
         thing_mask_decoder: MaskDecoder | None,
         stuff_decoder: StuffDecoder | None,
-        matched_queries: MatchedQueries,
-        criterion: PanopticCriterion,
-        results: ResultBuilder,
-        class_layout: ClassLayout,
-        centres_of_mass: bool = False,
-        autocast: torch.dtype | None = None,
+        location_criterion: SetCriterion,
+        mask_matcher: HungarianMatcher,
+        mask_criterion: SetCriterion,
+        stuff_criterion: SetCriterion,
+        thing_ids: tuple[int, ...],
+        topk: int = 100,
+        deep_supervision: bool = True,
         compiled: bool = False,
+        **shared,
     ):
         """
         Args:
             location_decoder, thing_mask_decoder: both, or neither where there are no things.
             stuff_decoder: None where there is no stuff, or its queries are matched like things'.
-            matched_queries: what is done with the queries of the location decoder.
-            centres_of_mass: they learn these in place of the centres of boxes.
-            autocast: half-precision type for inference.
-            compiled: run backbone, pixel decoder and decoders through torch.compile.
+            mask_matcher: pairs the matched queries once more, now with their masks.
+            thing_ids: contiguous ids of the classes of the location decoder.
+            topk: (query, class) pairs that get a mask in inference.
+            deep_supervision: the masks of every block have a loss, not only the last ones.
+            compiled: run the parts through torch.compile.
+            shared: arguments of :class:`Segmenter`.
         """
-        super().__init__()
-        self.normalizer = normalizer
-        self.backbone = backbone
+        super().__init__(**shared)
+        check_at_least(1, topk=topk)
         self.pixel_decoder = pixel_decoder
         self.location_decoder = location_decoder
         self.thing_mask_decoder = thing_mask_decoder
         self.stuff_decoder = stuff_decoder
-        self.matched_queries = matched_queries
-        self.criterion = criterion
-        self.results = results
-        self.class_layout = class_layout
-        self.centres_of_mass = centres_of_mass
-        self.autocast = autocast
+        self.location_criterion, self.mask_matcher = location_criterion, mask_matcher
+        self.mask_criterion, self.stuff_criterion = mask_criterion, stuff_criterion
+        self.topk, self.deep_supervision = topk, deep_supervision
+        self.register_buffer("thing_ids", torch.tensor(thing_ids), persistent=False)
         if compiled:
-            for part in (backbone, pixel_decoder, *self._decoders()):
-                part.compile(fullgraph=True)
-        # contiguous ids of the classes of matched queries, things before stuff
-        self.matched_ids = class_layout.thing_ids
-        if stuff_decoder is None:
-            self.matched_ids += class_layout.stuff_ids
-        self.mask_stride = backbone.output_shape()[pixel_decoder.in_features[0]].stride
+            self.compile_parts()
 
     @classmethod
     def from_config(cls, cfg) -> dict:
-        node = cfg.MODEL.PSFORMER
-        layout = ClassLayout.from_metadata(MetadataCatalog.get(cfg.DATASETS.TRAIN[0]))
-        check_variant(node, layout)
-        check_backbone(cfg.MODEL)
-        backbone = build_backbone(cfg)
-        criterion = PanopticCriterion.from_config(cfg, layout)
-        matched_queries = ClassifyThenMask if node.CLASSIFY == "location" else MaskThenClassify
+        shared = shared_parts(cfg)
+        classes, features = shared["classes"], shared["backbone"].output_shape()
+        node, thing_ids, stuff_ids = cfg.MODEL.PSFORMER, classes.thing_ids, classes.stuff_ids
+        if not node.QUERY_DECOUPLING:
+            thing_ids, stuff_ids = thing_ids + stuff_ids, ()
+        with config_node("MODEL.PIXEL_DECODER"):
+            pixel_decoder = DeformablePixelDecoder(cfg, features)
+        location_decoder = thing_mask_decoder = stuff_decoder = None
+        options = mask_decoder_options(cfg)
+        if thing_ids:
+            location_decoder = build_location_decoder(cfg, num_classes=len(thing_ids))
+            with config_node("MODEL.PSFORMER.THING_MASK_LAYERS"):
+                thing_mask_decoder = MaskDecoder(layers=node.THING_MASK_LAYERS, **options)
+        if stuff_ids:
+            options |= {"class_ids": stuff_ids, "class_prior": node.CLASS_PRIOR}
+            with config_node("MODEL.PSFORMER.STUFF_MASK_LAYERS"):
+                stuff_decoder = StuffDecoder(layers=node.STUFF_MASK_LAYERS, **options)
         return {
-            "normalizer": ImageNormalizer(
-                cfg.MODEL.PIXEL_MEAN, cfg.MODEL.PIXEL_STD, backbone.size_divisibility
-            ),
-            "backbone": backbone,
-            **build_decoders(cfg, layout),
-            "pixel_decoder": DeformablePixelDecoder(cfg, backbone.output_shape()),
-            "matched_queries": matched_queries(criterion, node.TEST.TOPK),
-            "criterion": criterion,
-            "results": ResultBuilder.from_config(cfg, layout),
-            "class_layout": layout,
-            "centres_of_mass": node.LOCATION_SUPERVISION == "centre",
-            "autocast": getattr(torch, node.TEST.AUTOCAST) if node.TEST.AUTOCAST else None,
-            "compiled": node.COMPILE,
+            **shared,
+            **criteria(cfg),
+            "pixel_decoder": pixel_decoder,
+            "location_decoder": location_decoder,
+            "thing_mask_decoder": thing_mask_decoder,
+            "stuff_decoder": stuff_decoder,
+            "mask_stride": features[pixel_decoder.in_features[0]].stride,
+            "thing_ids": thing_ids,
+            "topk": node.TOPK,
+            "deep_supervision": cfg.MODEL.LOSS.DEEP_SUPERVISION,
+            "compiled": cfg.MODEL.COMPILE,
         }
 
-    @property
-    def device(self) -> torch.device:
-        return self.normalizer.mean.device
-
-    def forward(self, batched_inputs: list[dict]) -> dict[str, Tensor] | list[dict]:
-        """
-        Args:
-            batched_inputs: Detectron2's dicts: ``image`` (3, H, W); in training ``instances`` with
-                gt_classes, gt_boxes, gt_masks of all segments; for inference ``height`` and
-                ``width`` of the wanted output (default: the image's).
-
-        Returns:
-            In training the weighted losses by name. Else for each image a dict with, as switched
-            on, ``panoptic_seg``, ``sem_seg`` (K, H, W), ``instances``.
-        """
-        images = self.normalizer([x["image"] for x in batched_inputs])
-        if self.training:
-            memory, locations = self._locate(images)
-            return self.losses(memory, locations, self._targets(batched_inputs, images))
-        outer = nullcontext()
-        if self.autocast is not None:
-            outer = torch.autocast(self.device.type, self.autocast)
-        with outer:
-            memory, locations = self._locate(images)
-            return self.inference(memory, locations, images, batched_inputs)
-
-    def _decoders(self) -> list[nn.Module]:
-        decoders = self.location_decoder, self.thing_mask_decoder, self.stuff_decoder
-        return [decoder for decoder in decoders if decoder is not None]
-
-    def _locate(self, images: ImageBatch) -> tuple[Memory, Locations | None]:
-        features = self.backbone(images.tensor)
-        memory = self.pixel_decoder(features, images.padding_mask)
-        return memory, self.location_decoder(memory) if self.location_decoder else None
-
-    def losses(
-        self, memory: Memory, locations: Locations | None, targets: list[Targets]
-    ) -> dict[str, Tensor]:
-        """Losses of things and of stuff, weighed by the share of each kind."""
-        thing_factor, stuff_factor = self.criterion.balance(targets, memory.tokens.device)
-        losses = {}
-        if locations is not None:
-            things = self.matched_queries.losses(
-                self.thing_mask_decoder, memory, locations, targets
-            )
-            losses |= {name: loss * thing_factor for name, loss in things.items()}
+    def predict(self, images: Tensor, padding: Tensor | None = None) -> SegmenterOutputs:
+        """The masks of the best (query, class) pairs of things, and of every stuff class."""
+        features = self.pixel_decoder(self.backbone(images), padding)
+        outputs = {}
+        if self.location_decoder is not None:
+            queries, located = self.location_decoder(features)
+            best = best_pairs(located.logits[-1], self.topk, self.thing_ids)
+            queries = take_rows(queries, best.query_index)
+            masks, _ = self.thing_mask_decoder(queries, features, every_layer=False)
+            outputs["things"] = replace(best, masks=masks)
         if self.stuff_decoder is not None:
-            stuff = self._stuff_losses(memory, targets)
-            losses |= {name: loss * stuff_factor for name, loss in stuff.items()}
+            outputs["stuff"] = self.stuff_decoder(features, every_layer=False)
+        return SegmenterOutputs(outputs)
+
+    def losses(self, images: ImageBatch, targets: list[Targets]) -> dict[str, Tensor]:
+        """Losses of things and of stuff (section 3.5)."""
+        features = self.pixel_decoder(self.backbone(images.tensor), images.padding)
+        kinds = {}
+        if self.location_decoder is not None:
+            kinds[self._thing_losses] = [t.of_classes(self.thing_ids) for t in targets]
+        if self.stuff_decoder is not None:
+            stuff_ids = self.stuff_decoder.class_ids
+            kinds[self._stuff_losses] = [t.of_classes(stuff_ids) for t in targets]
+        # Either kind is weighed by its share of all segments, so that every segment counts alike.
+        num_segments = len(targets) * sum(map(mean_segments, kinds.values()))
+        losses = {}
+        for losses_of_kind, segments in kinds.items():
+            losses |= losses_of_kind(features, segments, num_segments)
         return losses
 
-    def _stuff_losses(self, memory: Memory, targets: list[Targets]) -> dict[str, Tensor]:
-        """Query k is matched with class k; masks are learned where the class is present."""
-        present = [t.stuff_classes for t in targets]
-        # no masks of absent classes; of one at least, so that every parameter has a gradient
-        rows = pad_sequence([*present, present[0].new_zeros(1)], batch_first=True)[:-1]
-        stuff = self.stuff_decoder(memory, rows=rows)
-        predicted = [
-            torch.cat([block[i, : len(classes)] for i, classes in enumerate(present)])
-            for block in stuff.masks
-        ]
-        truth = [t.stuff_masks for t in targets]
-        losses = self.criterion.stuff_class_losses(stuff.logits, targets)
-        return losses | self.criterion.mask_losses("loss_stuff_mask", predicted, truth)
-
-    def inference(
-        self,
-        memory: Memory,
-        locations: Locations | None,
-        images: ImageBatch,
-        batched_inputs: list[dict],
-    ) -> list[dict]:
-        """Candidates of every image at its wanted size, merged into results."""
-        matched = stuff = None
-        if locations is not None:
-            matched = self.matched_queries.candidates(self.thing_mask_decoder, memory, locations)
-        if self.stuff_decoder is not None:
-            stuff = self.stuff_decoder(memory, every_mask=False)
-        results = []
-        for i, (inputs, valid) in enumerate(zip(batched_inputs, images.sizes, strict=True)):
-            masks, scores, classes, is_thing, queries = [], [], [], [], []
-            if matched is not None:
-                masks.append(matched[i].masks)
-                scores.append(matched[i].scores)
-                classes.append(self._contiguous(self.matched_ids)[matched[i].classes])
-                is_thing.append(matched[i].classes < self.class_layout.num_things)
-                queries.append(matched[i].queries)
-            if stuff is not None:
-                masks.append(stuff.masks[-1][i])
-                scores.append(stuff.logits[-1, i].sigmoid())
-                classes.append(self._contiguous(self.class_layout.stuff_ids))
-                is_thing.append(torch.zeros_like(classes[-1], dtype=torch.bool))
-                queries.append(torch.arange(len(classes[-1]), device=self.device))
-            small_masks, class_scores = torch.cat(masks), torch.cat(scores).float()
-            wanted = self.results.wanted(small_masks, class_scores)
-            size = (inputs.get("height", valid[0]), inputs.get("width", valid[1]))
-            predictions = Predictions(
-                masks=self._to_image(small_masks[wanted], valid, size),
-                scores=class_scores[wanted],
-                classes=torch.cat(classes)[wanted],
-                is_thing=torch.cat(is_thing)[wanted],
-                queries=torch.cat(queries)[wanted],
+    def _thing_losses(
+        self, features: PixelFeatures, targets: list[Targets], num_segments: Tensor
+    ) -> dict[str, Tensor]:
+        """Queries are matched in every layer; those of the last match are matched with masks."""
+        queries, located = self.location_decoder(features)
+        matches = self.location_criterion.match(located, targets)
+        rows = [matched for matched, _ in matches[-1]]
+        matched = pad_sequence([queries[i, row] for i, row in enumerate(rows)], batch_first=True)
+        if matched.shape[1] == 0:
+            # Without things one query keeps the decoder in the graph, at no loss.
+            matched = queries[:, :1]
+        every_layer = self.deep_supervision
+        masks, _ = self.thing_mask_decoder(matched, features, every_layer=every_layer)
+        candidates = [
+            LayerOutputs(
+                logits=located.logits[-1][i, row],
+                boxes=located.boxes[-1][i, row],
+                masks=masks[-1][i, : len(row)],
             )
-            results.append(self.results(predictions))
-        return results
-
-    def _to_image(
-        self, masks: Tensor, valid: tuple[int, int], size: tuple[int, int]
-    ) -> ResizedMasks:
-        """Masks (N, h, w) on the padded canvas -> those of the image alone, at its wanted size."""
-        rows, columns = (math.ceil(side / self.mask_stride) for side in valid)
-        return ResizedMasks(masks[:, :rows, :columns], size)
-
-    def _contiguous(self, ids: tuple[int, ...]) -> Tensor:
-        return torch.tensor(ids, device=self.device)
-
-    def _targets(self, batched_inputs: list[dict], images: ImageBatch) -> list[Targets]:
-        canvas = tuple(images.tensor.shape[-2:])
-        targets = [
-            prepare_targets(x["instances"].to(self.device), self.class_layout, canvas)
-            for x in batched_inputs
+            for i, row in enumerate(rows)
         ]
-        if self.stuff_decoder is None:
-            targets = [all_as_things(t, self.class_layout.num_things) for t in targets]
-        if self.centres_of_mass:
-            targets = [with_centres_of_mass(t) for t in targets]
-        return targets
+        pairs = self.mask_matcher(candidates, targets)
+        log_matched_segments(candidates, pairs, targets)
+        losses = self.location_criterion(located, targets, num_segments, matches)
+        masks = QueryOutputs(masks=masks)
+        return losses | self.mask_criterion(masks, targets, num_segments, [pairs])
+
+    def _stuff_losses(
+        self, features: PixelFeatures, targets: list[Targets], num_segments: Tensor
+    ) -> dict[str, Tensor]:
+        """Query k is matched with class k; masks are learned where the class is present."""
+        present = [t.classes for t in targets]
+        # Absent classes get no masks; one class at least does, so that every weight is used.
+        rows = pad_sequence([*present, present[0].new_zeros(1)], batch_first=True)[:-1]
+        every_layer = self.deep_supervision
+        stuff = self.stuff_decoder(features, every_layer=every_layer, mask_rows=rows)
+        order = [torch.arange(len(classes), device=classes.device) for classes in present]
+        # A stuff query has one class only, the first.
+        targets = [replace(t, classes=torch.zeros_like(t.classes)) for t in targets]
+        losses = self.stuff_criterion(
+            QueryOutputs(logits=stuff.logits), targets, num_segments, [_pair(present, order)]
+        )
+        masks = QueryOutputs(masks=stuff.masks)
+        return losses | self.stuff_criterion(masks, targets, num_segments, [_pair(order, order)])
+
+
+def best_pairs(logits: Tensor, topk: int, class_ids: Tensor) -> QueryOutputs:
+    """The best (query, class) pairs of every image, without masks.
+
+    Args:
+        logits: (B, Q, K).
+        class_ids: (K,) contiguous ids.
+
+    Returns:
+        logits (B, topk, 1), classes and query_index (B, topk), the best first; fewer than ``topk``
+        where there are fewer pairs.
+    """
+    flat = logits.flatten(1)
+    best, pairs = flat.topk(min(topk, flat.shape[1]))
+    num_classes = logits.shape[-1]
+    return QueryOutputs(
+        logits=[best[..., None]],
+        classes=class_ids[pairs % num_classes],
+        query_index=pairs // num_classes,
+        mask_kind=SCORE,
+    )
+
+
+def _pair(queries: list[Tensor], segments: list[Tensor]) -> list[Match]:
+    return list(zip(queries, segments, strict=True))

@@ -1,37 +1,35 @@
-"""Numbers that tell a person how training goes, beside the losses."""
+"""Numbers that show how training goes, logged beside the losses."""
 
 import torch
 from torch import Tensor
 
 from ...d2.utils import get_event_storage, has_event_storage
-from ..criterion import resize_masks
-from ..losses import dice_loss
-from ..targets import Match, Targets
+from ..criterion import Match, Targets, resize_masks
+from ..criterion.terms import dice_loss
+from ..outputs import LayerOutputs
 
 
 @torch.no_grad()
-def log_matched_pairs(
-    logits: Tensor,
-    matches: list[Match],
-    targets: list[Targets],
-    masks: Tensor,
-    truth: list[Tensor],
+def log_matched_segments(
+    outputs: list[LayerOutputs], matches: list[Match], targets: list[Targets]
 ) -> None:
-    """Log ``class_score`` (of the right class) and ``mask_dice``, means over matched things.
+    """Log ``class_score`` (of the right class) and ``mask_dice``, means over matched segments.
 
     Args:
-        logits: (B, Q, classes) of the last layer.
-        matches: of the last layer, for each image.
-        masks: (N, h, w) final masks of the matched things of all images.
-        truth: their masks (N_i, H, W), image by image.
+        outputs: logits and masks of each image that the indices of ``matches`` point to.
     """
-    if not has_event_storage() or not len(masks):
+    if not has_event_storage() or not sum(len(queries) for queries, _ in matches):
         return
-    scores = [
-        logits[image, queries, target.thing_classes[things]].sigmoid()
-        for image, ((queries, things), target) in enumerate(zip(matches, targets, strict=True))
-    ]
-    resized = torch.cat([resize_masks(x, masks.shape[-2:]) for x in truth])
+    scores, dice = [], []
+    for image, (queries, segments), target in zip(outputs, matches, targets, strict=True):
+        scores.append(image.logits[queries, target.classes[segments]].sigmoid())
+        masks = image.masks[queries].float()
+        dice.append(1 - _dice_losses(masks, target.masks[segments]))
     storage = get_event_storage()
     storage.put_scalar("class_score", float(torch.cat(scores).mean()))
-    storage.put_scalar("mask_dice", float(1 - dice_loss(masks.float(), resized).mean()))
+    storage.put_scalar("mask_dice", float(torch.cat(dice).mean()))
+
+
+def _dice_losses(masks: Tensor, targets: Tensor) -> Tensor:
+    """(N, h, w) and (N, H, W) -> (N,)."""
+    return dice_loss(masks.flatten(1), resize_masks(targets, masks.shape[-2:]).flatten(1))

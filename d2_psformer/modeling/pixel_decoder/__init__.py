@@ -1,6 +1,6 @@
-"""Backbone features -> memory: input projection and deformable encoder."""
+"""From backbone features to encoded levels."""
 
 from .deformable_encoder import DeformablePixelDecoder
-from .memory import Memory
+from .features import PixelFeatures
 
-__all__ = ["DeformablePixelDecoder", "Memory"]
+__all__ = ["DeformablePixelDecoder", "PixelFeatures"]

@@ -1,26 +1,27 @@
-"""Deformable-attention encoder over all levels (Deformable DETR; paper, section 3.2).
-
-For comparison it takes other attention too, or none: see ``encoder_attention.py``.
-"""
-
-from contextlib import nullcontext
+"""Deformable-attention encoder over all levels (Deformable DETR; Panoptic SegFormer, sec. 3.2)."""
 
 import torch
 from torch import Tensor, nn
 
 from ...d2.config import configurable
 from ...d2.layers import ShapeSpec
-from ...layers import Dropout, FeedForward, SinePositionEncoding, keeping_terms_of, run_layer
-from .encoder_attention import ATTENTIONS
+from ...layers import (
+    FeedForward,
+    MultiScaleDeformableAttention,
+    SinePositionEncoding,
+    run_layer,
+)
+from ...utils.checks import check_at_least
+from ...utils.errors import UserError
+from .features import PixelFeatures, level_padding_masks, valid_ratio
 from .input_projection import InputProjection
-from .memory import Memory, level_padding_masks, valid_ratio
 
 
 class DeformablePixelDecoder(nn.Module):
-    """Backbone features -> memory: every cell of every level reads a few points of all levels.
+    """Every cell of every level reads a few points of all levels.
 
-    The position, a sine code of the cell plus a learned code of the level, enters the queries of
-    the attention and never its values.
+    The position, a sine code of the cell plus a learned code of the level, is added to the queries
+    of the attention and never to its values.
     """
 
     @configurable
@@ -29,83 +30,83 @@ class DeformablePixelDecoder(nn.Module):
         *,
         in_channels: dict[str, int],
         dim: int = 256,
-        num_layers: int = 6,
-        num_heads: int = 8,
+        layers: int = 6,
+        heads: int = 8,
         num_levels: int = 4,
-        num_points: int = 4,
+        points: int = 4,
         dim_feedforward: int = 1024,
         dropout: float = 0.1,
-        encoder: str = "deformable",
         checkpointing: bool = False,
     ):
         """
         Args:
             in_channels: channels of the backbone features to read, fine to coarse.
-            num_levels: levels of the memory; those beyond the features are made from the last.
-            encoder: one of ATTENTIONS, or "none": the memory is the projected features.
+            layers: encoder layers; with 0 the result is the projected backbone features.
+            num_levels: levels of the result; those beyond the features are made from the last.
             checkpointing: compute the layers' activations again in the backward pass.
+
+        Raises:
+            UserError: an argument is out of its range.
         """
         super().__init__()
+        check_at_least(0, layers=layers)
+        check_at_least(1, dim_feedforward=dim_feedforward)
+        if not 0 <= dropout < 1:
+            raise UserError(f"dropout is {dropout}: it must be at least 0 and below 1.")
         self.in_features = list(in_channels)
         self.checkpointing = checkpointing
         self.input_projection = InputProjection(list(in_channels.values()), dim, num_levels)
         self.position = SinePositionEncoding(dim)
-        if encoder == "none":
-            num_layers = 0
-        else:
+        if layers:
             self.level_embed = nn.Parameter(torch.randn(num_levels, dim))
         self.layers = nn.ModuleList(
-            EncoderLayer(
-                *(dim, num_heads, num_levels, num_points, dim_feedforward, dropout, encoder),
-                recomputed=checkpointing,
-            )
-            for _ in range(num_layers)
+            EncoderLayer(dim, heads, num_levels, points, dim_feedforward, dropout)
+            for _ in range(layers)
         )
 
     @classmethod
     def from_config(cls, cfg, input_shape: dict[str, ShapeSpec]) -> dict:
-        node = cfg.MODEL.PSFORMER
+        node = cfg.MODEL.PIXEL_DECODER
         missing = [f for f in node.IN_FEATURES if f not in input_shape]
         if missing:
-            raise ValueError(
-                f"MODEL.PSFORMER.IN_FEATURES names {', '.join(missing)}, but the backbone gives "
-                f"{', '.join(input_shape)}."
+            raise UserError(
+                f"MODEL.PIXEL_DECODER.IN_FEATURES names {', '.join(missing)}, but the backbone "
+                f"gives {', '.join(input_shape)}."
             )
         strides = [input_shape[f].stride for f in node.IN_FEATURES]
-        if strides != sorted(set(strides)):
-            raise ValueError(
-                f"MODEL.PSFORMER.IN_FEATURES is {list(node.IN_FEATURES)}, with strides {strides}: "
-                "name the features from fine to coarse."
+        if not strides or strides != sorted(set(strides)):
+            raise UserError(
+                f"MODEL.PIXEL_DECODER.IN_FEATURES is {list(node.IN_FEATURES)}, with strides "
+                f"{strides}: name at least one feature, each once, from fine to coarse."
             )
         return {
             "in_channels": {f: input_shape[f].channels for f in node.IN_FEATURES},
-            "dim": node.HIDDEN_DIM,
-            "num_layers": node.ENCODER_LAYERS,
-            "num_heads": node.NUM_HEADS,
-            "num_levels": node.NUM_FEATURE_LEVELS,
-            "num_points": node.NUM_POINTS,
+            "dim": node.DIM,
+            "layers": node.LAYERS,
+            "heads": node.HEADS,
+            "num_levels": node.NUM_LEVELS,
+            "points": node.POINTS,
             "dim_feedforward": node.DIM_FEEDFORWARD,
             "dropout": node.DROPOUT,
-            "encoder": node.ENCODER,
-            "checkpointing": "encoder" in node.CHECKPOINTING,
+            "checkpointing": "pixel_decoder" in cfg.MODEL.CHECKPOINTING,
         }
 
-    def forward(self, features: dict[str, Tensor], padding_mask: Tensor | None) -> Memory:
+    def forward(self, features: dict[str, Tensor], padding: Tensor | None) -> PixelFeatures:
         """
         Args:
             features: maps (B, C_l, H_l, W_l) by name.
-            padding_mask: (B, H, W) bool on the canvas, True = padding; None for no padding.
+            padding: (B, H, W) bool on the canvas, True = padding; None for no padding.
         """
         levels = self.input_projection([features[f] for f in self.in_features])
-        shapes = [tuple(x.shape[-2:]) for x in levels]
-        if padding_mask is None:
+        shapes = tuple(tuple(x.shape[-2:]) for x in levels)
+        if padding is None:
             masks = [torch.zeros_like(x[:, 0], dtype=torch.bool) for x in levels]
         else:
-            masks = level_padding_masks(padding_mask, shapes)
+            masks = level_padding_masks(padding, shapes)
         tokens = torch.cat([x.flatten(2).transpose(1, 2) for x in levels], dim=1)
-        flat_mask = None  # nothing to hide from the attention
-        if padding_mask is not None:
-            flat_mask = torch.cat([mask.flatten(1) for mask in masks], dim=1)
+        flat_padding = None  # nothing to hide from the attention
+        if padding is not None:
+            flat_padding = torch.cat([mask.flatten(1) for mask in masks], dim=1)
         ratios = torch.stack([valid_ratio(mask) for mask in masks], dim=1)
         if self.layers:
             position = self._position_code(masks)
@@ -113,10 +114,10 @@ class DeformablePixelDecoder(nn.Module):
         for layer in self.layers:
             tokens = run_layer(
                 layer,
-                *(tokens, position, reference, shapes, flat_mask),
+                *(tokens, position, reference, shapes, flat_padding),
                 recompute=self.checkpointing,
             )
-        return Memory(tokens, tuple(shapes), flat_mask, ratios)
+        return PixelFeatures(tokens, shapes, flat_padding, ratios)
 
     def _position_code(self, masks: list[Tensor]) -> Tensor:
         """(B, S, dim) of the cells of all levels, by the padding masks (B, H_l, W_l)."""
@@ -128,28 +129,20 @@ class DeformablePixelDecoder(nn.Module):
 
 
 class EncoderLayer(nn.Module):
-    """Self-attention, by default deformable, then the feed-forward layer, both post-norm."""
+    """Deformable self-attention, then the feed-forward layer, both post-norm."""
 
     def __init__(
         self,
         dim: int,
-        num_heads: int,
+        heads: int,
         num_levels: int,
-        num_points: int,
+        points: int,
         dim_feedforward: int,
         dropout: float,
-        attention: str = "deformable",
-        recomputed: bool = False,
     ):
-        """
-        Args:
-            attention: one of ATTENTIONS.
-            recomputed: the layer runs inside of activation checkpointing, which keeps nothing.
-        """
         super().__init__()
-        self.recomputed = recomputed
-        self.self_attn = ATTENTIONS[attention](dim, num_heads, num_levels, num_points)
-        self.dropout = Dropout(dropout)
+        self.self_attn = MultiScaleDeformableAttention(dim, heads, num_levels, points)
+        self.dropout = nn.Dropout(dropout)
         self.norm = nn.LayerNorm(dim)
         self.ffn = FeedForward(dim, dim_feedforward, dropout)
         for linear in (self.ffn.linear1, self.ffn.linear2):
@@ -160,16 +153,14 @@ class EncoderLayer(nn.Module):
         tokens: Tensor,
         position: Tensor,
         reference: Tensor,
-        spatial_shapes: list[tuple[int, int]],
-        padding_mask: Tensor | None,
+        spatial_shapes: tuple[tuple[int, int], ...],
+        padding: Tensor | None,
     ) -> Tensor:
-        query = tokens + position
-        with nullcontext() if self.recomputed else keeping_terms_of(query, tokens, position):
-            update = self.self_attn(query, reference, tokens, spatial_shapes, padding_mask)
+        update = self.self_attn(tokens + position, reference, tokens, spatial_shapes, padding)
         return self.ffn(self.norm(tokens + self.dropout(update)))
 
 
-def cell_centres(spatial_shapes: list[tuple[int, int]], valid_ratios: Tensor) -> Tensor:
+def cell_centres(spatial_shapes: tuple[tuple[int, int], ...], valid_ratios: Tensor) -> Tensor:
     """Reference point of every cell on every level.
 
     A cell's place in the valid image is mapped to the padded canvas of each level.

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from ...utils.errors import UserError
+
 
 class InputProjection(nn.Module):
     """1x1 convolution and group norm a backbone level; stride-2 3x3 ones make coarser levels.
@@ -19,9 +21,12 @@ class InputProjection(nn.Module):
         super().__init__()
         extra = num_levels - len(in_channels)
         if extra < 0:
-            raise ValueError(
-                f"NUM_FEATURE_LEVELS {num_levels} is below the {len(in_channels)} IN_FEATURES."
+            raise UserError(
+                f"num_levels is {num_levels}, fewer than the {len(in_channels)} backbone features: "
+                f"set it to {len(in_channels)} or more."
             )
+        if dim % 8 or dim < 16:
+            raise UserError(f"dim is {dim}: it must be a multiple of 8 and at least 16.")
         self.projections = nn.ModuleList(_conv_norm(c, dim, kernel_size=1) for c in in_channels)
         extra_in = [in_channels[-1]] + [dim] * (extra - 1)
         self.extra = nn.ModuleList(

@@ -1,19 +1,7 @@
-"""Queries that read the memory: where things are, then what pixels things and stuff own."""
+"""Queries that read the pixel features."""
 
-from .build import build_decoders
-from .classifying_mask_decoder import ClassifyingMaskDecoder
-from .learned_queries import LearnedQueries
-from .location_decoder import LocationDecoder, Locations
+from .location_decoder import LocationDecoder
 from .mask_decoder import MaskDecoder
-from .stuff_decoder import StuffDecoder, StuffPredictions
+from .stuff_decoder import StuffDecoder
 
-__all__ = [
-    "ClassifyingMaskDecoder",
-    "LearnedQueries",
-    "LocationDecoder",
-    "Locations",
-    "MaskDecoder",
-    "StuffDecoder",
-    "StuffPredictions",
-    "build_decoders",
-]
+__all__ = ["LocationDecoder", "MaskDecoder", "StuffDecoder"]

@@ -1,85 +1,85 @@
-"""Mask decoder: attention maps are the masks (paper, section 3.4)."""
-
-from collections.abc import Sequence
+"""Mask decoder: attention maps are the masks (Panoptic SegFormer, section 3.4)."""
 
 from torch import Tensor, nn
 
 from ...layers import FeedForward, run_layer
-from ..pixel_decoder import Memory
-from .mask_attention import MaskAttention, take_rows
+from ...utils.checks import check_at_least
+from ...utils.errors import UserError
+from ..pixel_decoder import PixelFeatures
+from .mask_attention import MaskAttention, MaskScores, Shapes, take_rows
 
 
 class MaskDecoder(nn.Module):
-    """Blocks of cross-attention whose scores, fused over levels, are masks; a tail ends them.
+    """Blocks of cross-attention whose scores are masks, and a final attention that makes the best.
 
-    Keys carry no position, and padding is not masked out by default, as in the reference. A query
-    position, where there is one, is added into the residual stream before every block and the tail.
+    Keys carry no position and padding is not masked out, as in the reference. A query position,
+    where there is one, is added into the residual stream before every block.
 
     Args:
-        num_layers: blocks before the tail.
-        num_levels: how many levels, the finest of the memory, the masks are made of.
-        self_attention: queries see each other (stuff); otherwise each is on its own (things).
-        block_masks: blocks make masks too, for deep supervision; otherwise the tail alone.
-        exit_after: block that ends it when the last mask alone is wanted; 0 for the tail.
-        ignore_padding: queries read no padded cell, and masks are 0 there.
+        layers: blocks before the final attention.
+        num_levels: how many levels, the finest ones, the masks are made of.
+        self_attention: the queries attend to each other too (stuff); else each one is on its own.
+        exit_after: block that ends the decoder where the last mask alone is asked for; 0 for the
+            final attention.
         checkpointing: compute the blocks' activations again in the backward pass.
+
+    Raises:
+        UserError: an argument is out of its range.
     """
 
     def __init__(
         self,
         *,
         dim: int = 256,
-        num_heads: int = 8,
-        num_layers: int = 4,
+        heads: int = 8,
+        layers: int = 4,
         num_levels: int = 3,
         self_attention: bool = False,
-        block_masks: bool = True,
         exit_after: int = 0,
-        ignore_padding: bool = False,
         checkpointing: bool = False,
     ):
         super().__init__()
-        self.num_levels = num_levels
-        self.block_masks, self.exit_after = block_masks, exit_after
-        self.ignore_padding = ignore_padding
+        check_at_least(0, layers=layers, exit_after=exit_after)
+        if exit_after > layers:
+            raise UserError(
+                f"exit_after is {exit_after}, but layers is {layers}: give the number of a layer, "
+                "or 0 for the final attention."
+            )
+        self.num_levels, self.exit_after = num_levels, exit_after
         self.checkpointing = checkpointing
         self.blocks = nn.ModuleList(
-            MaskBlock(dim, num_heads, num_levels, self_attention, block_masks)
-            for _ in range(num_layers)
+            MaskBlock(dim, heads, num_levels, self_attention) for _ in range(layers)
         )
-        self.tail = MaskAttention(dim, num_heads, num_levels, values=False)
+        self.final_attention = MaskScores(dim, heads, num_levels)
 
     def forward(
         self,
         query: Tensor,
-        memory: Memory,
-        query_position: Tensor | None = None,
-        every_mask: bool = True,
-        rows: Tensor | None = None,
+        features: PixelFeatures,
+        position: Tensor | None = None,
+        *,
+        every_layer: bool = True,
+        mask_rows: Tensor | None = None,
     ) -> tuple[list[Tensor], list[Tensor]]:
         """
         Args:
             query: (B, N, dim), N >= 1.
-            query_position: (B, N, dim) or None.
-            every_mask: make the masks of the blocks too (deep supervision), not only the last.
-            rows: (B, M) long, M >= 1: the queries whose masks are wanted; None for all, M = N.
+            position: (B, N, dim) or None.
+            every_layer: make the masks of the blocks too (deep supervision), not only the last.
+            mask_rows: (B, M) long, M >= 1: the queries that get masks; None for all, M = N.
 
         Returns:
-            masks: (B, M, H_1, W_1) >= 0 of every block (if asked for) and the tail, last the best.
+            masks: (B, M, H_1, W_1) >= 0 of every block (if asked for) and of the final attention.
             queries: (B, N, dim) after every block.
-
-        Without ``every_mask``, but with ``exit_after``: the mask of that block, queries up to it.
         """
-        tokens = memory.finest(self.num_levels)
-        shapes = memory.spatial_shapes[: self.num_levels]
-        padding = memory.finest_padding(self.num_levels) if self.ignore_padding else None
-        exit_after = 0 if every_mask else self.exit_after
+        tokens, shapes = features.finest(self.num_levels)
+        exit_after = 0 if every_layer else self.exit_after
         masks, queries = [], []
         for number, block in enumerate(self.blocks, start=1):
-            make_mask = (every_mask and self.block_masks) or number == exit_after
+            make_mask = every_layer or number == exit_after
             query, mask = run_layer(
                 block,
-                *(_add(query, query_position), tokens, shapes, make_mask, padding, rows),
+                *(_add(query, position), tokens, shapes, make_mask, mask_rows),
                 recompute=self.checkpointing,
             )
             queries.append(query)
@@ -87,29 +87,22 @@ class MaskDecoder(nn.Module):
                 masks.append(mask)
             if number == exit_after:
                 return masks, queries
-        query = take_rows(_add(query, query_position), rows)
-        masks.append(self.tail(query, tokens, shapes, padding=padding)[1])
+        query = take_rows(_add(query, position), mask_rows)
+        masks.append(self.final_attention(query, tokens, shapes))
         return masks, queries
 
 
 class MaskBlock(nn.Module):
     """[self-attention,] cross-attention and feed-forward, all post-norm."""
 
-    def __init__(
-        self,
-        dim: int,
-        num_heads: int,
-        num_levels: int,
-        self_attention: bool,
-        makes_masks: bool = True,
-    ):
+    def __init__(self, dim: int, heads: int, num_levels: int, self_attention: bool):
         super().__init__()
         self.self_attn = None
         if self_attention:
-            self.self_attn = nn.MultiheadAttention(dim, num_heads, batch_first=True)
+            self.self_attn = nn.MultiheadAttention(dim, heads, batch_first=True)
             self.self_norm = nn.LayerNorm(dim, eps=1e-6)
             nn.init.xavier_uniform_(self.self_attn.out_proj.weight)
-        self.cross_attn = MaskAttention(dim, num_heads, num_levels, values=True, masks=makes_masks)
+        self.cross_attn = MaskAttention(dim, heads, num_levels)
         self.cross_norm = nn.LayerNorm(dim, eps=1e-6)
         self.ffn = FeedForward(dim, 4 * dim, activation=nn.GELU, norm_eps=1e-6)
         for linear in (self.ffn.linear1, self.ffn.linear2):
@@ -119,31 +112,16 @@ class MaskBlock(nn.Module):
         self,
         query: Tensor,
         tokens: Tensor,
-        spatial_shapes: Sequence,
+        spatial_shapes: Shapes,
         make_mask: bool,
-        padding: Tensor | None = None,
-        rows: Tensor | None = None,
+        mask_rows: Tensor | None,
     ) -> tuple[Tensor, Tensor | None]:
         if self.self_attn is not None:
             update, _ = self.self_attn(query, query, query, need_weights=False)
             query = self.self_norm(query + update)
-        update, mask = self.cross_attn(query, tokens, spatial_shapes, make_mask, padding, rows)
+        update, mask = self.cross_attn(query, tokens, spatial_shapes, make_mask, mask_rows)
         return self.ffn(self.cross_norm(query + update)), mask
 
 
 def _add(query: Tensor, position: Tensor | None) -> Tensor:
     return query if position is None else query + position
-
-
-def mask_decoder_options(node, num_layers: int) -> dict:
-    """Arguments of :class:`MaskDecoder` from the config node MODEL.PSFORMER."""
-    return {
-        "dim": node.HIDDEN_DIM,
-        "num_heads": node.NUM_HEADS,
-        "num_layers": num_layers,
-        "num_levels": len(node.IN_FEATURES),
-        "block_masks": node.MASK_SUPERVISION == "all",
-        "exit_after": node.TEST.MASK_LAYERS,
-        "ignore_padding": node.MASK_PADDING,
-        "checkpointing": "mask_decoder" in node.CHECKPOINTING,
-    }

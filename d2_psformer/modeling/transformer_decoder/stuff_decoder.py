@@ -1,77 +1,65 @@
-"""Stuff: one learned query a class, whose mask and presence are decoded (query decoupling)."""
-
-from dataclasses import dataclass
+"""Stuff decoder: one learned query a class (query decoupling; Panoptic SegFormer, sec. 3.4)."""
 
 import torch
 from torch import Tensor, nn
 
-from ...d2.config import configurable
 from ...layers import prior_bias
-from ..pixel_decoder import Memory
-from .mask_decoder import MaskDecoder, mask_decoder_options
-
-
-@dataclass(frozen=True)
-class StuffPredictions:
-    """
-    Attributes:
-        logits: (blocks, B, classes), for a sigmoid: is the class present?
-        masks: of every block (if asked for) and the tail, (B, classes, H_1, W_1) >= 0,
-            or of the classes that were asked for.
-    """
-
-    logits: Tensor
-    masks: list[Tensor]
+from ...utils.checks import check_at_least
+from ..outputs import SCORE, QueryOutputs
+from ..pixel_decoder import PixelFeatures
+from .mask_decoder import MaskDecoder
 
 
 class StuffDecoder(nn.Module):
-    """Fixed matching: query k stands for stuff class k, in training and in inference."""
+    """Query k stands for stuff class k, in training and in inference.
 
-    @configurable
+    Args:
+        class_ids: contiguous ids of the stuff classes.
+        class_prior: probability of a class's presence before training.
+        mask_options: further arguments of :class:`MaskDecoder`.
+    """
+
     def __init__(
         self,
         *,
-        num_classes: int,
+        class_ids: tuple[int, ...],
         dim: int = 256,
-        num_layers: int = 6,
+        layers: int = 6,
         class_prior: float = 0.01,
         **mask_options,
     ):
-        """
-        Args:
-            class_prior: probability of a class's presence before training.
-            mask_options: more of :class:`MaskDecoder`.
-        """
         super().__init__()
-        # first half content, second half position: the other way round than the thing queries
-        self.query_embed = nn.Embedding(num_classes, 2 * dim)
-        self.mask_decoder = MaskDecoder(
-            dim=dim, num_layers=num_layers, self_attention=True, **mask_options
-        )
-        self.class_embed = nn.ModuleList(nn.Linear(dim, 1) for _ in range(num_layers))
+        check_at_least(1, layers=layers)  # blocks classify
+        # First half content, second half position: the other way round than the thing queries.
+        self.query_embed = nn.Embedding(len(class_ids), 2 * dim)
+        self.mask_decoder = MaskDecoder(dim=dim, layers=layers, self_attention=True, **mask_options)
+        self.class_embed = nn.ModuleList(nn.Linear(dim, 1) for _ in range(layers))
         for classify in self.class_embed:
             nn.init.constant_(classify.bias, prior_bias(class_prior))
-
-    @classmethod
-    def from_config(cls, cfg, num_classes: int) -> dict:
-        node = cfg.MODEL.PSFORMER
-        return {
-            "num_classes": num_classes,
-            "class_prior": node.CLASS_PRIOR,
-            **mask_decoder_options(node, node.STUFF_MASK_LAYERS),
-        }
+        self.register_buffer("class_ids", torch.tensor(class_ids), persistent=False)
 
     def forward(
-        self, memory: Memory, every_mask: bool = True, rows: Tensor | None = None
-    ) -> StuffPredictions:
+        self,
+        features: PixelFeatures,
+        *,
+        every_layer: bool = True,
+        mask_rows: Tensor | None = None,
+    ) -> QueryOutputs:
         """
         Args:
-            every_mask: make the masks of the blocks too, not only the last.
-            rows: (B, M) long, M >= 1: classes whose masks are wanted; None for all of them.
+            every_layer: make the masks of the blocks too, not only the last.
+            mask_rows: (B, M) long, M >= 1: the classes that get masks; None for all.
+
+        Returns:
+            logits (B, classes, 1) of every block, for a sigmoid: is the class present?
+            masks (B, M, H_1, W_1) >= 0 of every block (if asked for) and of the final attention.
         """
-        batch = memory.tokens.shape[0]
+        batch = len(features.tokens)
         content, position = self.query_embed.weight.expand(batch, -1, -1).chunk(2, dim=-1)
-        masks, queries = self.mask_decoder(content, memory, position, every_mask, rows)
-        # after an early exit there are fewer queries than heads
+        masks, queries = self.mask_decoder(
+            content, features, position, every_layer=every_layer, mask_rows=mask_rows
+        )
+        # After an early exit there are fewer queries than classifiers.
         logits = [head(query) for head, query in zip(self.class_embed, queries, strict=False)]
-        return StuffPredictions(torch.stack(logits).squeeze(-1), masks)
+        classes = self.class_ids.expand(batch, -1)
+        return QueryOutputs(logits=logits, masks=masks, classes=classes, mask_kind=SCORE)

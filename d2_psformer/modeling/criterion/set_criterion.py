@@ -1,0 +1,116 @@
+"""The losses on matched sets of queries, in every supervised layer."""
+
+from collections.abc import Sequence
+from functools import partial
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from ..outputs import QueryOutputs
+from .masks import DenseMasks
+from .matcher import HungarianMatcher, Match
+from .targets import MatchedTargets, Targets
+from .terms import Term
+
+
+class SetCriterion:
+    """Matches queries with segments and adds up the losses of the matched pairs.
+
+    Args:
+        terms: their losses, times their weights, are returned.
+        matcher: makes the matches, unless they are given.
+        match: "each_layer", or "last": one match by the last layer serves all.
+        masks: how masks are sampled for the losses.
+        prefix: is put before the name of every loss.
+    """
+
+    def __init__(
+        self,
+        terms: Sequence[Term],
+        matcher: HungarianMatcher | None = None,
+        *,
+        match: str = "each_layer",
+        masks: DenseMasks | None = None,
+        prefix: str = "",
+    ):
+        self.terms = tuple(terms)
+        self.matcher = matcher
+        self.match_every_layer = match == "each_layer"
+        self.masks = masks or DenseMasks()
+        self.prefix = prefix
+
+    def __call__(
+        self,
+        outputs: QueryOutputs,
+        targets: list[Targets],
+        num_segments: Tensor | float,
+        matches: list[list[Match]] | None = None,
+    ) -> dict[str, Tensor]:
+        """
+        Args:
+            num_segments: sums over the batch are divided by it; see :func:`mean_segments`.
+            matches: of each layer and image, or of one layer for all of them; None to match here.
+
+        Returns:
+            weighted losses. The last layer's have the plain name of the term, the others end on
+            the number of their layer, as in DETR.
+        """
+        matches = self.match(outputs, targets) if matches is None else matches
+        losses = {}
+        with torch.autocast(targets[0].boxes.device.type, enabled=False):
+            matched = self._matched(outputs, targets, matches)
+            for reads in ("logits", "boxes", "masks"):
+                layers = getattr(outputs, reads)
+                for number, predicted in enumerate(layers):
+                    truth = matched[number] if len(matched) > 1 else matched[0]
+                    suffix = layer_suffix(number, len(layers))
+                    for name, loss in self._layer_losses(reads, predicted, truth).items():
+                        losses[f"{self.prefix}{name}{suffix}"] = loss / num_segments
+        return losses
+
+    def match(self, outputs: QueryOutputs, targets: list[Targets]) -> list[list[Match]]:
+        """Matches of each layer and image; of the last layer alone with match="last"."""
+        layers = range(max(len(outputs.logits), len(outputs.masks), len(outputs.boxes)))
+        if not self.match_every_layer:
+            layers = [-1]
+        images = range(len(targets))
+        flat = [outputs.of_image(image, layer) for layer in layers for image in images]
+        matches = self.matcher(flat, targets * len(layers))
+        return [matches[i : i + len(targets)] for i in range(0, len(matches), len(targets))]
+
+    def _matched(
+        self, outputs: QueryOutputs, targets: list[Targets], matches: list[list[Match]]
+    ) -> list[MatchedTargets]:
+        """The segments of every match; their masks as the masks of the outputs are sampled."""
+        sample = None
+        if outputs.masks:
+            size = outputs.masks[-1].shape[-2:]
+            sample = partial(self.masks.targets, size=size)
+        return [MatchedTargets.of(targets, match, sample) for match in matches]
+
+    def _layer_losses(
+        self, reads: str, predicted: Tensor, matched: MatchedTargets
+    ) -> dict[str, Tensor]:
+        """Weighted sums of the terms that read one kind of output, ``predicted`` of one layer."""
+        predicted = predicted.float()
+        if reads != "logits":
+            predicted = predicted[matched.images, matched.queries]
+        if reads == "masks":
+            predicted = self.masks.predictions(predicted)
+        terms = [term for term in self.terms if term.reads == reads]
+        return {term.name: term.weight * term.loss(predicted, matched) for term in terms}
+
+
+def mean_segments(targets: list[Targets]) -> Tensor:
+    """Segments of an image, the mean over all images of all processes, at least 1: a scalar."""
+    mean = targets[0].boxes.new_tensor(sum(len(t) for t in targets) / len(targets))
+    if dist.is_available() and dist.is_initialized():
+        dist.all_reduce(mean)
+        mean /= dist.get_world_size()
+    return mean.clamp(min=1)
+
+
+def layer_suffix(layer: int, num_layers: int) -> str:
+    """ "" for the last layer, "_<layer>" for the others (DETR's names)."""
+    return "" if layer == num_layers - 1 else f"_{layer}"

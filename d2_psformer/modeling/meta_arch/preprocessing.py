@@ -1,0 +1,44 @@
+"""Images of any size -> one normalised, padded batch."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from ...d2.structures import ImageList
+
+
+@dataclass(frozen=True)
+class ImageBatch:
+    """
+    Attributes:
+        tensor: (B, 3, H, W) normalised, zero where padded.
+        padding: (B, H, W) bool, True = padding; None where every image fills the canvas.
+        sizes: (height, width) of every image without padding, pixels.
+    """
+
+    tensor: Tensor
+    padding: Tensor | None
+    sizes: list[tuple[int, int]]
+
+
+class ImageNormalizer(nn.Module):
+    """Subtracts the mean, divides by the standard deviation, pads to one canvas."""
+
+    def __init__(self, pixel_mean: list[float], pixel_std: list[float], size_divisibility: int):
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(pixel_mean).view(-1, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(pixel_std).view(-1, 1, 1), persistent=False)
+        self.size_divisibility = size_divisibility
+
+    def forward(self, images: list[Tensor]) -> ImageBatch:
+        """images: (3, H, W) each, in the value range of ``pixel_mean``."""
+        normalised = [(x.to(self.mean.device) - self.mean) / self.std for x in images]
+        batch = ImageList.from_tensors(normalised, self.size_divisibility)
+        sizes = [tuple(x.shape[-2:]) for x in normalised]
+        if all(size == batch.tensor.shape[-2:] for size in sizes):
+            return ImageBatch(batch.tensor, None, sizes)
+        padding = torch.ones_like(batch.tensor[:, 0], dtype=torch.bool)
+        for mask, (height, width) in zip(padding, sizes, strict=True):
+            mask[:height, :width] = False
+        return ImageBatch(batch.tensor, padding, sizes)

@@ -1,0 +1,66 @@
+"""The parts of Panoptic SegFormer, in both of its versions, as a config describes them."""
+
+from dataclasses import replace
+
+from ..criterion import (
+    BoxL1,
+    BoxOverlap,
+    DenseMasks,
+    Dice,
+    FocalClass,
+    HungarianMatcher,
+    SetCriterion,
+)
+from ..transformer_decoder import LocationDecoder
+from .segmenter import config_node
+
+
+def build_location_decoder(cfg, num_classes: int, refine: bool = True) -> LocationDecoder:
+    """The location decoder of a config; see :class:`LocationDecoder` for the arguments."""
+    node, pixels, own = cfg.MODEL.TRANSFORMER_DECODER, cfg.MODEL.PIXEL_DECODER, cfg.MODEL.PSFORMER
+    with config_node("MODEL.TRANSFORMER_DECODER"):
+        return LocationDecoder(
+            num_classes=num_classes,
+            refine=refine,
+            dim=pixels.DIM,
+            num_queries=node.NUM_QUERIES,
+            layers=node.LAYERS,
+            heads=node.HEADS,
+            num_levels=pixels.NUM_LEVELS,
+            points=pixels.POINTS,
+            dim_feedforward=node.DIM_FEEDFORWARD,
+            dropout=node.DROPOUT,
+            reference_init=own.REFERENCE_INIT,
+            class_prior=own.CLASS_PRIOR,
+            box_size_prior=own.BOX_SIZE_PRIOR,
+        )
+
+
+def mask_decoder_options(cfg) -> dict:
+    """The arguments of :class:`MaskDecoder` that things and stuff share."""
+    return {
+        "dim": cfg.MODEL.PIXEL_DECODER.DIM,
+        "heads": cfg.MODEL.TRANSFORMER_DECODER.HEADS,
+        "num_levels": len(cfg.MODEL.PIXEL_DECODER.IN_FEATURES),
+        "exit_after": cfg.MODEL.PSFORMER.EXIT_AFTER,
+        "checkpointing": "transformer_decoder" in cfg.MODEL.CHECKPOINTING,
+    }
+
+
+def criteria(cfg) -> dict:
+    """Section 3.5: costs and losses of one kind have one weight, but for the classes."""
+    node, own = cfg.MODEL.LOSS, cfg.MODEL.PSFORMER
+    with config_node("MODEL.LOSS"):
+        focal = FocalClass(node.CLASS_WEIGHT, node.CLASS_WEIGHT, node.FOCAL_ALPHA, node.FOCAL_GAMMA)
+        boxes = BoxL1(*[node.BOX_WEIGHT] * 2), BoxOverlap(*[node.GIOU_WEIGHT] * 2)
+        dice = Dice(node.DICE_WEIGHT, node.DICE_WEIGHT)
+    with config_node("MODEL.PSFORMER"):
+        stuff = replace(focal, weight=own.STUFF_CLASS_WEIGHT)
+        rematched = replace(focal, cost_weight=own.MASK_MATCH_CLASS_COST)
+    located, fine = (focal, *boxes), DenseMasks(scale=2)
+    return {
+        "location_criterion": SetCriterion(located, HungarianMatcher(located), prefix="thing_"),
+        "mask_matcher": HungarianMatcher((rematched, *boxes, dice)),
+        "mask_criterion": SetCriterion([dice], masks=fine, prefix="thing_"),
+        "stuff_criterion": SetCriterion([stuff, dice], masks=fine, prefix="stuff_"),
+    }

@@ -1,0 +1,151 @@
+"""What all architectures share: from Detectron2's dicts to losses or results."""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+
+import torch
+from torch import Tensor, nn
+
+from ...classes import Classes
+from ...d2.data import MetadataCatalog
+from ...d2.modeling import Backbone
+from ...utils.errors import UserError
+from ..backbone import build_checked_backbone
+from ..criterion import Targets, prepare_targets
+from ..outputs import SegmenterOutputs
+from ..postprocessing import Postprocessor
+from .preprocessing import ImageBatch, ImageNormalizer
+
+
+class Segmenter(nn.Module, ABC):
+    """Preprocess -> ``predict`` -> losses in training, postprocessing else.
+
+    An architecture gives its parts in ``from_config`` and defines :meth:`predict` and
+    :meth:`losses`.
+    """
+
+    def __init__(
+        self,
+        *,
+        normalizer: ImageNormalizer,
+        backbone: Backbone,
+        postprocessor: Postprocessor,
+        classes: Classes,
+        mask_stride: int,
+        autocast: torch.dtype | None = None,
+    ):
+        """
+        Args:
+            mask_stride: pixels of the input a cell of the predicted masks, along each side.
+            autocast: half-precision type for inference; None for float32.
+        """
+        super().__init__()
+        self.normalizer = normalizer
+        self.backbone = backbone
+        self.postprocessor = postprocessor
+        self.classes = classes
+        self.mask_stride = mask_stride
+        self.autocast = autocast
+
+    @abstractmethod
+    def predict(self, images: Tensor, padding: Tensor | None = None) -> SegmenterOutputs:
+        """Outputs whose shapes depend on the shape of the input alone.
+
+        This is what torch.compile, torch.export and ONNX take.
+
+        Args:
+            images: (B, 3, H, W) normalised.
+            padding: (B, H, W) bool, True = padding; None where images fill the canvas.
+        """
+
+    @abstractmethod
+    def losses(self, images: ImageBatch, targets: list[Targets]) -> dict[str, Tensor]:
+        """Weighted losses by name, scalars."""
+
+    def forward(self, batched_inputs: list[dict]) -> dict[str, Tensor] | list[dict]:
+        """
+        Args:
+            batched_inputs: Detectron2's dicts: ``image`` (3, H, W); in training ``instances`` with
+                gt_classes, gt_boxes, gt_masks of all segments; for inference ``height`` and
+                ``width`` of the output (default: the image's).
+
+        Returns:
+            In training the weighted losses by name. Else for each image a dict with, as switched
+            on, ``panoptic_seg``, ``sem_seg`` (K, H, W), ``instances``.
+        """
+        images = self.normalizer([x["image"] for x in batched_inputs])
+        if self.training:
+            return self.losses(images, self.targets(batched_inputs, images))
+        autocast = nullcontext()
+        if self.autocast is not None:
+            autocast = torch.autocast(self.device.type, self.autocast)
+        with autocast:
+            outputs = self.predict(images.tensor, images.padding)
+            return self.postprocess(outputs, images.sizes, batched_inputs)
+
+    def targets(self, batched_inputs: list[dict], images: ImageBatch) -> list[Targets]:
+        """Ground truth of every image on the canvas of the batch."""
+        canvas = tuple(images.tensor.shape[-2:])
+        ids = self.classes.thing_ids, self.classes.stuff_ids
+        return [
+            prepare_targets(x["instances"].to(self.device), *ids, canvas) for x in batched_inputs
+        ]
+
+    def postprocess(
+        self, outputs: SegmenterOutputs, sizes: list[tuple[int, int]], batched_inputs: list[dict]
+    ) -> list[dict]:
+        """Results of every image; ``sizes`` are those of the images on the canvas."""
+        results = []
+        for image, (size, inputs) in enumerate(zip(sizes, batched_inputs, strict=True)):
+            valid_cells = tuple(math.ceil(side / self.mask_stride) for side in size)
+            output_size = inputs.get("height", size[0]), inputs.get("width", size[1])
+            results.append(self.postprocessor(outputs, image, valid_cells, output_size))
+        return results
+
+    def compile_parts(self) -> None:
+        """Run backbone and decoders through torch.compile, which happens at their first call."""
+        for part in self.children():
+            if part is not self.normalizer:
+                part.compile(fullgraph=True)
+
+    @property
+    def device(self) -> torch.device:
+        return self.normalizer.mean.device
+
+
+def shared_parts(cfg) -> dict:
+    """The arguments of :class:`Segmenter` that a config gives to every architecture.
+
+    ``mask_stride`` is missing, as it depends on the architecture.
+    """
+    classes = Classes.from_metadata(MetadataCatalog.get(cfg.DATASETS.TRAIN[0]))
+    with config_node("MODEL.BACKBONE"):
+        backbone = build_checked_backbone(cfg)
+    with config_node("MODEL.POSTPROCESSING"):
+        postprocessor = Postprocessor.from_config(cfg, classes)
+    normalizer = ImageNormalizer(
+        cfg.MODEL.PIXEL_MEAN, cfg.MODEL.PIXEL_STD, backbone.size_divisibility
+    )
+    types = {"auto": None, "float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
+    if cfg.MODEL.AUTOCAST not in types:
+        raise UserError(f"MODEL.AUTOCAST is '{cfg.MODEL.AUTOCAST}': use one of {', '.join(types)}.")
+    return {
+        "normalizer": normalizer,
+        "backbone": backbone,
+        "postprocessor": postprocessor,
+        "classes": classes,
+        "autocast": types[cfg.MODEL.AUTOCAST],
+    }
+
+
+@contextmanager
+def config_node(name: str) -> Iterator[None]:
+    """Put the name of a config node before the sentence of a UserError."""
+    try:
+        yield
+    except UserError as error:
+        if name in str(error):
+            raise
+        raise UserError(f"{name}: {error}") from error

@@ -1,0 +1,136 @@
+"""Masks at the size of a result, made large one by one and only where they matter."""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..outputs import LOGIT, SCORE
+
+Box = tuple[slice, slice]  # rows, columns
+
+
+@dataclass(frozen=True)
+class BinaryMask:
+    """The pixels of one mask above a threshold, all of which lie in a box.
+
+    Attributes:
+        box: rows and columns of the result.
+        pixels: bool, of the box.
+        area: () long, their number; can be 0.
+        total: () float32, sum of the mask over them.
+    """
+
+    box: Box
+    pixels: Tensor
+    area: Tensor
+    total: Tensor
+
+    def tight_box(self) -> list[int]:
+        """x0, y0, x1, y1 around at least one pixel, the last two exclusive."""
+        top, left = (side.start for side in self.box)
+        y, x = (self.pixels.any(dim).nonzero().flatten().tolist() for dim in (1, 0))
+        return [left + x[0], top + y[0], left + x[-1] + 1, top + y[-1] + 1]
+
+
+class ResizedMasks:
+    """Masks (N, h, w) as they are at (H, W) after bilinear interpolation (align_corners False).
+
+    Interpolation goes along each row first and then between rows, and only this second step must
+    know how far down a row lies. So columns are cut out between the two, and values are those of
+    ``F.interpolate`` on whole masks: to the bit where H and W exceed 128 (PyTorch makes smaller
+    images by another kernel, which rounds differently).
+
+    Args:
+        masks: (N, h, w), of any float type; interpolated in float32.
+        size: (H, W).
+        kind: SCORE: masks are >= 0; LOGIT: their values are the sigmoid, taken after the resize.
+    """
+
+    def __init__(self, masks: Tensor, size: tuple[int, int], kind: str = SCORE):
+        self.size = tuple(size)
+        self.kind = kind
+        self._masks = masks.float()
+        self._binary: dict[float, dict[int, BinaryMask]] = {}
+
+    def __len__(self) -> int:
+        return len(self._masks)
+
+    def select(self, kept: Tensor) -> "ResizedMasks":
+        """The masks with True in ``kept`` (N,)."""
+        return ResizedMasks(self._masks[kept], self.size, self.kind)
+
+    def peaks(self) -> Tensor:
+        """(N,): no value of the resized mask is above it; some room for rounding included."""
+        peaks = self._masks.flatten(1).amax(1)
+        return (peaks.sigmoid() if self.kind == LOGIT else peaks) * (1 + 1e-4)
+
+    @property
+    def device(self) -> torch.device:
+        return self._masks.device
+
+    def above(self, threshold: float) -> dict[int, BinaryMask]:
+        """Binary masks by index, made once; not those that are nowhere above the threshold."""
+        if threshold not in self._binary:
+            self._binary[threshold] = {
+                index: _binary_mask(box, values, threshold)
+                for index, box, values in self.regions(threshold)
+            }
+        return self._binary[threshold]
+
+    def regions(
+        self, threshold: float, order: Sequence[int] | None = None
+    ) -> Iterator[tuple[int, Box, Tensor]]:
+        """One mask after the other, in the box outside which it is not above the threshold.
+
+        Args:
+            order: which masks; default all.
+
+        Returns:
+            index, box and float32 values in the box; not of those that are nowhere above it.
+        """
+        boxes = self._boxes(threshold)
+        for index in range(len(self)) if order is None else order:
+            rows, columns = boxes[index]
+            if rows.stop:
+                yield index, (rows, columns), self._resize(index, rows, columns)
+
+    def _resize(self, index: int, rows: slice, columns: slice) -> Tensor:
+        mask, (height, width) = self._masks[index, None, None], self.size
+        strip = F.interpolate(mask, (mask.shape[2], width), mode="bilinear")[..., columns]
+        values = F.interpolate(strip, (height, strip.shape[3]), mode="bilinear")[0, 0, rows]
+        return values.sigmoid() if self.kind == LOGIT else values
+
+    def _boxes(self, threshold: float) -> list[Box]:
+        """Where each mask can be above the threshold; two small transfers from the device."""
+        (height, width), (h, w) = self.size, self._masks.shape[1:]
+        threshold = threshold * (1 - 1e-4)  # room for rounding
+        if self.kind == LOGIT:
+            threshold = float(torch.logit(torch.tensor(threshold, dtype=torch.float64)))
+        rows = [_stretched(*span, height / h) for span in _spans(self._masks.amax(2) > threshold)]
+        columns = [_stretched(*span, width / w) for span in _spans(self._masks.amax(1) > threshold)]
+        return list(zip(rows, columns, strict=True))
+
+
+def _binary_mask(box: Box, values: Tensor, threshold: float) -> BinaryMask:
+    pixels = values > threshold
+    return BinaryMask(box, pixels, pixels.sum(), F.threshold(values, threshold, 0.0).sum())
+
+
+def _spans(lines: Tensor) -> list[list[int]]:
+    """First true place and the one after the last of each row of (N, L); 0, 0 if there is none."""
+    length = lines.shape[1]
+    place = torch.arange(length, device=lines.device)
+    end = torch.where(lines, place + 1, 0).amax(1)
+    start = torch.where(lines, place, length).amin(1)
+    return torch.stack([torch.minimum(start, end), end], 1).tolist()
+
+
+def _stretched(start: int, end: int, scale: float) -> slice:
+    """The pixels, ``scale`` of them to a cell, that depend on a span of cells; some to spare."""
+    if end == 0:
+        return slice(0, 0)
+    return slice(max(math.floor((start - 0.5) * scale) - 1, 0), math.ceil((end + 0.5) * scale) + 1)

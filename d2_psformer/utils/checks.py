@@ -1,0 +1,25 @@
+"""Checks of constructor arguments."""
+
+from .errors import UserError
+
+
+def check_at_least(least: float, **values: float) -> None:
+    """Raise :class:`UserError` for the first value, given by its name, that is below ``least``."""
+    for name, value in values.items():
+        if value < least:
+            raise UserError(f"{name} is {value}: it must be at least {least}.")
+
+
+def check_between(low: float, high: float, **values: float) -> None:
+    """Raise :class:`UserError` for the first value that is not above ``low`` and below ``high``."""
+    for name, value in values.items():
+        if not low < value < high:
+            raise UserError(f"{name} is {value}: it must lie between {low} and {high}.")
+
+
+def check_choice(choices: tuple[str, ...], **values: str) -> None:
+    """Raise :class:`UserError` for the first value that is none of ``choices``."""
+    for name, value in values.items():
+        if value not in choices:
+            allowed = ", ".join(f"'{choice}'" for choice in choices)
+            raise UserError(f"{name} is '{value}': use one of {allowed}.")

@@ -1,0 +1,165 @@
+"""Costs and losses against torchvision's and fvcore's, and against each other."""
+
+import pytest
+import torch
+import torchvision
+from fvcore.nn import sigmoid_focal_loss as fvcore_focal
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from small_targets import random_targets
+
+from d2_psformer.layers import box_cxcywh_to_xyxy
+from d2_psformer.modeling.criterion import BoxL1, BoxOverlap, Dice, FocalClass, Targets
+from d2_psformer.modeling.criterion.targets import MatchedTargets
+from d2_psformer.modeling.criterion.terms import Term, dice_loss
+
+NO_MATCH = torch.zeros(0, dtype=torch.long)
+TERMS = [FocalClass(1.0, 1.0), BoxL1(1.0, 1.0), BoxOverlap(1.0, 1.0), Dice(1.0, 1.0, cost_eps=1e-6)]
+names = pytest.mark.parametrize("term", TERMS, ids=lambda term: term.name)
+
+
+def random_case(term: Term, queries: int = 5, things: int = 3) -> tuple[torch.Tensor, Targets]:
+    """What the term reads, float64, of one image; and its targets, with masks sampled flat."""
+    target = random_targets(things, size=(5, 7))
+    flat = target.masks.flatten(1).double()
+    target = Targets(target.classes, target.boxes.double(), flat, target.is_thing, (50, 70))
+    shape = {"logits": 4, "boxes": 4, "masks": 35}[term.reads]
+    predicted = torch.rand(queries, shape, dtype=torch.float64)
+    if term.reads == "boxes":
+        predicted = predicted * 0.4 + 0.1
+    return predicted if term.reads != "logits" else 3 * predicted - 2, target
+
+
+def loss_of(term: Term, predicted: torch.Tensor, target: Targets, match) -> torch.Tensor:
+    """The loss of one image with a given match."""
+    matched = MatchedTargets.of([target], [match], lambda masks: masks)
+    return term.loss(predicted[None] if term.reads == "logits" else predicted[match[0]], matched)
+
+
+@names
+def test_the_cost_of_a_pair_is_what_the_pair_adds_to_the_loss(term):
+    predicted, target = random_case(term)
+    nothing = loss_of(term, predicted, target, (NO_MATCH, NO_MATCH))
+    assert term.reads == "logits" or nothing == 0
+    cost = term.cost(predicted, target)
+    assert cost.shape == (5, 3)
+    for query in range(5):
+        for segment in range(3):
+            pair = torch.tensor([query]), torch.tensor([segment])
+            loss = loss_of(term, predicted, target, pair)
+            torch.testing.assert_close(cost[query, segment], loss - nothing)
+
+
+@names
+def test_losses_of_several_pairs_add_up(term):
+    predicted, target = random_case(term)
+    match = torch.tensor([1, 4]), torch.tensor([2, 0])
+    nothing = loss_of(term, predicted, target, (NO_MATCH, NO_MATCH))
+    single = [loss_of(term, predicted, target, tuple(x[i : i + 1] for x in match)) for i in (0, 1)]
+    whole = loss_of(term, predicted, target, match)
+    torch.testing.assert_close(whole - nothing, sum(single) - 2 * nothing)
+
+
+@names
+def test_gradients_are_those_of_finite_differences(term):
+    predicted, target = random_case(term)
+    match = torch.tensor([0, 3]), torch.tensor([1, 0])
+    torch.autograd.gradcheck(
+        lambda x: loss_of(term, x, target, match), predicted.requires_grad_(), atol=1e-6
+    )
+
+
+@names
+@pytest.mark.parametrize(("queries", "things"), [(0, 3), (3, 0), (0, 0)])
+def test_costs_of_nothing(term, queries, things):
+    assert term.cost(*random_case(term, queries, things)).shape == (queries, things)
+
+
+@names
+def test_negative_weights_are_refused(term):
+    with pytest.raises(ValueError, match=r"^weight is -1\.0: it must be at least 0"):
+        type(term)(-1.0, 1.0)
+    with pytest.raises(ValueError, match=r"^cost_weight is -2\.0: it must be at least 0"):
+        type(term)(1.0, -2.0)
+
+
+# ---------------------------------------------------------------- classes
+
+
+@pytest.mark.parametrize(("alpha", "gamma"), [(0.25, 2.0), (0.4, 1.0), (0.9, 0.0)])
+def test_focal_equals_torchvision_and_fvcore(alpha, gamma):
+    logits = (3 * torch.randn(2, 6, 9)).requires_grad_()
+    images, queries = torch.tensor([0, 0, 1]), torch.tensor([1, 5, 2])
+    classes = torch.tensor([8, 0, 4])
+    targets = torch.zeros(2, 6, 9)
+    targets[images, queries, classes] = 1
+    ours = FocalClass(1.0, 1.0, alpha, gamma).loss(
+        logits, MatchedTargets(images, queries, classes, None, None, None)
+    )
+    (gradient,) = torch.autograd.grad(ours, logits)
+    for reference in (torchvision.ops.sigmoid_focal_loss, fvcore_focal):
+        theirs = reference(logits, targets, alpha=alpha, gamma=gamma, reduction="sum")
+        torch.testing.assert_close(ours, theirs)
+        torch.testing.assert_close(gradient, torch.autograd.grad(theirs, logits)[0])
+
+
+def test_focal_is_finite_for_extreme_logits():
+    logits = torch.tensor([[-1e4, -50.0, 50.0, 1e4]] * 2, requires_grad=True)
+    match = torch.tensor([0, 1]), torch.tensor([0, 1])
+    loss = loss_of(FocalClass(1.0, 1.0), logits, random_targets(2), match)
+    loss.backward()
+    assert torch.isfinite(loss) and torch.isfinite(logits.grad).all()
+
+
+# ---------------------------------------------------------------- boxes
+
+
+def test_overlap_equals_torchvision_in_pixels():
+    term, target = BoxOverlap(1.0, 1.0), random_targets(4, size=(48, 64))
+    boxes = torch.rand(4, 4) * 0.4 + 0.1
+    scale = torch.tensor([64.0, 48, 64, 48])
+    theirs = torchvision.ops.generalized_box_iou_loss(
+        box_cxcywh_to_xyxy(boxes) * scale,
+        box_cxcywh_to_xyxy(target.boxes) * scale,
+        reduction="sum",
+    )
+    order = torch.arange(4)
+    torch.testing.assert_close(loss_of(term, boxes, target, (order, order)), theirs)
+
+
+# ---------------------------------------------------------------- masks
+
+
+def random_masks(count: int) -> torch.Tensor:
+    return (torch.rand(count, 35) < 0.4).float()
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 2**16), scale=st.floats(0.1, 3))
+def test_dice_properties(seed, scale):
+    torch.manual_seed(seed)
+    masks, targets = scale * torch.rand(4, 35), random_masks(4)
+    loss = dice_loss(masks, targets)
+    assert ((loss >= 0) & (loss <= 1)).all()
+    torch.testing.assert_close(loss, dice_loss(targets, masks), msg="it is symmetric")
+    # of binary masks it is one minus the F1 score of the pixels
+    other = random_masks(4)
+    f1 = 2 * (other * targets).sum(1) / (other.sum(1) + targets.sum(1)).clamp(min=1)
+    torch.testing.assert_close(dice_loss(other, targets), 1 - f1, rtol=1e-4, atol=1e-4)
+
+
+def test_dice_of_equal_and_of_disjoint_masks():
+    mask = torch.zeros(1, 16)
+    mask[0, :8] = 1
+    assert dice_loss(mask, mask).item() == pytest.approx(0, abs=1e-6)
+    assert dice_loss(mask, 1 - mask).item() == 1
+    # unbounded masks pay for being too strong
+    assert dice_loss(3 * mask, mask).item() == pytest.approx(1 - 2 * 3 / (9 + 1), abs=1e-6)
+
+
+def test_dice_of_empty_masks_is_finite_with_a_gradient():
+    masks = torch.zeros(2, 9, requires_grad=True)
+    loss = dice_loss(masks, torch.zeros(2, 9))
+    loss.sum().backward()
+    assert loss.tolist() == [1, 1]
+    assert torch.isfinite(masks.grad).all()
