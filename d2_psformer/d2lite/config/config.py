@@ -60,13 +60,13 @@ class CheckedMerging:
     def _merge(self, merge: Callable[[Any], None], given: Any, where: str = "") -> None:
         try:
             merge(given)
-        except (KeyError, AssertionError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, AssertionError) as error:
             problem = _one_line(error)
             if isinstance(error, ValueError):
                 raise UserError(f"Wrong value{where}: {problem}.") from error
             if not problem.startswith("Non-existent"):
                 raise UnknownKeyError(f"Wrong key{where}: {problem}.") from error
-            key = problem.rpartition(" ")[2]
+            key = problem.partition(": ")[2]
             close = difflib.get_close_matches(key, list(_dotted_keys(self)), n=1)
             advice = f"did you mean '{close[0]}'?" if close else "no known key resembles it."
             raise UnknownKeyError(f"Unknown config key '{key}'{where}: {advice}") from error
@@ -109,18 +109,8 @@ def get_cfg() -> CfgNode:
 @functools.cache
 def _default_cfg() -> CfgNode:
     with _DEFAULTS.open() as file:
-        return CfgNode(yaml.load(file, Loader=_DefaultsLoader))
-
-
-class _DefaultsLoader(yaml.SafeLoader):
-    """Safe YAML plus ``!tuple [...]``: a default keeps the type that Detectron2 gave it."""
-
-
-def _construct_tuple(loader: yaml.SafeLoader, node: yaml.SequenceNode) -> tuple:
-    return tuple(loader.construct_sequence(node, deep=True))
-
-
-_DefaultsLoader.add_constructor("!tuple", _construct_tuple)
+        # This loader reads !!python/tuple: defaults keep the types that Detectron2 gave them.
+        return CfgNode(yaml.load(file, Loader=yaml.FullLoader))
 
 
 def _one_line(error: Exception) -> str:
