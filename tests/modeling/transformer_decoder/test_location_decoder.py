@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from d2_psformer.modeling.pixel_decoder import Memory
+from d2_psformer.modeling.pixel_decoder import PixelFeatures
 from d2_psformer.modeling.transformer_decoder import LocationDecoder
 
 SHAPES = ((6, 8), (3, 4))
@@ -13,32 +13,36 @@ DIM, HEADS, LAYERS, QUERIES = 32, 4, 3, 9
 
 
 def make_decoder(**options) -> LocationDecoder:
-    return LocationDecoder(
-        num_classes=5,
-        dim=DIM,
-        num_queries=QUERIES,
-        num_layers=LAYERS,
-        num_heads=HEADS,
-        num_levels=2,
-        dim_feedforward=48,
-        **options,
-    )
+    sizes = {
+        "num_classes": 5,
+        "dim": DIM,
+        "num_queries": QUERIES,
+        "layers": LAYERS,
+        "heads": HEADS,
+        "num_levels": 2,
+        "dim_feedforward": 48,
+    }
+    return LocationDecoder(**sizes | options)
 
 
-@pytest.fixture
-def decoder():
-    decoder = make_decoder()
+def make_random(**options) -> LocationDecoder:
+    decoder = make_decoder(**options)
     for parameter in decoder.parameters():
         nn.init.normal_(parameter, std=0.3)
     return decoder.eval()
 
 
 @pytest.fixture
-def memory():
+def decoder():
+    return make_random()
+
+
+@pytest.fixture
+def features():
     padding = torch.zeros(2, LENGTH, dtype=torch.bool)
     padding[1, -3:] = True
     ratios = torch.tensor([[[1.0, 1.0], [1.0, 1.0]], [[0.75, 0.5], [0.75, 2 / 3]]])
-    return Memory(torch.randn(2, LENGTH, DIM), SHAPES, padding, ratios)
+    return PixelFeatures(torch.randn(2, LENGTH, DIM), SHAPES, padding, ratios)
 
 
 def to_transformers(state_dict):
@@ -64,7 +68,7 @@ def to_transformers(state_dict):
 
 
 @torch.no_grad()
-def test_equals_transformers(decoder, memory):
+def test_equals_transformers(decoder, features):
     module = pytest.importorskip("transformers.models.deformable_detr.modeling_deformable_detr")
     config = module.DeformableDetrConfig(
         d_model=DIM,
@@ -81,29 +85,27 @@ def test_equals_transformers(decoder, memory):
     position, content = decoder.query_embed.weight.expand(2, -1, -1).split(DIM, dim=-1)
     expected = theirs.eval()(
         inputs_embeds=content,
-        encoder_hidden_states=memory.tokens,
-        encoder_attention_mask=~memory.padding_mask,
+        encoder_hidden_states=features.tokens,
+        encoder_attention_mask=~features.padding,
         object_queries_position_embeddings=position,
         reference_points=decoder.reference_points(position).sigmoid(),
         spatial_shapes=torch.tensor(SHAPES),
         spatial_shapes_list=SHAPES,
-        valid_ratios=memory.valid_ratios,
+        valid_ratios=features.valid_ratios,
     )
-    ours = decoder(memory)
-    torch.testing.assert_close(
-        ours.queries.transpose(0, 1), expected.intermediate_hidden_states, rtol=1e-4, atol=1e-5
-    )
-    torch.testing.assert_close(
-        ours.boxes.transpose(0, 1), expected.intermediate_reference_points, rtol=1e-4, atol=1e-5
-    )
-    for layer, classify in enumerate(decoder.class_embed):
-        torch.testing.assert_close(ours.logits[layer], classify(ours.queries[layer]))
+    queries, ours = decoder(features)
+    hidden = expected.intermediate_hidden_states.unbind(1)
+    torch.testing.assert_close(queries, hidden[-1], rtol=1e-4, atol=1e-5)
+    boxes = torch.stack(ours.boxes, 1)
+    torch.testing.assert_close(boxes, expected.intermediate_reference_points, rtol=1e-4, atol=1e-5)
+    for logits, classify, layer in zip(ours.logits, decoder.class_embed, hidden, strict=True):
+        torch.testing.assert_close(logits, classify(layer), rtol=1e-4, atol=1e-4)
 
 
 def test_a_larger_canvas_changes_nothing(decoder):
     """The same image on a bigger canvas, filled up with noise that is marked as padding."""
     unpadded = torch.zeros(1, LENGTH, dtype=torch.bool)
-    small = Memory(torch.randn(1, LENGTH, DIM), SHAPES, unpadded, torch.ones(1, 2, 2))
+    small = PixelFeatures(torch.randn(1, LENGTH, DIM), SHAPES, unpadded, torch.ones(1, 2, 2))
     tokens, padding, ratios, shapes = [], [], [], []
     for level, (height, width) in enumerate(SHAPES):
         rows, columns = height + 2, width + 4
@@ -118,17 +120,17 @@ def test_a_larger_canvas_changes_nothing(decoder):
         padding.append(mask.flatten())
         ratios.append([width / columns, height / rows])
         shapes.append((rows, columns))
-    large = Memory(
+    large = PixelFeatures(
         torch.cat(tokens)[None], tuple(shapes), torch.cat(padding)[None], torch.tensor([ratios])
     )
     with torch.no_grad():
-        ours, expected = decoder(large), decoder(small)
+        (_, ours), (_, expected) = decoder(large), decoder(small)
     torch.testing.assert_close(ours.boxes, expected.boxes, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(ours.logits, expected.logits, rtol=1e-4, atol=1e-4)
 
 
-def test_every_layer_learns_its_own_step(decoder, memory):
-    decoder(memory).boxes[1].sum().backward()
+def test_every_layer_learns_its_own_step(decoder, features):
+    decoder(features)[1].boxes[1].sum().backward()
     touched = [
         any(p.grad is not None and p.grad.any() for p in head.parameters())
         for head in decoder.box_embed
@@ -136,28 +138,61 @@ def test_every_layer_learns_its_own_step(decoder, memory):
     assert touched == [False, True, False]
 
 
-def test_starts_from_the_priors(memory):
+def test_starts_from_the_priors(features):
     decoder = make_decoder(class_prior=0.02, box_size_prior=0.3).eval()
     with torch.no_grad():
         for classify in decoder.class_embed:
             classify.weight.zero_()
-        locations = decoder(memory)
-    torch.testing.assert_close(locations.logits.sigmoid(), torch.full_like(locations.logits, 0.02))
-    # no layer moves a box at first: all have the first one's
-    sizes = locations.boxes[..., 2:]
-    torch.testing.assert_close(sizes, torch.full_like(sizes, 0.3))
-    torch.testing.assert_close(locations.boxes[-1], locations.boxes[0])
+        _, located = decoder(features)
+    for logits, boxes in zip(located.logits, located.boxes, strict=True):
+        torch.testing.assert_close(logits.sigmoid(), torch.full_like(logits, 0.02))
+        torch.testing.assert_close(boxes[..., 2:], torch.full_like(boxes[..., 2:], 0.3))
+        # no layer moves a box at first: all have the first one's
+        torch.testing.assert_close(boxes, located.boxes[0])
 
 
-def test_grid_start(memory):
+def test_grid_start(features):
     decoder = make_decoder(reference_init="grid").eval()
     with torch.no_grad():
-        centres = decoder(memory).boxes[0, 0, :, :2]
+        centres = decoder(features)[1].boxes[0][0, :, :2]
     places = torch.tensor([1 / 6, 1 / 2, 5 / 6])
     expected = torch.cartesian_prod(places, places).flip(-1)
     torch.testing.assert_close(centres, expected, rtol=1e-4, atol=1e-4)
 
 
-def test_unknown_start_is_told():
-    with pytest.raises(ValueError, match="REFERENCE_INIT is 'random': use 'learned' or 'grid'"):
-        make_decoder(reference_init="random")
+# ---------------------------------------------------------------- version 1
+
+
+def test_without_refinement_every_layer_reads_about_the_first_point(features):
+    """Boxes of a layer are a step from that point, and the queries do not depend on them."""
+    decoder = make_random(num_classes=0, refine=False).train()
+    for module in decoder.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+    references = []
+    for layer in decoder.layers:
+        layer.cross_attn.register_forward_pre_hook(lambda _, args: references.append(args[1]))
+    queries, located = decoder(features)
+    assert located.logits == [] and len(located.boxes) == LAYERS
+    assert all(torch.equal(reference, references[0]) for reference in references)
+    assert references[0].shape[-1] == 2
+    position = decoder.query_embed.weight[:, :DIM]
+    logit = decoder.reference_points(position)
+    delta = decoder.box_embed[-1](queries)
+    expected = torch.cat([delta[..., :2] + logit, delta[..., 2:]], -1).sigmoid()
+    torch.testing.assert_close(located.boxes[-1], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_without_refinement_places_serve_the_loss_alone(features):
+    decoder = make_random(num_classes=0, refine=False)
+    queries, located = decoder(features)
+    assert located.boxes == [] and queries.shape == (2, QUERIES, DIM)
+    decoder.box_embed = nn.ModuleList([None] * LAYERS)
+    assert torch.equal(decoder(features)[0], queries)
+
+
+def test_without_refinement_every_layer_starts_from_the_size_prior(features):
+    decoder = make_decoder(num_classes=0, refine=False, box_size_prior=0.3).train()
+    _, located = decoder(features)
+    for boxes in located.boxes:
+        torch.testing.assert_close(boxes[..., 2:], torch.full_like(boxes[..., 2:], 0.3))

@@ -3,13 +3,12 @@
 import numpy as np
 import pytest
 import torch
-from benchmarks.pipelines import run_stages
-from benchmarks.plain_merging import Candidates, PlainMerging
-from d2_psformer.modeling.merging import MaskWiseMerging
-from d2_psformer.modeling.resized_masks import ResizedMasks
+import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
+
+from d2_psformer.modeling.postprocessing import MaskWiseMerging, ResizedMasks
 
 WIDTH = 10
 
@@ -76,7 +75,7 @@ def test_a_skipped_segment_does_not_end_the_merging():
     assert [s[1] for s in segments] == [0, 2]
 
 
-def test_no_candidates():
+def test_no_masks():
     merging = MaskWiseMerging()
     id_map, segments = merging(
         as_they_are(torch.zeros(0, 3, 4)), torch.zeros(0), torch.zeros(0).bool()
@@ -108,27 +107,27 @@ def test_the_first_of_equals_wins():
 
 @settings(max_examples=40, deadline=None)
 @given(seed=st.integers(0, 2**16), threshold=st.sampled_from([0.0, 0.25, 0.7]))
-def test_candidates_that_may_not_stay_would_not_have_stayed(seed, threshold):
+def test_masks_that_the_prefilter_drops_would_not_have_been_segments(seed, threshold):
     generator = torch.Generator().manual_seed(seed)
     small = 2 * torch.rand(12, 3, 4, generator=generator) ** 4  # most are low, some are above 1
     p = torch.rand(12, generator=generator)
     things = torch.rand(12, generator=generator) < 0.5
-    merging = MaskWiseMerging(score_threshold=threshold)
+    merging, masks = MaskWiseMerging(score_threshold=threshold), ResizedMasks(small, (17, 23))
 
-    def merge_resized(chosen: torch.Tensor):
-        masks = ResizedMasks(small[chosen], (17, 23))
-        id_map, segments = merging(masks, merging.score(masks, p[chosen]), things[chosen])
+    def merged(chosen: torch.Tensor):
+        kept = masks.select(chosen)
+        id_map, segments = merging(kept, merging.score(kept, p[chosen]), things[chosen])
         return id_map, [(chosen.nonzero()[s.index].item(), s.area) for s in segments]
 
-    all_map, all_segments = merge_resized(torch.ones(12, dtype=torch.bool))
-    id_map, segments = merge_resized(merging.may_stay(small, p))
+    all_map, all_segments = merged(torch.ones(12, dtype=torch.bool))
+    id_map, segments = merged(merging.prefilter(masks, p))
     assert torch.equal(id_map, all_map) and segments == all_segments
 
 
-def test_most_hopeless_candidates_are_told_before_the_resize():
+def test_most_masks_are_dropped_before_the_resize():
     masks = torch.stack([bar(0, 4, value) for value in (0.49, 0.7, 0.7, 3.0)])
-    may_stay = MaskWiseMerging().may_stay(masks, torch.tensor([1.0, 0.5, 0.52, 0.1]))
-    assert may_stay.tolist() == [False, False, True, True]
+    kept = MaskWiseMerging().prefilter(as_they_are(masks), torch.tensor([1.0, 0.5, 0.52, 0.1]))
+    assert kept.tolist() == [False, False, True, True]
 
 
 def test_reported_scores_do_not_exceed_one_but_rank_by_the_raw_value():
@@ -163,6 +162,24 @@ def test_any_result_is_accounted_for(seed, count, overlap):
     assert torch.equal(taken, id_map > 0)
 
 
+def merge_whole_masks(rules: MaskWiseMerging, masks, p, things, size):
+    """The algorithm of the paper, one whole mask after the other: id map, winners, areas."""
+    whole = F.interpolate(masks[None].float(), size, mode="bilinear")[0]
+    pixels = whole > rules.mask_threshold
+    area, total = pixels.sum((1, 2)), (whole * pixels).sum((1, 2))
+    scores = p**rules.class_power * (total / (area + 1)) ** rules.mask_power
+    id_map, winners, areas = torch.zeros(size, dtype=torch.int32), [], []
+    for i in scores.argsort(descending=True, stable=True).tolist():
+        overlap = rules.thing_overlap_threshold if things[i] else rules.stuff_overlap_threshold
+        free = pixels[i] & (id_map == 0)
+        own, left = int(area[i]), int(free.sum())
+        if scores[i] >= rules.score_threshold and left and (own - left) / own <= overlap:
+            winners.append(i)
+            areas.append(left)
+            id_map[free] = len(winners)
+    return id_map, winners, areas
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     seed=st.integers(0, 2**16),
@@ -178,40 +195,40 @@ def test_maps_are_those_of_a_loop_over_whole_masks(seed, cells, size, dtype, ste
     masks = torch.rand(20, *cells, generator=random) * torch.rand(20, 1, 1, generator=random)
     masks = ((2 * steps * masks).round() / steps).to(dtype)
     masks[15:] = masks[:5]
-    scores = torch.rand(20, generator=random)
+    p = torch.rand(20, generator=random)
     things = torch.rand(20, generator=random) < 0.6
     rules = MaskWiseMerging(thing_overlap_threshold=overlap, stuff_overlap_threshold=overlap)
-    plain = PlainMerging(rules).stages()
-    _, (expected, winners) = run_stages(plain, Candidates(masks, scores, things, size))
+    expected, winners, areas = merge_whole_masks(rules, masks, p, things, size)
 
-    chosen = rules.may_stay(masks, scores).nonzero().flatten()
-    large = ResizedMasks(masks[chosen], size)
-    id_map, segments = rules(large, rules.score(large, scores[chosen]), things[chosen])
-    assert torch.equal(id_map.long(), expected)
+    large = ResizedMasks(masks, size)
+    chosen = rules.prefilter(large, p).nonzero().flatten()
+    large = large.select(chosen)
+    id_map, segments = rules(large, rules.score(large, p[chosen]), things[chosen])
+    assert torch.equal(id_map, expected)
     assert chosen[[s.index for s in segments]].tolist() == winners
-    assert [s.area for s in segments] == expected.flatten().bincount()[1:].tolist()
+    assert [s.area for s in segments] == areas
 
 
-class Questions(TorchDispatchMode):
-    """Counts what a GPU would have to be waited for, ``tolist`` of whole tensors apart."""
+class Waits(TorchDispatchMode):
+    """Counts operations that wait for a GPU, apart from ``tolist`` of whole tensors."""
 
-    asked = (
+    waiting = (
         torch.ops.aten._local_scalar_dense.default,  # item() and bool()
         torch.ops.aten.nonzero.default,  # indexing by bools, too
     )
     count = 0
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-        self.count += function in self.asked
+        self.count += function in self.waiting
         return function(*args, **(kwargs or {}))
 
 
-def test_the_device_is_not_asked_for_every_segment():
+def test_no_segment_waits_for_the_device():
     random = torch.Generator().manual_seed(0)
     masks, scores = torch.rand(30, 9, 12, generator=random), torch.full((30,), 0.9)
     merging = MaskWiseMerging(thing_overlap_threshold=0.9)
-    with Questions() as questions:
+    with Waits() as waits:
         large = ResizedMasks(masks, (70, 90))
         _, segments = merging(large, merging.score(large, scores), scores > 0)
     assert len(segments) > 2
-    assert questions.count == 0
+    assert waits.count == 0

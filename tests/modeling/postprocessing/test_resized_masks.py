@@ -3,9 +3,16 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from d2_psformer.modeling.resized_masks import ResizedMasks
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from d2_psformer.modeling.outputs import LOGIT
+from d2_psformer.modeling.postprocessing import (
+    MaskFormerMerging,
+    MaskWiseMerging,
+    PixelArgmaxMerging,
+    ResizedMasks,
+)
 
 # images of 128 pixels a side and masks of a single cell have a kernel of their own in PyTorch
 LARGE = st.integers(129, 200)
@@ -83,3 +90,78 @@ def test_binary_masks_are_made_once(monkeypatch):
 def test_no_masks():
     masks = ResizedMasks(torch.zeros(0, 3, 4), (20, 30))
     assert len(masks) == 0 and masks.above(0.5) == {} and list(masks.regions(0.0)) == []
+
+
+def test_chosen_masks():
+    masks = ResizedMasks(random_masks(3, (12, 17)), (60, 70))
+    chosen = masks.select(torch.tensor([False, True, False, True, True, False]))
+    expected = [values for index, _, values in masks.regions(0.0) if index in (1, 3, 4)]
+    found = [values for _, _, values in chosen.regions(0.0)]
+    assert len(chosen) == 3 and len(found) == len(expected)
+    assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
+
+
+# ---------------------------------------------------------------- logits
+
+
+def random_logits(seed: int, cells: tuple[int, int]) -> torch.Tensor:
+    """Low ground with blobs; one mask is low everywhere, one high everywhere."""
+    logits = 8 * random_masks(seed, cells) - 4
+    logits[0], logits[1] = -9, 5
+    return logits
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    seed=st.integers(0, 2**16),
+    cells=st.tuples(st.integers(2, 60), st.integers(1, 60)),
+    size=st.tuples(LARGE, LARGE),
+    threshold=st.sampled_from([0.0, 0.3, 0.5, 0.9]),
+)
+def test_logits_become_probabilities_after_the_resize(seed, cells, size, threshold):
+    logits = random_logits(seed, cells)
+    whole = F.interpolate(logits[None], size, mode="bilinear")[0].sigmoid()
+    masks = ResizedMasks(logits, size, LOGIT)
+    assert (masks.peaks() >= whole.flatten(1).amax(1)).all()
+    left = dict(enumerate(whole.clone()))
+    for index, box, values in masks.regions(threshold):
+        torch.testing.assert_close(values, whole[index][box], rtol=1e-6, atol=1e-7)
+        left[index][box] = 0
+    assert all((mask <= threshold).all() for mask in left.values())
+    for index, mask in masks.above(threshold).items():
+        pixels = whole[index] > threshold
+        undecided = ((whole[index] - threshold).abs() < 1e-6).sum()
+        assert (mask.area - pixels.sum()).abs() <= undecided
+        torch.testing.assert_close(mask.total, whole[index][pixels].sum(), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("threshold", [1.0, 2.0])
+def test_no_probability_is_above_one(threshold):
+    masks = ResizedMasks(random_logits(0, (12, 17)), (40, 50), LOGIT)
+    assert not any(mask.area for mask in masks.above(threshold).values())
+
+
+@pytest.mark.parametrize("kind", [MaskWiseMerging, PixelArgmaxMerging, MaskFormerMerging])
+@pytest.mark.parametrize("seed", range(5))
+def test_merging_logits_is_merging_probabilities(kind, seed):
+    """Where no mask changes its size."""
+    torch.manual_seed(seed)
+    logits = random_logits(seed, (20, 30))
+    p, things = 0.5 + torch.rand(6) / 2, torch.rand(6) < 0.5
+    rules = kind(score_threshold=0.1)
+    results = []
+    for masks in (
+        ResizedMasks(logits, (20, 30), LOGIT),
+        ResizedMasks(logits.sigmoid(), (20, 30)),
+    ):
+        kept = rules.prefilter(masks, p)
+        chosen = masks.select(kept)
+        results.append((kept, *rules(chosen, rules.score(chosen, p[kept]), things[kept])))
+    (kept, id_map, segments), (expected_kept, expected_map, expected) = results
+    assert torch.equal(kept, expected_kept) and torch.equal(id_map, expected_map)
+    assert segments == expected and segments
+
+
+def test_no_logits():
+    masks = ResizedMasks(torch.zeros(0, 3, 4), (20, 30), LOGIT)
+    assert masks.above(0.5) == {} and masks.peaks().shape == (0,)

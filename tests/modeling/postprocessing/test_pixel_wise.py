@@ -2,17 +2,21 @@
 
 import pytest
 import torch
-from d2_psformer.modeling.merging import Segment
-from d2_psformer.modeling.merging_pixelwise import MaskFormerMerging, PixelArgmaxMerging
-from d2_psformer.modeling.merging_stuff import join_stuff
-from d2_psformer.modeling.resized_masks import ResizedMasks
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from d2_psformer.modeling.postprocessing import (
+    MaskFormerMerging,
+    PixelArgmaxMerging,
+    ResizedMasks,
+)
+from d2_psformer.modeling.postprocessing.mask_wise import Segment
+from d2_psformer.modeling.postprocessing.merge_stuff import merge_stuff_segments
 
 BOTH = [PixelArgmaxMerging, MaskFormerMerging]
 
 
-def random_candidates(seed: int, count: int = 7, size=(5, 6)):
+def random_masks(seed: int, count: int = 7, size=(5, 6)):
     generator = torch.Generator().manual_seed(seed)
     masks = 2 * torch.rand(count, *size, generator=generator) ** 3  # some are above 1
     scores = torch.rand(count, generator=generator)
@@ -24,8 +28,8 @@ def merge_as_they_are(merging, masks: torch.Tensor, *scores_and_things):
     return merging(ResizedMasks(masks, masks.shape[1:]), *scores_and_things)
 
 
-def by_candidate(id_map: torch.Tensor, segments: list[Segment]) -> torch.Tensor:
-    """(H, W): the candidate that owns a pixel, -1 for void."""
+def by_mask(id_map: torch.Tensor, segments: list[Segment]) -> torch.Tensor:
+    """(H, W): the mask that owns a pixel, -1 for void."""
     owner = torch.tensor([-1] + [s.index for s in segments])
     return owner[id_map.long()]
 
@@ -33,11 +37,11 @@ def by_candidate(id_map: torch.Tensor, segments: list[Segment]) -> torch.Tensor:
 @settings(max_examples=40, deadline=None)
 @given(seed=st.integers(0, 2**16), threshold=st.sampled_from([0.0, 0.3, 1.1]))
 def test_pixel_argmax_by_its_formula(seed, threshold):
-    masks, scores, things = random_candidates(seed)
+    masks, scores, things = random_masks(seed)
     id_map, segments = merge_as_they_are(
         PixelArgmaxMerging(score_threshold=threshold), masks, scores, things
     )
-    owner = by_candidate(id_map, segments)
+    owner = by_mask(id_map, segments)
     for y in range(5):
         for x in range(6):
             values = [(masks[i, y, x].item(), i) for i in range(7) if scores[i].item() >= threshold]
@@ -52,7 +56,7 @@ def test_pixel_argmax_by_its_formula(seed, threshold):
     lost=st.sampled_from([0.1, 0.5, 1.0]),
 )
 def test_maskformer_by_its_formula(seed, threshold, lost):
-    masks, scores, things = random_candidates(seed)
+    masks, scores, things = random_masks(seed)
     merging = MaskFormerMerging(threshold, 0.5, thing_overlap_threshold=lost)
     id_map, segments = merge_as_they_are(merging, masks, scores, things)
     chosen = [i for i in range(7) if scores[i].item() >= threshold]
@@ -64,7 +68,7 @@ def test_maskformer_by_its_formula(seed, threshold, lost):
             allowed = lost if things[i] else 0.2
             if won.any() and own.any() and 1 - won.sum() / own.sum() <= allowed + 1e-6:
                 expected[won] = i
-    assert torch.equal(by_candidate(id_map, segments), expected)
+    assert torch.equal(by_mask(id_map, segments), expected)
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -83,7 +87,7 @@ def test_maskformer_equals_transformers(seed):
     merging = MaskFormerMerging(
         0.5, 0.5, thing_overlap_threshold=0.59, stuff_overlap_threshold=0.59
     )
-    id_map, segments = join_stuff(
+    id_map, segments = merge_stuff_segments(
         *merge_as_they_are(merging, masks, scores, is_thing), labels.tolist(), is_thing.tolist()
     )
     assert len(segments) == len({info["id"] for info in infos}) > 0
@@ -107,7 +111,7 @@ def test_what_a_dropped_segment_won_is_void():
 @settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 2**16))
 def test_any_result_is_accounted_for(merging, seed):
-    masks, scores, things = random_candidates(seed)
+    masks, scores, things = random_masks(seed)
     id_map, segments = merge_as_they_are(merging(), masks, scores, things)
     assert id_map.dtype == torch.int32 and id_map.shape == (5, 6)
     assert [s.id for s in segments] == list(range(1, len(segments) + 1))
@@ -121,48 +125,25 @@ def test_any_result_is_accounted_for(merging, seed):
 @pytest.mark.parametrize("merging", BOTH)
 @settings(max_examples=30, deadline=None)
 @given(seed=st.integers(0, 2**16), threshold=st.sampled_from([0.0, 0.25, 0.7]))
-def test_candidates_that_may_not_stay_would_not_have_mattered(merging, seed, threshold):
-    small, p, things = random_candidates(seed, count=12, size=(3, 4))
-    merge = merging(score_threshold=threshold)
+def test_masks_that_the_prefilter_drops_would_not_have_mattered(merging, seed, threshold):
+    small, p, things = random_masks(seed, count=12, size=(3, 4))
+    merge, masks = merging(score_threshold=threshold), ResizedMasks(small, (11, 13))
 
     def merged(chosen: torch.Tensor):
-        masks = ResizedMasks(small[chosen], (11, 13))
-        scores = merge.score(masks, p[chosen])
-        id_map, segments = merge(masks, scores, things[chosen])
+        kept = masks.select(chosen)
+        id_map, segments = merge(kept, merge.score(kept, p[chosen]), things[chosen])
         places = chosen.nonzero()[:, 0].tolist()
         return id_map, [(places[s.index], s.area) for s in segments]
 
     expected_map, expected = merged(torch.ones(12, dtype=torch.bool))
-    id_map, segments = merged(merge.may_stay(small, p))
+    id_map, segments = merged(merge.prefilter(masks, p))
     assert torch.equal(id_map, expected_map) and segments == expected
 
 
 @pytest.mark.parametrize("merging", BOTH)
-def test_no_candidates(merging):
+def test_no_masks(merging):
     id_map, segments = merge_as_they_are(
         merging(), torch.zeros(0, 3, 4), torch.zeros(0), torch.zeros(0).bool()
     )
     assert segments == [] and not id_map.any()
     assert id_map.shape == (3, 4) and id_map.dtype == torch.int32
-
-
-# ---------------------------------------------------------------- stuff
-
-
-def test_segments_of_one_stuff_class_become_one():
-    id_map = torch.tensor([[0, 1, 2, 3], [4, 4, 5, 0]], dtype=torch.int32)
-    areas = [1, 1, 1, 2, 1]
-    segments = [Segment(i + 1, 10 + i, 0.9 - 0.1 * i, area) for i, area in enumerate(areas)]
-    classes = [0] * 10 + [7, 2, 7, 2, 7]
-    is_thing = [True] * 10 + [False, True, False, True, False]
-    joined_map, joined = join_stuff(id_map, segments, classes, is_thing)
-    assert joined_map.tolist() == [[0, 1, 2, 1], [3, 3, 1, 0]] and joined_map.dtype == torch.int32
-    assert [(s.id, s.index, s.area) for s in joined] == [(1, 10, 3), (2, 11, 1), (3, 13, 2)]
-    assert [s.score for s in joined] == pytest.approx([0.9, 0.8, 0.6])
-
-
-def test_without_repetition_nothing_is_touched():
-    id_map = torch.tensor([[1, 2]], dtype=torch.int32)
-    segments = [Segment(1, 0, 0.9, 1), Segment(2, 1, 0.8, 1)]
-    same_map, same = join_stuff(id_map, segments, [3, 4], [False, False])
-    assert same_map is id_map and same is segments
