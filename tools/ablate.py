@@ -129,7 +129,6 @@ def run_seed(args: argparse.Namespace, settings: dict, rows: list[Row], seed: in
     common = {**settings, **first.train, "SEED": seed, "MODEL.DEVICE": args.device}
     weights = training / "model_final.pth"
     if not weights.is_file():
-        # Evaluations are steps of their own.
         error = _train_net(args, training, "--resume", {**common, "DATASETS.TEST": "()"})
         if error:
             return error

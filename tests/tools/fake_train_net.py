@@ -14,7 +14,7 @@ folder = Path(settings["OUTPUT_DIR"])
 with open(folder / "calls.txt", "a") as calls:
     calls.write(f"{arguments[0]}\n")
 if settings.get("SOLVER.GAMMA") == "13.0":
-    sys.exit("train_net.py: SOLVER.GAMMA is 13: give another number.\n(more lines)")
+    sys.exit("fake_train_net.py: SOLVER.GAMMA is 13: give another number.\n(more lines)")
 if arguments[0] == "--eval-only":
     quality = json.loads(Path(settings["MODEL.WEIGHTS"]).read_text())
     quality -= 20 * (settings.get("TEST.DETECTIONS_PER_IMAGE") == "7")

@@ -104,7 +104,7 @@ def test_a_failed_run_is_named_and_the_others_go_on(files, capsys):
         file.write("    bad: {train: {SOLVER.GAMMA: 13.0}}\n")
     assert run(files, "--seeds", 0) == 1
     said = capsys.readouterr().err
-    assert re.search(r"GAMMA=13.0/seed0 failed: train_net.py: SOLVER.GAMMA is 13: give", said)
+    assert re.search(r"GAMMA=13.0/seed0 failed: fake_train_net.py: SOLVER.GAMMA is 13: give", said)
     assert calls(files) == SEED0 | {"GAMMA=13.0/seed0": 1}
     assert "| bad " in (files / "out" / "ablations.md").read_text()
     run(files, "--seeds", 0)
