@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 import torch
+from d2_psformer.class_layout import ClassLayout
 from small_models import small_config
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from d2_psformer.class_layout import ClassLayout
 from d2_psformer.d2.structures import Boxes
 from d2_psformer.modeling.outputs import LOGIT, SCORE, QueryOutputs, SegmenterOutputs
 from d2_psformer.modeling.postprocessing import (
