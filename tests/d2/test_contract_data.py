@@ -14,8 +14,8 @@ from d2_psformer.d2.config import get_cfg
 from d2_psformer.d2.data import (
     DatasetCatalog,
     DatasetFromList,
+    MapDataset,
     MetadataCatalog,
-    build_detection_test_loader,
     get_detection_dataset_dicts,
     register_coco_instances,
 )
@@ -23,8 +23,8 @@ from d2_psformer.d2.data import transforms as T
 from d2_psformer.d2.structures import BitMasks
 from d2_psformer.utils.errors import UserError
 
-DatasetMapper, MapDataset, detection_utils = map(
-    from_backend("data"), ["DatasetMapper", "MapDataset", "detection_utils"]
+DatasetMapper, build_detection_test_loader, detection_utils = map(
+    from_backend("data"), ["DatasetMapper", "build_detection_test_loader", "detection_utils"]
 )
 register_coco_panoptic = from_backend("data.datasets")("register_coco_panoptic")
 XYXY, XYWH = 0, 1  # Values of BoxMode.

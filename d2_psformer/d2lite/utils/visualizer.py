@@ -1,6 +1,7 @@
 """Pictures of annotations and predictions: masks, boxes and class names over the image."""
 
 import colorsys
+import itertools
 from collections.abc import Sequence
 from enum import Enum, unique
 from typing import Any
@@ -52,7 +53,7 @@ class Visualizer:
         self._shape = self.img.shape[:2]
         self._font_size = max(np.sqrt(np.prod(self._shape)) // 90, 10 // scale) * font_size_scale
         self._instance_mode = instance_mode
-        self._num_unnamed = 0
+        self._palette = map(palette_color, itertools.count())
 
     def get_output(self) -> VisImage:
         return self.output
@@ -141,7 +142,7 @@ class Visualizer:
         boxes = None if boxes is None else np.array([np.asarray(box, float) for box in boxes])
         masks = None if masks is None else _to_array(masks)
         regions = self._filled(boxes) if masks is None else masks
-        colors = assigned_colors or [self._next_color() for _ in regions]
+        colors = assigned_colors or [next(self._palette) for _ in regions]
         given = [len(x) for x in (regions, boxes, labels, colors) if x is not None]
         assert len(set(given)) == 1, f"Boxes, masks, labels or colours differ in number: {given}."
         for i in np.argsort(-regions.sum(axis=(1, 2)), kind="stable"):
@@ -184,11 +185,7 @@ class Visualizer:
 
     def _class_color(self, kind: str, category: int) -> Color:
         colors = self.metadata.get(f"{kind}_colors") or []
-        return np.divide(colors[category], 255) if category < len(colors) else self._next_color()
-
-    def _next_color(self) -> np.ndarray:
-        self._num_unnamed += 1
-        return palette_color(self._num_unnamed - 1)
+        return np.divide(colors[category], 255) if category < len(colors) else next(self._palette)
 
     def _thing_colors(self, categories: Sequence[int], masks: np.ndarray) -> list[np.ndarray]:
         """Shades of the classes' colours, the same ones in every picture."""
