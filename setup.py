@@ -1,10 +1,12 @@
-"""Installs the package, with its kernels compiled where they can be; never fails for want of them.
+"""Installs the package with a copy of configs/, and compiles its kernels where that is possible.
 
-D2_PSFORMER_NO_EXT=1 compiles nothing, FORCE_CUDA=1 the CUDA kernels where no GPU is seen too. What
-was built or left out, and why: ``python -m d2_psformer.ops``.
+A missing compiler never makes an install fail. D2_PSFORMER_NO_EXT=1 compiles nothing; FORCE_CUDA=1
+compiles the CUDA kernels on a machine without a GPU too. ``python -m d2_psformer.ops`` shows what
+was built, what was left out, and why.
 """
 
 import importlib
+import shutil
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -13,23 +15,31 @@ from setuptools import Distribution, setup
 from setuptools.command.bdist_wheel import bdist_wheel
 from setuptools.command.build_py import build_py
 
+ROOT = Path(__file__).parent.resolve()
 OPS = Path("d2_psformer", "ops")
+CONFIGS = Path("d2_psformer", "model_zoo", "configs")
 
 
 def load_build() -> ModuleType:
-    """d2_psformer/ops/build.py without the package around it, which needs torch."""
+    """Import d2_psformer/ops/build.py without the package around it, which needs torch."""
     package = ModuleType("_ops_of_d2_psformer")
-    package.__path__ = [str(Path(__file__).parent.resolve() / OPS)]
+    package.__path__ = [str(ROOT / OPS)]
     sys.modules[package.__name__] = package
     return importlib.import_module(f"{package.__name__}.build")
 
 
-class BuildWithKernels(build_py):
-    """Copies the package, then compiles the kernels into it (editable: beside the sources)."""
+class BuildPackage(build_py):
+    """Copies the package and configs/, and compiles the kernels into the copy.
+
+    An editable install compiles beside the sources and reads configs/ where they are.
+    """
 
     def run(self) -> None:
         super().run()
-        root = Path(__file__).parent if self.editable_mode else Path(self.build_lib)
+        root = ROOT if self.editable_mode else Path(self.build_lib)
+        if not self.editable_mode:
+            shutil.rmtree(root / CONFIGS, ignore_errors=True)  # of an earlier build
+            shutil.copytree(ROOT / "configs", root / CONFIGS)
         try:
             record = load_build().build_at_install(root / OPS / "lib")
         except OSError as error:
@@ -40,20 +50,20 @@ class BuildWithKernels(build_py):
 
 
 class PlatformDistribution(Distribution):
-    """Not pure Python, though there are no extension modules."""
+    """A distribution that depends on the platform, though it has no extension modules."""
 
     def has_ext_modules(self) -> bool:
         return True
 
 
 class PlatformWheel(bdist_wheel):
-    """A wheel for any Python of this platform: the kernels know nothing of Python."""
+    """A wheel for any Python version of this platform: the kernels do not use Python's headers."""
 
     def get_tag(self) -> tuple[str, str, str]:
         return "py3", "none", super().get_tag()[2]
 
 
 setup(
-    cmdclass={"build_py": BuildWithKernels, "bdist_wheel": PlatformWheel},
+    cmdclass={"build_py": BuildPackage, "bdist_wheel": PlatformWheel},
     distclass=PlatformDistribution,
 )

@@ -6,16 +6,20 @@ folder that holds this very data set already is left alone; one with other scene
 """
 
 import argparse
-import os
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # works before installation too
 
-from d2_psformer.command_errors import told_in_one_sentence
-from d2_psformer.data import datasets_root
-from d2_psformer.data.scenes import LEVELS, ScenesSpec, scenes_folder, write_scenes
+from d2_psformer.utils.commands import add_workers, report_user_errors
 
+# Name of a number: its default and meaning.
+NUMBERS = {
+    "train": (4000, "number of training scenes"),
+    "val": (200, "number of validation scenes, none of them among the training scenes"),
+    "size": (128, "height and width in pixels"),
+    "seed": (0, "which series of scenes"),
+}
 EPILOG = """
 Examples:
   the data of scenes_train, scenes_val                  generate_scenes.py
@@ -34,32 +38,27 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         help="folder to write (default: $DETECTRON2_DATASETS/scenes, else datasets/scenes; of hard "
         "scenes scenes_hard)",
     )
-    for name, meaning in (
-        ("train", "number of training scenes"),
-        ("val", "number of validation scenes, none of them among the training scenes"),
-        ("size", "height and width in pixels"),
-        ("seed", "which series of scenes"),
-    ):
-        default = getattr(ScenesSpec, name)
+    for name, (default, meaning) in NUMBERS.items():
         parser.add_argument(
             f"--{name}", type=int, default=default, metavar="N", help=f"{meaning} ({default})"
         )
     parser.add_argument(
         "--level",
-        choices=LEVELS,
-        default=ScenesSpec.level,
+        choices=("standard", "hard"),
+        default="standard",
         help="hard: more things, smaller and larger, hidden more, beside others that look alike "
         "(default: %(default)s)",
     )
-    parser.add_argument(
-        "--workers", type=int, default=os.cpu_count(), metavar="N", help="processes (all cores)"
-    )
+    add_workers(parser)
     return parser.parse_args(arguments)
 
 
-@told_in_one_sentence()
+@report_user_errors()
 def main() -> None:
     args = parse_arguments()
+    from d2_psformer.data import datasets_root
+    from d2_psformer.data.scenes import ScenesSpec, scenes_folder, write_scenes
+
     spec = ScenesSpec(args.train, args.val, args.size, args.seed, args.level)
     folder = args.output or Path(datasets_root(), scenes_folder(args.level))
     written = write_scenes(folder, spec, args.workers)

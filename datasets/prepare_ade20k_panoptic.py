@@ -9,7 +9,7 @@ Where to get the data: datasets/README.md.
 Examples:
   the usual folder         datasets/prepare_ade20k_panoptic.py
   another one, val alone   datasets/prepare_ade20k_panoptic.py --root ~/ADE --splits val
-  look at the result       python -m d2_psformer.data ade20k_panoptic_val
+  look at the result       python -m d2_psformer.cli.check_data ade20k_panoptic_val
 """
 
 import sys
@@ -17,7 +17,16 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # works before installation too
 
-from d2_psformer.data.ade20k_preparation import ADE20K
+from d2_psformer.utils.commands import parse_preparation, report_user_errors
+
+
+@report_user_errors()
+def main() -> None:
+    args = parse_preparation(__doc__, "ADEChallengeData2016")
+    from d2_psformer.data.ade20k_preparation import ADE20K
+
+    ADE20K.run(args.root, args.splits, args.workers)
+
 
 if __name__ == "__main__":
-    ADE20K.run(__doc__)
+    main()

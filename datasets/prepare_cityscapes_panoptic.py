@@ -8,7 +8,7 @@ Where to get the data: datasets/README.md.
 Examples:
   the usual folder         datasets/prepare_cityscapes_panoptic.py
   another one, val alone   datasets/prepare_cityscapes_panoptic.py --root ~/cityscapes --splits val
-  look at the result       python -m d2_psformer.data cityscapes_fine_panoptic_val
+  look at the result       python -m d2_psformer.cli.check_data cityscapes_fine_panoptic_val
 """
 
 import sys
@@ -16,7 +16,16 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # works before installation too
 
-from d2_psformer.data.cityscapes_preparation import CITYSCAPES
+from d2_psformer.utils.commands import parse_preparation, report_user_errors
+
+
+@report_user_errors()
+def main() -> None:
+    args = parse_preparation(__doc__, "cityscapes")
+    from d2_psformer.data.cityscapes_preparation import CITYSCAPES
+
+    CITYSCAPES.run(args.root, args.splits, args.workers)
+
 
 if __name__ == "__main__":
-    CITYSCAPES.run(__doc__)
+    main()

@@ -1,8 +1,6 @@
 """The demo command: what it writes, for which inputs, and what it says when it cannot."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -51,7 +49,7 @@ def _forget_toys():
 
 @pytest.fixture
 def stub(monkeypatch):
-    monkeypatch.setattr(demo, "Predictor", RedIsBall)
+    monkeypatch.setattr("d2_psformer.engine.Predictor", RedIsBall)
 
 
 def picture(x: int = 10) -> np.ndarray:
@@ -127,6 +125,44 @@ def test_a_broken_image_does_not_stop_the_others(stub, photos, tmp_path, capsys)
     for complaint, name in zip(complaints, ("a_broken.jpg", "b_cut.png"), strict=True):
         assert complaint.startswith("demo.py: Image ")
         assert f"{name}' cannot be decoded" in complaint
+
+
+def test_a_bug_with_one_image_does_not_stop_the_others(photos, tmp_path, monkeypatch, capsys):
+    class Buggy(RedIsBall):
+        def __call__(self, image):
+            return {}["segments_info"] if image.shape == (2, 3, 3) else super().__call__(image)
+
+    monkeypatch.setattr("d2_psformer.engine.Predictor", Buggy)
+    Image.fromarray(np.zeros((2, 3, 3), np.uint8)).save(photos / "small.png")
+    assert run("--input", photos, "--output", tmp_path / "out") == 1
+    assert (tmp_path / "out" / "street_overlay.jpg").is_file()
+    printed = capsys.readouterr().err
+    assert f"demo.py: '{photos}/small.png' failed:" in printed
+    assert "Traceback" in printed and "KeyError: 'segments_info'" in printed
+
+
+def test_sides_of_one_pixel(tmp_path):
+    config, checkpoint = write_tiny_model(tmp_path)
+    (tmp_path / "thin").mkdir()
+    for height, width in ((1, 5000), (5000, 1), (2, 1)):
+        Image.new("RGB", (width, height)).save(tmp_path / "thin" / f"{height}.png")
+    files = ("--input", tmp_path / "thin", "--output", tmp_path / "out")
+    assert (
+        run("--config-file", config, *files, "--attention", "--opts", "MODEL.WEIGHTS", checkpoint)
+        == 0
+    )
+    with Image.open(tmp_path / "out" / "5000_ids.png") as ids:
+        assert ids.size == (1, 5000)
+    assert segments(tmp_path / "out" / "5000_segments.json")
+
+
+def test_long_names_are_shortened_and_stay_different(stub, tmp_path):
+    (tmp_path / "photos").mkdir()
+    for end in "ab":
+        Image.fromarray(picture()).save(tmp_path / "photos" / f"{'é' * 124}{end}.png")
+    assert run("--input", tmp_path / "photos", "--output", tmp_path / "out") == 0
+    names = [path.name for path in (tmp_path / "out").glob("*_segments.json")]
+    assert sorted(names) == [f"{'é' * 100}_2_segments.json", f"{'é' * 100}_segments.json"]
 
 
 def test_pixels_of_more_than_8_bits(stub, photos, tmp_path, capsys):
@@ -205,7 +241,7 @@ def test_without_arguments_the_scenes_model_is_shown(tmp_path, monkeypatch):
             super().__init__(cfg)
             seen.append(cfg)
 
-    monkeypatch.setattr(demo, "Predictor", Stub)
+    monkeypatch.setattr("d2_psformer.engine.Predictor", Stub)
     monkeypatch.setattr(demo, "SCENES_WEIGHTS", checkpoint)
     monkeypatch.setattr(demo, "NUM_SCENES", 2)
     monkeypatch.chdir(tmp_path)
@@ -220,9 +256,9 @@ def test_without_arguments_the_scenes_model_is_shown(tmp_path, monkeypatch):
 def test_confidence_threshold_is_the_models():
     args = demo.parse_args(["--confidence-threshold", "0.6", "--opts", "MODEL.WEIGHTS", "x.pth"])
     cfg = demo.build_config(args)
-    assert cfg.MODEL.PSFORMER.TEST.SCORE_THRESHOLD == 0.6
+    assert cfg.MODEL.POSTPROCESSING.SCORE_THRESHOLD == 0.6
     assert cfg.MODEL.WEIGHTS == "x.pth"
-    assert demo.build_config(demo.parse_args([])).MODEL.PSFORMER.TEST.SCORE_THRESHOLD == 0.25
+    assert demo.build_config(demo.parse_args([])).MODEL.POSTPROCESSING.SCORE_THRESHOLD == 0.25
 
 
 @pytest.mark.parametrize(
@@ -256,9 +292,3 @@ def test_impossible_arguments(arguments, sentence, capsys):
         run(*arguments)
     assert stop.value.code == 2
     assert sentence in capsys.readouterr().err
-
-
-def test_help_works_from_anywhere(tmp_path):
-    command = [sys.executable, demo.__file__, "--help"]
-    shown = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=True)
-    assert "MODEL.WEIGHTS" in shown.stdout

@@ -100,7 +100,7 @@ def test_the_same_classes_under_other_ids_have_the_same_quality(data, tmp_path):
     done = train_net(
         tmp_path, *DEMO, "--eval-only", *WEIGHTS, "DATASETS.REGISTER", str(entries),
         "DATASETS.TRAIN", "('own',)", "DATASETS.TEST", "('own', 'other')",
-        "MODEL.PSFORMER.TEST.SEMANTIC_ON", "True", "MODEL.PSFORMER.TEST.INSTANCE_ON", "True",
+        "MODEL.POSTPROCESSING.SEMANTIC_ON", "True", "MODEL.POSTPROCESSING.INSTANCE_ON", "True",
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     own, other = (

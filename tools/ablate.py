@@ -27,9 +27,9 @@ from ablation.runner import Runner, estimate
 from benchmarks.machine import describe_machine
 
 import d2_psformer.modeling  # noqa: F401  registers models
-from d2_psformer.command_errors import told_in_one_sentence
-from d2_psformer.data.files import atomic_write, write_json
 from d2_psformer.engine import load_config
+from d2_psformer.utils.commands import report_user_errors
+from d2_psformer.utils.files import atomic_write, write_json
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIG = ROOT / "configs" / "scenes" / "ablation.yaml"
@@ -89,7 +89,7 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     return args
 
 
-@told_in_one_sentence()
+@report_user_errors()
 def main(arguments: list[str] | None = None) -> int:
     args = parse_args(arguments)
     settings = [*args.opts, "MODEL.DEVICE", args.device]

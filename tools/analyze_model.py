@@ -22,8 +22,8 @@ from analysis.tables import (
 )
 from analysis.timing import seconds_by_module
 
-from d2_psformer.command_errors import told_in_one_sentence
-from d2_psformer.data.files import write_json
+from d2_psformer.utils.commands import report_user_errors
+from d2_psformer.utils.files import write_json
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 
@@ -92,7 +92,7 @@ def image_size(text: str) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
-@told_in_one_sentence()
+@report_user_errors()
 def main(arguments: list[str] | None = None) -> None:
     args = parse_args(arguments)
     if args.all or len(args.config_file) > 1:

@@ -11,8 +11,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # works before ins
 
 from benchmarks.machine import describe_machine
 
-from d2_psformer.command_errors import told_in_one_sentence
-from d2_psformer.data.files import write_json
+from d2_psformer.utils.commands import report_user_errors
+from d2_psformer.utils.files import write_json
 
 # name -> what is measured; each is a module of tools/benchmarks with add_options(parser) and
 # measure(options) -> list of rows, and TITLE
@@ -41,7 +41,7 @@ Competitors take turns, so that noise of a shared machine meets all of them; fig
 """
 
 
-@told_in_one_sentence()
+@report_user_errors()
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter

@@ -10,7 +10,7 @@ from collections.abc import Callable, Container
 # timm's feature extractors flatten the first two levels: stages.0.x -> stages_0.x
 _FLATTENED = re.compile(r"^(stages|layers|stem|blocks)\.(\d+)\.")
 
-# Not features: classifiers, and tables that are computed.
+# Classifiers are no features, and these tables are computed.
 _LEFT_OUT = re.compile(r"^(fc|head|classifier|norm)\.|relative_position_index$|attn_mask$")
 
 _Renames = list[tuple[str, str | Callable[[re.Match], str]]]
@@ -32,10 +32,10 @@ _PVT: _Renames = [
 # The official Swin ends a stage with the patch merging that timm's begins the next with.
 _SWIN: _Renames = [
     (r"^layers\.(\d)\.downsample\.", _shifted("layers.{}.downsample.", 1)),
-    # of its authors' detectors
+    # The detectors of its authors have these.
     (r"^norm(\d)\.", _shifted("output_norms.{}.", -1)),
 ]
-# One flat list: patch embedding, stage, patch merging, stage, ...
+# It is one flat list: patch embedding, stage, patch merging, stage, ...
 _TORCHVISION_SWIN: _Renames = [
     (r"^features\.0\.0\.", "patch_embed.proj."),
     (r"^features\.0\.2\.", "patch_embed.norm."),
@@ -50,10 +50,10 @@ _CONVNEXT: _Renames = [
     (r"^stages\.(\d)\.(?=\d)", r"stages.\1.blocks."),
     (r"\.dwconv\.", ".conv_dw."),
     (r"\.pwconv(\d)\.", r".mlp.fc\1."),
-    # of its authors' detectors
+    # The detectors of its authors have these.
     (r"^norm(\d)\.", _shifted("output_norms.{}.", -1)),
 ]
-# One flat list as well: stem, stage, downsampling, stage, ...
+# This is one flat list as well: stem, stage, downsampling, stage, ...
 _TORCHVISION_CONVNEXT: _Renames = [
     (r"^features\.0\.", "stem."),
     (r"^features\.([1357])\.(?=\d)", lambda match: f"stages.{int(match[1]) // 2}.blocks."),
@@ -78,16 +78,16 @@ def body_name(key: str, names: Container[str], prefix: str = "") -> str | None:
 
     Args:
         key: the name, without ``prefix``.
-        names: all names of the file, by which the layout is told.
-        prefix: what stands before each name there.
+        names: all names of the file, by which the layout is recognised.
+        prefix: stands before each name there.
 
     Returns:
-        None for what is no part of a feature extractor.
+        The name, or None for what is no part of a feature extractor.
     """
     if _LEFT_OUT.search(key):
         return None
-    for told_by, renames in _LAYOUTS.items():
-        if prefix + told_by in names:
+    for sign, renames in _LAYOUTS.items():
+        if prefix + sign in names:
             for pattern, name in renames:
                 key = re.sub(pattern, name, key)
     if key.startswith("output_norms."):

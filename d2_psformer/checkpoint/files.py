@@ -1,43 +1,68 @@
-"""Weight files of any origin."""
+"""Weight files of any origin, read without running code that they may hold."""
 
 import os
+from typing import Any
 
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-# where other code bases keep the state dict in what they save
-_WRAPPERS = ("state_dict", "model")
+from ..utils.errors import UserError
+
+# Where other code keeps the state dict in what it saves, and what it puts before all names.
+_WRAPPERS = ("state_dict", "model", "model_state_dict")
+_PREFIXES = ("module.", "model.")
 
 
-def read_weights(path: str, trust: bool = False) -> dict[str, Tensor]:
-    """The state dict in a file of torch or safetensors, taken out of its wrapper.
+def read_checkpoint(path: str, trust: bool = False) -> dict[str, Any]:
+    """Read a file of torch or safetensors to the CPU.
 
     Args:
         trust: load Python objects in the file too, which can run code.
 
+    Returns:
+        "model": the state dict, without the prefixes of wrappers (``module.``, ``model.``,
+        ``_orig_mod.``), and all other entries of the file.
+
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it cannot be read, or holds no named tensors.
+        UserError: the file does not exist, cannot be read, or holds no named tensors.
     """
+    weights, others = _load(path, trust), {}
+    while wrapper := _wrapper_of(weights):
+        others.update({key: value for key, value in weights.items() if key != wrapper})
+        weights = weights[wrapper]
+    items = weights.items() if isinstance(weights, dict) else ()
+    named = {k: v for k, v in items if isinstance(k, str) and isinstance(v, Tensor)}
+    if not named:
+        raise UserError(f"'{path}' holds no named tensors: is it a checkpoint?")
+    return {**others, "model": _without_prefixes(named)}
+
+
+def _load(path: str, trust: bool) -> Any:
     if not os.path.isfile(path):
-        raise FileNotFoundError(f"There is no weight file '{path}'.")
+        raise UserError(f"Checkpoint '{path}' does not exist.")
     try:
         if str(path).endswith(".safetensors"):
-            content = load_file(path)
-        else:
-            content = torch.load(path, map_location="cpu", weights_only=not trust)
+            return load_file(path)
+        return torch.load(path, map_location="cpu", weights_only=not trust)
     except OSError:
         raise
     except Exception as error:  # bytes that are no weight file can fail in any way
-        raise ValueError(
+        raise UserError(
             f"'{path}' cannot be read: it is damaged, no weight file at all, or holds Python "
             "objects beside its tensors (they can run code; if you trust its source, "
             "tools/convert_checkpoint.py --trust loads them)."
         ) from error
-    for wrapper in _WRAPPERS:
-        if isinstance(content, dict):
-            content = content.get(wrapper, content)
-    if not isinstance(content, dict) or not any(isinstance(x, Tensor) for x in content.values()):
-        raise ValueError(f"'{path}' holds no named tensors: is it a checkpoint?")
-    return content
+
+
+def _wrapper_of(content: Any) -> str | None:
+    """The key under which the weights of ``content`` are, if they are not there directly."""
+    keys = _WRAPPERS if isinstance(content, dict) else ()
+    return next((key for key in keys if isinstance(content.get(key), dict)), None)
+
+
+def _without_prefixes(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    weights = {key.replace("_orig_mod.", ""): value for key, value in weights.items()}
+    while prefix := next((p for p in _PREFIXES if all(k.startswith(p) for k in weights)), None):
+        weights = {key.removeprefix(prefix): value for key, value in weights.items()}
+    return weights

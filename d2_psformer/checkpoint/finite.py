@@ -4,6 +4,8 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
+from ..utils.errors import UserError
+
 
 def check_finite(weights: Mapping[str, Tensor], source: str, advice: str) -> None:
     """Refuse a state dict with NaN or Inf.
@@ -13,8 +15,8 @@ def check_finite(weights: Mapping[str, Tensor], source: str, advice: str) -> Non
         advice: what to do, for the message.
 
     Raises:
-        ValueError: names the first such tensor.
+        UserError: names the first such tensor.
     """
     for name, value in weights.items():
         if value.is_floating_point() and not value.isfinite().all():
-            raise ValueError(f"'{name}' of {source} holds NaN or Inf: {advice}.")
+            raise UserError(f"'{name}' of {source} holds NaN or Inf: {advice}.")

@@ -4,6 +4,7 @@ import re
 
 from torch import Tensor
 
+from ..utils.errors import UserError
 from .backbone_names import body_name
 
 # Older releases used these names.
@@ -76,10 +77,10 @@ def convert_official(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
         state_dict: the checkpoint's ``state_dict``.
 
     Returns:
-        the state dict of the :class:`PanopticSegFormer` of the same backbone.
+        The state dict of the :class:`PanopticSegFormer` of the same backbone.
 
     Raises:
-        ValueError: a name that no official model has.
+        UserError: a name that no official model has.
     """
     converted = {}
     for key, value in state_dict.items():
@@ -105,6 +106,6 @@ def rename(key: str, state_dict: dict[str, Tensor]) -> str | None:
             for old, new in inner:
                 rest = re.sub(old, new, rest)
             return ours + rest
-    raise ValueError(
+    raise UserError(
         f"'{key}' is no parameter of an official Panoptic SegFormer: is this its checkpoint?"
     )

@@ -8,13 +8,14 @@ import timm
 from torch import Tensor, nn
 
 from ..d2.utils import comm
+from ..utils.errors import UserError
 from .backbone_names import body_name
-from .files import read_weights
+from .files import read_checkpoint
 from .finite import check_finite
 
 logger = logging.getLogger(__name__)
 
-# Before the names of a backbone in files of whole detectors and segmenters.
+# The prefix of a backbone's names in files of whole detectors and segmenters.
 _OF_DETECTORS = "backbone."
 
 
@@ -25,10 +26,8 @@ def load_pretrained_backbone(model: nn.Module, cfg) -> None:
     which this function is not called.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: the file is unusable, its weights do not fit or are not finite, timm knows no
-            such weights, or layers are frozen and there are no weights.
-        OSError: timm cannot get the weights.
+        UserError: the file is missing or unusable, its weights do not fit or are not finite, timm
+            has no such weights or cannot get them, or layers are frozen without weights for them.
     """
     node = cfg.MODEL.BACKBONE
     backbone = model.backbone
@@ -42,7 +41,7 @@ def load_pretrained_backbone(model: nn.Module, cfg) -> None:
             weights = _from_timm(source, backbone)
     elif any(not p.requires_grad for p in backbone.parameters()):
         keys = "MODEL.BACKBONE.PRETRAINED or .WEIGHTS" if is_timm else "MODEL.WEIGHTS"
-        raise ValueError(
+        raise UserError(
             "Layers of the backbone are frozen, but there are no weights for them: name them in "
             f"{keys}, or freeze nothing (MODEL.BACKBONE.FREEZE_AT 0, FREEZE_BN False)."
         )
@@ -56,7 +55,7 @@ def load_pretrained_backbone(model: nn.Module, cfg) -> None:
 
 @contextmanager
 def _main_process_of_machine_first() -> Iterator[None]:
-    """The others find in the cache what it has downloaded."""
+    """Run the block in one process first: the others then find its download in the cache."""
     is_first = comm.get_local_rank() == 0
     if not is_first:
         comm.synchronize()
@@ -66,7 +65,7 @@ def _main_process_of_machine_first() -> Iterator[None]:
 
 
 def _from_file(path: str) -> dict[str, Tensor]:
-    content = read_weights(path)
+    content = read_checkpoint(path)["model"]
     of_detector = {
         key.removeprefix(_OF_DETECTORS): value
         for key, value in content.items()
@@ -81,14 +80,14 @@ def _from_file(path: str) -> dict[str, Tensor]:
 def _check_tag(name: str, tag: str) -> None:
     known = [full.partition(".")[2] for full in timm.list_pretrained(f"{name}.*")]
     if tag not in known:
-        raise ValueError(
+        raise UserError(
             f"timm has no weights '{tag}' for '{name}' (MODEL.BACKBONE.PRETRAINED), but "
             f"{', '.join(known) or 'none at all'}; a file can be given as MODEL.BACKBONE.WEIGHTS."
         )
 
 
 def _from_timm(name: str, backbone: nn.Module) -> dict[str, Tensor]:
-    """Download (or take from timm's cache) because the config asks for it."""
+    """Download weights, or take them from timm's cache."""
     logger.info("Getting the weights '%s' through timm.", name)
     try:
         options = {"strict_img_size": False} if backbone.is_swin else {}
@@ -99,9 +98,9 @@ def _from_timm(name: str, backbone: nn.Module) -> dict[str, Tensor]:
             out_indices=backbone.body.feature_info.out_indices,
             **options,
         )
-    except Exception as error:
+    except (OSError, RuntimeError, ValueError) as error:  # of the network, of the file
         reason = " ".join(str(error).split())
-        raise OSError(
+        raise UserError(
             f"timm could not get '{name}' ({type(error).__name__}: {reason}): check the network, "
             "or give a file as MODEL.BACKBONE.WEIGHTS."
         ) from error
@@ -109,28 +108,28 @@ def _from_timm(name: str, backbone: nn.Module) -> dict[str, Tensor]:
 
 
 def _fill(backbone: nn.Module, weights: dict[str, Tensor], source: str) -> None:
-    """Load all that the body has; output norms are new in a detector and may be missing."""
-    wanted = backbone.state_dict()
-    for name, value in wanted.items():
+    """Load all weights of the body; output norms are new in a detector and may be missing."""
+    own = backbone.state_dict()
+    for name, value in own.items():
         if name not in weights:
             continue
         if weights[name].squeeze().shape == value.squeeze().shape:  # a scale as (C,) or (C, 1, 1)
             weights[name] = weights[name].reshape(value.shape)
         else:
-            raise ValueError(
+            raise UserError(
                 f"'{source}' has '{name}' of shape {tuple(weights[name].shape)}, "
                 f"{backbone.name} needs {tuple(value.shape)}: is it another size of this model?"
             )
     missing = [
         name
-        for name in wanted
+        for name in own
         if name not in weights
         and not name.startswith("output_norms.")
         and not name.endswith("num_batches_tracked")
     ]
     if missing:
-        raise ValueError(
-            f"'{source}' lacks {len(missing)} of {len(wanted)} tensors of {backbone.name}, the "
+        raise UserError(
+            f"'{source}' lacks {len(missing)} of {len(own)} tensors of {backbone.name}, the "
             f"first '{missing[0]}': is it another model's file?"
         )
-    backbone.load_state_dict({k: v for k, v in weights.items() if k in wanted}, strict=False)
+    backbone.load_state_dict({k: v for k, v in weights.items() if k in own}, strict=False)

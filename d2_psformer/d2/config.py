@@ -1,35 +1,24 @@
-"""Config: the key tree, files and constructors that take a config or arguments.
+"""The config, its files, and constructors that take a config or arguments.
 
-d2lite reads the files on both backends: Detectron2's own reading runs code that YAML can hold.
+Both backends read files and report mistakes in the same way, see
+:class:`d2_psformer.d2lite.config.CheckedMerging`: a config file cannot run code.
 """
 
-from typing import Any
+from typing import TYPE_CHECKING
 
-from ..d2lite.config import read_config_file
+from ..d2lite.config import CheckedMerging, read_config_file
 from . import BACKEND
 
-if BACKEND == "detectron2":
+if TYPE_CHECKING or BACKEND == "d2lite":
+    from ..d2lite.config import CfgNode, configurable, get_cfg
+else:
     from detectron2.config import CfgNode as _CfgNode
     from detectron2.config import configurable
     from detectron2.config import get_cfg as _get_cfg
 
-    class CfgNode(_CfgNode):
-        """Detectron2's, except that a config file cannot run code."""
-
-        @classmethod
-        def load_yaml_with_base(cls, filename: str, allow_unsafe: bool = False) -> dict[str, Any]:
-            return read_config_file(filename)
+    class CfgNode(CheckedMerging, _CfgNode):
+        """Detectron2's ``CfgNode`` with checked merging."""
 
     def get_cfg() -> CfgNode:
         """A new config with Detectron2's keys and defaults."""
         return CfgNode(_get_cfg())
-
-else:
-    from ..d2lite.config import CfgNode, configurable, get_cfg
-
-__all__ = [
-    "CfgNode",
-    "configurable",
-    "get_cfg",
-    "read_config_file",
-]

@@ -1,37 +1,17 @@
 """Trainer base, hooks, launching and set-up."""
 
-from . import BACKEND
+from typing import TYPE_CHECKING
 
-if BACKEND == "detectron2":
-    from detectron2.engine import (
-        DefaultPredictor,
+from . import from_backend
+
+if TYPE_CHECKING:
+    from ..d2lite.engine import (
         HookBase,
         TrainerBase,
         default_argument_parser,
         default_setup,
-        default_writers,
         hooks,
         launch,
     )
 else:
-    from ..d2lite.engine import (
-        DefaultPredictor,
-        HookBase,
-        TrainerBase,
-        default_argument_parser,
-        default_setup,
-        default_writers,
-        hooks,
-        launch,
-    )
-
-__all__ = [
-    "DefaultPredictor",
-    "HookBase",
-    "TrainerBase",
-    "default_argument_parser",
-    "default_setup",
-    "default_writers",
-    "hooks",
-    "launch",
-]
+    __getattr__ = from_backend("engine")

@@ -1,37 +1,18 @@
 """Evaluators and the evaluation loop."""
 
-from . import BACKEND
+from typing import TYPE_CHECKING
 
-if BACKEND == "detectron2":
-    from detectron2.evaluation import (
-        COCOEvaluator,
-        DatasetEvaluator,
-        DatasetEvaluators,
-        SemSegEvaluator,
-        inference_context,
-        inference_on_dataset,
-        print_csv_format,
-        verify_results,
-    )
-else:
+from . import from_backend
+
+if TYPE_CHECKING:
     from ..d2lite.evaluation import (
         COCOEvaluator,
         DatasetEvaluator,
         DatasetEvaluators,
         SemSegEvaluator,
-        inference_context,
         inference_on_dataset,
         print_csv_format,
         verify_results,
     )
-
-__all__ = [
-    "COCOEvaluator",
-    "DatasetEvaluator",
-    "DatasetEvaluators",
-    "SemSegEvaluator",
-    "inference_context",
-    "inference_on_dataset",
-    "print_csv_format",
-    "verify_results",
-]
+else:
+    __getattr__ = from_backend("evaluation")

@@ -1,13 +1,10 @@
-"""Small layers and the shape record of feature maps."""
+"""The shape record of feature maps."""
 
-from . import BACKEND
+from typing import TYPE_CHECKING
 
-if BACKEND == "detectron2":
-    from detectron2.layers import FrozenBatchNorm2d, ShapeSpec
+from . import from_backend
+
+if TYPE_CHECKING:
+    from ..d2lite.layers import ShapeSpec
 else:
-    from ..d2lite.layers import FrozenBatchNorm2d, ShapeSpec
-
-__all__ = [
-    "FrozenBatchNorm2d",
-    "ShapeSpec",
-]
+    __getattr__ = from_backend("layers")

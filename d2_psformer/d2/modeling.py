@@ -1,16 +1,10 @@
 """Registries of architectures and backbones."""
 
-from . import BACKEND
+from typing import TYPE_CHECKING
 
-if BACKEND == "detectron2":
-    from detectron2.modeling import (
-        BACKBONE_REGISTRY,
-        META_ARCH_REGISTRY,
-        Backbone,
-        build_backbone,
-        build_model,
-    )
-else:
+from . import from_backend
+
+if TYPE_CHECKING:
     from ..d2lite.modeling import (
         BACKBONE_REGISTRY,
         META_ARCH_REGISTRY,
@@ -18,11 +12,5 @@ else:
         build_backbone,
         build_model,
     )
-
-__all__ = [
-    "BACKBONE_REGISTRY",
-    "META_ARCH_REGISTRY",
-    "Backbone",
-    "build_backbone",
-    "build_model",
-]
+else:
+    __getattr__ = from_backend("modeling")

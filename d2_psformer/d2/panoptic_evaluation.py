@@ -1,4 +1,4 @@
-"""Detectron2's own panoptic evaluator; None with d2lite, which has no second one beside ours."""
+"""Detectron2's own panoptic evaluator, which d2lite does not have: None there."""
 
 from . import BACKEND
 
@@ -6,7 +6,3 @@ if BACKEND == "detectron2":
     from detectron2.evaluation import COCOPanopticEvaluator
 else:
     COCOPanopticEvaluator = None
-
-__all__ = [
-    "COCOPanopticEvaluator",
-]

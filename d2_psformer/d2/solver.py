@@ -1,14 +1,10 @@
 """Learning-rate schedules."""
 
-from . import BACKEND
+from typing import TYPE_CHECKING
 
-if BACKEND == "detectron2":
-    from detectron2.solver import LRMultiplier, WarmupParamScheduler, build_lr_scheduler
+from . import from_backend
+
+if TYPE_CHECKING:
+    from ..d2lite.solver import build_lr_scheduler
 else:
-    from ..d2lite.solver import LRMultiplier, WarmupParamScheduler, build_lr_scheduler
-
-__all__ = [
-    "LRMultiplier",
-    "WarmupParamScheduler",
-    "build_lr_scheduler",
-]
+    __getattr__ = from_backend("solver")

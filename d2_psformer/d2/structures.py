@@ -1,15 +1,10 @@
 """Boxes, masks, instances and padded image batches."""
 
-from . import BACKEND
+from typing import TYPE_CHECKING
 
-if BACKEND == "detectron2":
-    from detectron2.structures import BitMasks, Boxes, ImageList, Instances
-else:
+from . import from_backend
+
+if TYPE_CHECKING:
     from ..d2lite.structures import BitMasks, Boxes, ImageList, Instances
-
-__all__ = [
-    "BitMasks",
-    "Boxes",
-    "ImageList",
-    "Instances",
-]
+else:
+    __getattr__ = from_backend("structures")

@@ -1,6 +1,17 @@
 """A small runtime with Detectron2's names and behaviour, for machines without Detectron2.
 
-Module paths, arguments, dict keys and config keys are those of Detectron2, so that a config, a
-data set registration, a mapper or a model moves between the two unchanged. It stands on fvcore,
-iopath, pycocotools and torch, and imports nothing else of this project.
+It holds the parts of Detectron2 that a training script for a model of one's own needs, under the
+same module paths, with the same arguments, dict keys and results:
+
+* ``config``: the key tree with all defaults, YAML files, ``@configurable``;
+* ``data``: catalogs (COCO 2017 and Cityscapes panoptic are registered), ``DatasetMapper``,
+  augmentations, the test loader;
+* ``modeling``, ``layers``, ``structures``: registries, ``ShapeSpec``, boxes, masks, instances;
+* ``solver``, ``engine``, ``checkpoint``: schedules, ``TrainerBase``, hooks, set-up, launching;
+* ``evaluation``: the loop, ``COCOEvaluator`` and ``SemSegEvaluator``;
+* ``utils``: communication, events, logging, ``Visualizer`` and ``VideoVisualizer``.
+
+It holds no models, no optimizers and no training loader. It stands on torch, torchvision, fvcore,
+iopath, pycocotools, OpenCV and Pillow, and imports only the error class of the rest of the package.
+Mistakes of users raise :class:`.errors.UserError` with one sentence.
 """

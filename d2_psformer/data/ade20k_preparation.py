@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from .ade20k_categories import ADE20K_CATEGORIES
-from .panoptic_png import DECODE_ERRORS
+from ..utils.errors import UserError
+from .builtin import ADE20K_CATEGORIES
+from .panoptic_png import decoding
 from .preparation import Preparation, write_annotation
 
 # Both kinds of PNG count classes from 1: semantic ones all 150, instance ones the 100 things.
@@ -50,7 +51,7 @@ def convert_image(root: Path, output: Path, image_path: Path) -> tuple[dict, dic
 
 def _check(stem: str, semantic: np.ndarray, instance: np.ndarray) -> None:
     if semantic.ndim != 2 or instance.shape != (*semantic.shape, 3):
-        raise ValueError(
+        raise UserError(
             f"The annotations of '{stem}' have shapes {semantic.shape} and {instance.shape} "
             "instead of (H, W) and (H, W, 3): unpack both archives anew."
         )
@@ -59,7 +60,7 @@ def _check(stem: str, semantic: np.ndarray, instance: np.ndarray) -> None:
         (_INSTANCE, instance[..., 0], THING_IDS, "instance"),
     ):
         if classes.max() > len(known):
-            raise ValueError(
+            raise UserError(
                 f"'{stem}.png' of {folder} has class {classes.max()}, outside of "
                 f"1...{len(known)}: take the archive of the {challenge} challenge."
             )
@@ -67,13 +68,8 @@ def _check(stem: str, semantic: np.ndarray, instance: np.ndarray) -> None:
 
 def _read(path: Path) -> np.ndarray:
     """int32 (H, W) or (H, W, 3)."""
-    try:
-        with Image.open(path) as image:
-            return np.asarray(image).astype(np.int32)
-    except FileNotFoundError:
-        raise
-    except DECODE_ERRORS as error:
-        raise ValueError(f"'{path}' cannot be decoded ({error}): unpack it anew.") from error
+    with decoding(f"'{path}'"), Image.open(path) as image:
+        return np.asarray(image).astype(np.int32)
 
 
 ADE20K = Preparation(

@@ -23,8 +23,7 @@ class ChannelShuffleTransform(T.Transform):
     def apply_coords(self, coords: np.ndarray) -> np.ndarray:
         return coords
 
-    def apply_segmentation(self, segmentation: np.ndarray) -> np.ndarray:
-        return segmentation
+    apply_segmentation = apply_coords
 
     def inverse(self) -> T.Transform:
         return ChannelShuffleTransform(np.argsort(self.order))
@@ -37,8 +36,18 @@ class RandomChannelShuffle(T.Augmentation):
         return ChannelShuffleTransform(np.random.permutation(image.shape[-1]))
 
 
+class ResizeShortestEdge(T.ResizeShortestEdge):
+    """Detectron2's resize, which would leave no pixel of the short side of 1x5000."""
+
+    def get_transform(self, image: np.ndarray) -> T.Transform:
+        resize = super().get_transform(image)
+        if isinstance(resize, T.ResizeTransform):
+            resize.new_h, resize.new_w = max(1, resize.new_h), max(1, resize.new_w)
+        return resize
+
+
 def build_augmentation(cfg: CfgNode, is_train: bool) -> list[T.Augmentation]:
-    """List what ``cfg.INPUT`` asks for: flip, crop, resize of the short side, channel shuffle.
+    """The augmentations of ``cfg.INPUT``: flip, crop, resize of the short side, channel shuffle.
 
     In training the paper (section 4.1, after DETR) crops half of the samples with
     ``DETR_CROP.ENABLED``: short side to one of ``DETR_CROP.RESIZE``, then a crop whose sides lie
@@ -68,7 +77,7 @@ def build_augmentation(cfg: CfgNode, is_train: bool) -> list[T.Augmentation]:
 def _detr_crop(node: CfgNode) -> T.Augmentation:
     crop = T.AugmentationList(
         [
-            T.ResizeShortestEdge(node.RESIZE, sample_style="choice"),
+            ResizeShortestEdge(node.RESIZE, sample_style="choice"),
             T.RandomCrop("absolute_range", tuple(node.SIZE)),
         ]
     )
@@ -78,4 +87,4 @@ def _detr_crop(node: CfgNode) -> T.Augmentation:
 def _resize(short_side: int | list[int], max_size: int, sample_style: str) -> list[T.Augmentation]:
     if not np.any(short_side):
         return []
-    return [T.ResizeShortestEdge(short_side, max_size, sample_style)]
+    return [ResizeShortestEdge(short_side, max_size, sample_style)]

@@ -5,13 +5,18 @@ Their folders lie under ``$DETECTRON2_DATASETS`` (default ``./datasets``), laid 
 static: a trained model needs no file of these.
 """
 
+import json
 import os
+from pathlib import Path
 
+from ..classes import Classes
 from ..d2.data import DatasetCatalog
-from .ade20k_categories import ADE20K_CATEGORIES
-from .category_metadata import benchmark_metadata, things_first_metadata
-from .registration import register_with_metadata
+from .registration import register_with_classes
 from .scenes import LEVELS, SCENES_CATEGORIES, scenes_folder
+
+# The classes of ADE20K's scene-parsing challenge in its order, with its colours. Things are the 100
+# classes of the instance challenge, whose annotation numbers them 1...100 in the same order.
+ADE20K_CATEGORIES = json.loads(Path(__file__).with_name("ade20k_categories.json").read_text())
 
 
 def datasets_root() -> str:
@@ -28,7 +33,7 @@ def register_builtin(root: str) -> None:
             f"{ade20k}/images/{folder}",
             f"{ade20k}/ade20k_panoptic_{split}.json",
             f"{ade20k}/ade20k_panoptic_{split}",
-            benchmark_metadata(ADE20K_CATEGORIES),
+            Classes.from_categories(ADE20K_CATEGORIES),
         )
     for name in map(scenes_folder, LEVELS):
         scenes = os.path.join(root, name)
@@ -38,10 +43,10 @@ def register_builtin(root: str) -> None:
                 f"{scenes}/{split}",
                 f"{scenes}/panoptic_{split}.json",
                 f"{scenes}/panoptic_{split}",
-                things_first_metadata(SCENES_CATEGORIES),
+                Classes.from_categories(SCENES_CATEGORIES, things_first=True),
             )
 
 
 def _register_if_free(name: str, *args) -> None:
     if name not in DatasetCatalog.list():
-        register_with_metadata(name, *args)
+        register_with_classes(name, *args)

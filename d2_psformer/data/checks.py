@@ -1,36 +1,35 @@
-"""A full look at a registered data set: do its files fit together, and what is in it?"""
+"""A full check of a registered data set: do its files fit together, and what is in it?"""
 
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from ..class_layout import ClassLayout
+from ..classes import Classes
 from ..d2.data import DatasetCatalog, MetadataCatalog
+from ..utils.errors import UserError
+from ..utils.parallel import map_with_progress
 from .class_metadata import align_data_set, class_metadata, has_classes
-from .panoptic_json import check_segments
-from .parallel import map_with_progress
+from .panoptic_json import check_segments, repeated
 from .reading import Record, read_image, read_segment_ids
 from .segments import label_segments, segment_areas
 
 
 @dataclass
 class DatasetReport:
-    """What :func:`check_dataset` found.
+    """The result of :func:`check_dataset`.
 
     Attributes:
         name: of the data set.
-        classes: names by contiguous id.
-        things: contiguous ids of thing classes.
-        images: how many records there are.
+        classes: names and kinds by contiguous id.
+        images: the number of records.
         counts: int64 (classes, 4): images with the class, segments, crowds, pixels.
         void: pixels of no segment.
         faults: one sentence per faulty image.
     """
 
     name: str
-    classes: list[str]
-    things: frozenset[int]
+    classes: Classes
     images: int
     counts: np.ndarray
     void: int = 0
@@ -38,19 +37,20 @@ class DatasetReport:
 
     def table(self) -> str:
         """The counts for people, one row per class; pixels as a share of all."""
-        width = max(len(name) for name in [*self.classes, "all classes"])
-        everything = max(int(self.counts[:, 3].sum()) + self.void, 1)
+        names = self.classes.names
+        width = max(len(name) for name in [*names, "all classes"])
+        all_pixels = max(int(self.counts[:, 3].sum()) + self.void, 1)
         header = f"{'class':{width}s} | {'kind':5s} {'images':>8s} {'segments':>9s} {'crowds':>7s}"
         header += f" {'pixels':>7s}"
 
         def row(name: str, kind: str, counts: np.ndarray) -> str:
             images, segments, crowds, pixels = (int(c) for c in counts)
-            share = f"{100 * pixels / everything:6.2f}%"
+            share = f"{100 * pixels / all_pixels:6.2f}%"
             return f"{name:{width}s} | {kind:5s} {images:8d} {segments:9d} {crowds:7d} {share}"
 
         rows = [
-            row(name, "thing" if i in self.things else "stuff", self.counts[i])
-            for i, name in enumerate(self.classes)
+            row(name, "thing" if i in self.classes.thing_ids else "stuff", self.counts[i])
+            for i, name in enumerate(names)
         ]
         total = self.counts.sum(axis=0)
         total[0] = self.images
@@ -60,7 +60,7 @@ class DatasetReport:
 
 @dataclass(frozen=True)
 class _Checker:
-    """Looks at one record; passed to worker processes."""
+    """Checks one record; passed to worker processes."""
 
     class_ids: frozenset[int]
     num_classes: int
@@ -79,7 +79,7 @@ class _Checker:
                 _check_area(record, segment, int(area))
                 counts[segment["category_id"], 1:] += 1, int(segment.get("iscrowd", 0)), area
             counts[:, 0] = counts[:, 1] > 0
-        except (FileNotFoundError, ValueError) as error:
+        except UserError as error:
             return counts, void, str(error)
         return counts, void, ""
 
@@ -87,7 +87,7 @@ class _Checker:
         check_segments(segments, f"'{record['file_name']}'")
         for segment in segments:
             if segment["category_id"] not in self.class_ids:
-                raise ValueError(
+                raise UserError(
                     f"Segment {segment['id']} of '{record['file_name']}' has contiguous class "
                     f"{segment['category_id']}, which the metadata does not have."
                 )
@@ -103,27 +103,22 @@ def check_dataset(name: str, *, workers: int = 0) -> DatasetReport:
         workers: processes to share the work; 0 does it here.
 
     Raises:
-        KeyError: no data set has this name.
-        FileNotFoundError, ValueError: its JSON cannot be read at all.
+        UserError: no data set has this name, or its JSON cannot be read at all.
     """
+    if name not in DatasetCatalog.list():
+        raise UserError(
+            f"There is no data set '{name}': register it, or use one of "
+            f"{', '.join(DatasetCatalog.list())}."
+        )
     if has_classes(name):
         align_data_set(name, class_metadata(name), "its registration")
     records = DatasetCatalog.get(name)
-    metadata = MetadataCatalog.get(name)
-    layout = ClassLayout.from_metadata(metadata)
-    things = frozenset(layout.thing_ids)
-    report = DatasetReport(
-        name=name,
-        classes=[
-            (metadata.thing_classes if i in things else metadata.stuff_classes)[i]
-            for i in range(layout.num_classes)
-        ],
-        things=things,
-        images=len(records),
-        counts=np.zeros((layout.num_classes, 4), np.int64),
-        faults=_doubled_images(records),
-    )
-    checker = _Checker(things.union(layout.stuff_ids), layout.num_classes)
+    classes = Classes.from_metadata(MetadataCatalog.get(name))
+    counts = np.zeros((classes.num_classes, 4), np.int64)
+    report = DatasetReport(name, classes, len(records), counts)
+    for image_id in repeated(record["image_id"] for record in records):
+        report.faults.append(f"Image id {image_id!r} is there twice: give each its own.")
+    checker = _Checker(frozenset(classes.thing_ids + classes.stuff_ids), classes.num_classes)
     for counts, void, fault in map_with_progress(
         checker, records, workers=workers, description=f"checking {name}"
     ):
@@ -134,18 +129,9 @@ def check_dataset(name: str, *, workers: int = 0) -> DatasetReport:
     return report
 
 
-def _doubled_images(records: list[Record]) -> list[str]:
-    seen, faults = set(), []
-    for record in records:
-        if record["image_id"] in seen:
-            faults.append(f"Image id {record['image_id']!r} is there twice: give each its own.")
-        seen.add(record["image_id"])
-    return faults
-
-
 def _check_area(record: Record, segment: dict[str, Any], area: int) -> None:
     if segment.get("area", area) != area:
-        raise ValueError(
+        raise UserError(
             f"Segment {segment['id']} of '{record['pan_seg_file_name']}' has {area} pixels, but "
             f"its segments_info says area {segment['area']}: correct one of them."
         )

@@ -9,33 +9,17 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from ..classes import Classes
 from ..d2.data import MetadataCatalog
-from .files import atomic_write
+from ..utils.files import atomic_write
 from .panoptic_png import read_panoptic_png
 from .preparation import Preparation, write_annotation
 
 NOT_EVALUATED = 255
 _INSTANCES, _LABELS = "_gtFine_instanceIds.png", "_gtFine_labelIds.png"
 _TRAIN_IDS, _IMAGE = "_gtFine_labelTrainIds.png", "_leftImg8bit.png"
-
-
-def evaluated_categories() -> list[dict]:
-    """The 19 evaluated classes with Cityscapes' own ids; their places are the train ids."""
-    metadata = MetadataCatalog.get("cityscapes_fine_panoptic_val")
-    things = metadata.thing_dataset_id_to_contiguous_id
-    contiguous = {**metadata.stuff_dataset_id_to_contiguous_id, **things}
-    return [
-        {
-            "id": category,
-            "name": metadata.stuff_classes[place],
-            "isthing": int(category in things),
-            "color": list(metadata.stuff_colors[place]),
-        }
-        for category, place in sorted(contiguous.items(), key=lambda item: item[1])
-    ]
-
-
-CATEGORIES = evaluated_categories()
+# The 19 evaluated classes with Cityscapes' own ids; their places are the train ids.
+CATEGORIES = Classes.from_metadata(MetadataCatalog.get("cityscapes_fine_panoptic_val")).categories()
 IS_THING = {category["id"]: category["isthing"] for category in CATEGORIES}
 
 

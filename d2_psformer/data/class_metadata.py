@@ -1,4 +1,4 @@
-"""The classes of data sets and checkpoints: kept, compared by name, numbered alike."""
+"""The classes of data sets and checkpoints as metadata: compared by name, numbered alike."""
 
 import logging
 import os
@@ -6,48 +6,47 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-from ..class_layout import ClassLayout, class_names, dataset_category_ids
+from ..classes import Classes, metadata_colors
 from ..d2.data import DatasetCatalog, MetadataCatalog
-from .category_metadata import benchmark_metadata, things_first_metadata
+from ..utils.errors import UserError
 from .coco_panoptic import read_categories
 from .registration import PanopticRecords
 
 logger = logging.getLogger(__name__)
 
-_KEYS = (
-    "thing_classes",
-    "stuff_classes",
-    "thing_colors",
-    "stuff_colors",
-    "thing_dataset_id_to_contiguous_id",
-    "stuff_dataset_id_to_contiguous_id",
-)
+_COLORS = ("thing_colors", "stuff_colors")
+_ID_MAPS = ("thing_dataset_id_to_contiguous_id", "stuff_dataset_id_to_contiguous_id")
+_KEYS = ("thing_classes", "stuff_classes", *_COLORS, *_ID_MAPS)
 
 
 def class_metadata(dataset_name: str) -> dict:
-    """``{"name": dataset_name}`` and what the catalog knows of its classes, as plain Python."""
+    """``{"name": dataset_name}`` and the catalog's metadata of its classes, as plain Python.
+
+    Raises:
+        UserError: a colour is neither [R, G, B] of 0...255 nor "#rrggbb".
+    """
     known = MetadataCatalog.get(dataset_name).as_dict()
-    return {"name": dataset_name, **{key: known[key] for key in _KEYS if key in known}}
+    colors = {key: metadata_colors(known, key) for key in _COLORS if key in known}
+    return {"name": dataset_name, **{key: known[key] for key in _KEYS if key in known}, **colors}
 
 
 def is_class_metadata(value: Any) -> bool:
     """True for a result of :func:`class_metadata` with classes; checkpoints may hold anything."""
-    maps = ("thing_dataset_id_to_contiguous_id", "stuff_dataset_id_to_contiguous_id")
-    return isinstance(value, dict) and any(key in value for key in maps)
+    return isinstance(value, dict) and any(key in value for key in _ID_MAPS)
 
 
 def has_classes(dataset_name: str) -> bool:
-    """True if the catalog knows the data set's panoptic classes; images alone have none."""
+    """True if the catalog has the data set's panoptic classes; images alone have none."""
     known = MetadataCatalog.get(dataset_name).as_dict()
-    has_things = "thing_dataset_id_to_contiguous_id" in known and "panoptic_json" in known
-    return has_things or "stuff_dataset_id_to_contiguous_id" in known
+    things, stuff = (key in known for key in _ID_MAPS)
+    return stuff or (things and "panoptic_json" in known)
 
 
 def restore_class_metadata(metadata: dict) -> None:
     """Put the classes of a checkpoint's entry "metadata" into the catalog.
 
-    After this a model can be built, and its results shown, without the data set. What the catalog
-    knows already is left alone.
+    After this a model can be built, and its results shown, without the data set. Keys that the
+    catalog already has are left alone.
     """
     catalog = MetadataCatalog.get(metadata["name"])
     known = catalog.as_dict()
@@ -63,13 +62,13 @@ def align_classes(ours: dict, reference: dict, whose: str) -> dict:
 
     Args:
         ours, reference: results of :func:`class_metadata`.
-        whose: who has the second one, e.g. "data set 'b'", for messages.
+        whose: the owner of the second one, e.g. "data set 'b'", for messages.
 
     Returns:
         ``ours`` itself if it is numbered like the reference.
 
     Raises:
-        ValueError: the classes differ; the first ones that do are named.
+        UserError: the classes differ; the first ones that do are named.
     """
     mine, theirs = _categories(ours), _categories(reference)
     who, by_name = f"data set '{ours['name']}'", _by_name(mine, theirs)
@@ -81,13 +80,15 @@ def align_classes(ours: dict, reference: dict, whose: str) -> dict:
         on_both_sides = {c["name"] for c in mine} & {c["name"] for c in theirs}
         # Where a known name has another id, the ids are no better a guide.
         if found is None or on_both_sides & {name for pair in renamed for name in pair}:
-            raise ValueError(_difference(mine, theirs, by_name, who, whose))
+            raise UserError(_difference(mine, theirs, by_name, who, whose))
         logger.warning(
             "The classes of %s and %s have the same ids but other names, and are matched by id: "
             "%s%s.", who, whose, ", ".join(f"'{a}' is '{b}' there" for a, b in renamed[:3]),
             " ..." if renamed[3:] else "",
         )  # fmt: skip
-    return ours if found == mine else {"name": ours["name"], **benchmark_metadata(found)}
+    if found == mine:
+        return ours
+    return {"name": ours["name"], **Classes.from_categories(found).to_metadata()}
 
 
 def set_classes(dataset_name: str, metadata: dict) -> None:
@@ -96,23 +97,23 @@ def set_classes(dataset_name: str, metadata: dict) -> None:
     Args:
         metadata: the same classes (by id) with other contiguous ids, names or colours.
     """
-    known = class_metadata(dataset_name)
-    if metadata == known:
+    known = MetadataCatalog.get(dataset_name).as_dict()
+    old, new = {k: v for k, v in known.items() if k in _KEYS}, {**metadata}
+    new.pop("name", None)
+    if new == old:
         return
-    others = MetadataCatalog.get(dataset_name).as_dict()
+    others = {k: v for k, v in known.items() if k not in (*_KEYS, "name")}
     MetadataCatalog.remove(dataset_name)
-    MetadataCatalog.get(dataset_name).set(
-        **{k: v for k, v in others.items() if k not in (*_KEYS, "name")},
-        **{k: v for k, v in metadata.items() if k != "name"},
-    )
+    MetadataCatalog.get(dataset_name).set(**others, **new)
     # The method ``get`` of this catalog would load the data set.
     load = dict(DatasetCatalog).get(dataset_name)
     if load and not isinstance(load, PanopticRecords):
-        new = {
-            c["id"]: {"category_id": i, "isthing": c["isthing"]}
+        numbers = {
+            c["id"]: {"category_id": i, "isthing": bool(c["isthing"])}
             for i, c in enumerate(_categories(metadata))
         }
-        table = {i: new[c["id"]] for i, c in enumerate(_categories(known)) if c["id"] in new}
+        before = Classes.from_metadata(known).category_ids
+        table = {i: numbers[id] for i, id in before.items() if id in numbers}
         DatasetCatalog.remove(dataset_name)
         DatasetCatalog.register(dataset_name, lambda: _renumbered(load(), table))
 
@@ -125,28 +126,25 @@ def align_data_set(dataset_name: str, reference: dict, whose: str) -> None:
     loaders read no ids but those of their registration.)
 
     Raises:
-        ValueError: as :func:`align_classes`, or the JSON's categories are unusable.
+        UserError: as :func:`align_classes`, or the JSON's categories are unusable.
     """
     known = class_metadata(dataset_name)
     path = MetadataCatalog.get(dataset_name).get("panoptic_json", None)
     categories = read_categories(path) if path and os.path.isfile(path) else None
-    in_file = {**known, **things_first_metadata(categories)} if categories else known
-    aligned = align_classes(in_file, reference, whose)
-    if _identities(aligned) != _identities(known):
-        set_classes(dataset_name, aligned)
+    in_file = {}
+    if categories:
+        in_file = Classes.from_categories(categories, things_first=True).to_metadata()
+    aligned = align_classes({**known, **in_file}, reference, whose)
+    renumbered = _identities(aligned) != _identities(known)
+    set_classes(dataset_name, aligned if renumbered else known)
 
 
 def _categories(metadata: dict) -> list[dict[str, Any]]:
     """The classes in the order of their contiguous ids, like ``categories`` of COCO's format."""
-    layout, ids = ClassLayout.from_metadata(metadata), dataset_category_ids(metadata)
-    if sorted(ids) != list(range(layout.num_classes)):
-        raise ValueError(f"The contiguous class ids of data set '{metadata['name']}' have gaps.")
-    lists = (metadata.get("stuff_colors", []), metadata.get("thing_colors", []))
-    colours = next((x for x in lists if len(x) == layout.num_classes), [None] * layout.num_classes)
-    return [
-        {"id": ids[i], "name": name, "isthing": i in layout.thing_ids, "color": colour}
-        for i, (name, colour) in enumerate(zip(class_names(metadata, layout), colours, strict=True))
-    ]
+    classes = Classes.from_metadata(metadata)
+    if sorted(classes.category_ids) != list(range(classes.num_classes)):
+        raise UserError(f"The contiguous class ids of data set '{metadata['name']}' have gaps.")
+    return classes.categories()
 
 
 def _identities(metadata: dict) -> list[dict[str, Any]]:
@@ -169,8 +167,8 @@ def _matched(
 ) -> list[dict] | None:
     """Our classes in the order of theirs; None if a key occurs on one side alone."""
     found = {key(category): category for category in mine}
-    wanted = [key(category) for category in theirs]
-    return [found[k] for k in wanted] if found.keys() == set(wanted) else None
+    order = [key(category) for category in theirs]
+    return [found[k] for k in order] if found.keys() == set(order) else None
 
 
 def _difference(mine: list[dict], theirs: list[dict], key: Callable, who: str, whose: str) -> str:

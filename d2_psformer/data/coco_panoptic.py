@@ -1,61 +1,181 @@
-"""Records of a data set in COCO-panoptic layout: one JSON, a folder of images, one of PNGs."""
+"""Data in COCO-panoptic layout: one JSON, a folder of PNGs of segment ids, a folder of images."""
 
 import functools
 import logging
 import os
 from typing import Any
 
+import numpy as np
+
+from ..classes import Classes
+from ..utils.errors import UserError
 from .files import IMAGE_EXTENSIONS, FolderIndex
-from .panoptic_json import check_categories, read_panoptic_json
+from .panoptic_json import check_categories, read_panoptic_json, repeated
+from .panoptic_png import read_panoptic_png
 
 logger = logging.getLogger(__name__)
 
 
-def load_coco_panoptic(
-    panoptic_json: str,
-    images: str,
-    panoptic_folder: str,
-    metadata: dict[str, Any],
+class PanopticFiles:
+    """A COCO-panoptic JSON and, image by image, the PNGs that belong to it.
+
+    Args:
+        json_file: path of the JSON.
+        png_folder: folder of the PNGs; by default the JSON's path without ``.json``.
+
+    Attributes:
+        content: of the JSON, see :func:`.read_panoptic_json`.
+
+    Raises:
+        UserError: the JSON is missing or of another format; when a PNG is asked for, it or the
+            folder is missing.
+    """
+
+    def __init__(self, json_file: str | os.PathLike, png_folder: str | os.PathLike | None = None):
+        self.json_file = os.fspath(json_file)
+        self.content = read_panoptic_json(json_file)
+        self._png_folder = png_folder or os.path.splitext(json_file)[0]
+
+    @functools.cached_property
+    def annotations(self) -> dict[str, list[dict]]:
+        """The annotations of each image by its id as a text: loaders differ in the type they keep.
+
+        Raises:
+            UserError: the JSON has no ``annotations``.
+        """
+        if "annotations" not in self.content:
+            raise UserError(
+                f"'{self.json_file}' has no 'annotations': give a JSON in the COCO-panoptic format."
+            )
+        by_image: dict[str, list[dict]] = {}
+        for annotation in self.content["annotations"]:
+            by_image.setdefault(str(annotation["image_id"]), []).append(annotation)
+        return by_image
+
+    @functools.cached_property
+    def categories(self) -> list[dict]:
+        """The JSON's categories.
+
+        Raises:
+            UserError: it has none, as predictions may, or they are of another format.
+        """
+        check_categories(self.content.get("categories"), f"'{self.json_file}'")
+        return self.content["categories"]
+
+    @functools.cached_property
+    def _pngs(self) -> FolderIndex:
+        return FolderIndex(self._png_folder)
+
+    def png_path(self, annotation: dict) -> str:
+        path = self._pngs.find(annotation["file_name"], (".png",))
+        if path is None:
+            raise UserError(
+                f"Panoptic PNG '{annotation['file_name']}' of image {annotation['image_id']} in "
+                f"'{self.json_file}' is not in '{self._pngs.folder}': name the folder that holds "
+                "it."
+            )
+        return path
+
+    def read(self, image_id: int | str) -> list[tuple[np.ndarray, list[dict]]]:
+        """Segment ids, int32 (H, W), and ``segments_info`` of every annotation of one image.
+
+        Raises:
+            UserError: the image has no annotation, or its PNG is missing or cannot be read.
+        """
+        if str(image_id) not in self.annotations:
+            raise UserError(
+                f"Image {image_id} has no annotation in '{self.json_file}': evaluate on the data "
+                "set that this file describes."
+            )
+        return [
+            (read_panoptic_png(self.png_path(annotation)), annotation["segments_info"])
+            for annotation in self.annotations[str(image_id)]
+        ]
+
+
+def load_records(
+    files: PanopticFiles, image_folder: str | os.PathLike, metadata: dict[str, Any]
 ) -> list[dict[str, Any]]:
     """Read the records that Detectron2's panoptic models and evaluators expect.
 
     Args:
-        panoptic_json: path of a JSON with ``annotations`` and, unless the image files are named
-            like the PNGs, ``images``; data without ground truth has ``images`` alone. See
-            :func:`.panoptic_json.read_panoptic_json`.
-        images: folder of the images; sub-folders are searched too.
-        panoptic_folder: folder of the PNGs with segment ids; not looked at without ground truth.
-        metadata: has ``thing_dataset_id_to_contiguous_id`` and
-            ``stuff_dataset_id_to_contiguous_id``.
+        files: annotations and, unless the image files are named like the PNGs, ``images``; data
+            without ground truth has ``images`` alone.
+        image_folder: folder of the images; sub-folders are searched too.
+        metadata: of the classes; not looked at without ground truth.
 
     Returns:
         one dict per annotated image: ``file_name``, ``image_id`` (as in the JSON),
         ``pan_seg_file_name``, ``segments_info`` (those of the JSON with contiguous ``category_id``
-        and with ``isthing``, ``iscrowd``), and ``height``, ``width`` if the JSON tells them.
+        and with ``isthing``, ``iscrowd``), and ``height``, ``width`` if the JSON has them.
         Without any annotation one dict per image, without ``pan_seg_file_name`` and
         ``segments_info``: enough to predict, not to train.
 
     Raises:
-        FileNotFoundError: the JSON, a folder, an image or a PNG is missing.
-        ValueError: a category outside the metadata, a doubled image, or a JSON of another format.
+        UserError: a folder, an image or a PNG is missing, a category is not in the metadata, or an
+            image is listed twice.
     """
-    content = read_panoptic_json(panoptic_json)
-    entries, annotations = content.get("images", []), content.get("annotations", [])
-    if annotations:
-        loader = _Loader(panoptic_json, images, panoptic_folder, metadata)
-        return loader.load(entries, annotations)
-    if entries:
-        return _load_images(panoptic_json, images, entries)
-    raise ValueError(
-        f"'{panoptic_json}' has neither 'annotations' nor 'images': is it a COCO-panoptic JSON?"
-    )
+    source = files.json_file
+    images, annotations = (files.content.get(key, []) for key in ("images", "annotations"))
+    if not annotations and not images:
+        raise UserError(
+            f"'{source}' has neither 'annotations' nor 'images': is it a COCO-panoptic JSON?"
+        )
+    for entries, key, name in ((images, "id", "images"), (annotations, "image_id", "annotations")):
+        if again := repeated(entry[key] for entry in entries):
+            raise UserError(f"Image {again[0]!r} is twice in '{name}' of '{source}': keep one.")
+    folder = FolderIndex(image_folder)
+    if not annotations:
+        logger.info("Loaded %d images without ground truth from %s", len(images), source)
+        return [_image_record(image, image["id"], folder, source) for image in images]
+    classes, by_id = Classes.from_metadata(metadata), {str(image["id"]): image for image in images}
+    contiguous = {category: i for i, category in classes.category_ids.items()}
+    records = []
+    for annotation in annotations:
+        named = {"file_name": annotation["file_name"]}
+        image = named | by_id.get(str(annotation["image_id"]), {})
+        record = _image_record(image, annotation["image_id"], folder, source)
+        record["pan_seg_file_name"] = files.png_path(annotation)
+        where = f"'{annotation['file_name']}' in '{source}'"
+        record["segments_info"] = [
+            _contiguous(segment, contiguous, classes.thing_ids, where)
+            for segment in annotation["segments_info"]
+        ]
+        records.append(record)
+    logger.info("Loaded %d images with annotation from %s", len(records), source)
+    if len(images) > len(records):
+        logger.info("%d images without annotation left out", len(images) - len(records))
+    return records
+
+
+def _image_record(image: dict, image_id: int | str, folder: FolderIndex, source: str) -> dict:
+    path = folder.find(image["file_name"], IMAGE_EXTENSIONS)
+    if path is None:
+        raise UserError(
+            f"Image '{image['file_name']}' of '{source}' is not in '{folder.folder}', under no "
+            "known extension: check the image folder."
+        )
+    size = {key: image[key] for key in ("height", "width") if key in image}
+    return {"file_name": path, "image_id": image_id, **size}
+
+
+def _contiguous(segment: dict, contiguous: dict, thing_ids: tuple[int, ...], where: str) -> dict:
+    """A segment with its contiguous ``category_id``, ``isthing`` and ``iscrowd``."""
+    category_id = contiguous.get(segment["category_id"])
+    if category_id is None:
+        raise UserError(
+            f"Segment {segment['id']} of {where} has category {segment['category_id']!r}, which "
+            "the data set's metadata does not have: add it to 'categories' or correct the segment."
+        )
+    isthing, iscrowd = category_id in thing_ids, int(segment.get("iscrowd", 0))
+    return {**segment, "category_id": category_id, "isthing": isthing, "iscrowd": iscrowd}
 
 
 def read_categories(panoptic_json: str) -> list[dict[str, Any]] | None:
     """The categories in a COCO-panoptic JSON, None if it has none that are things or stuff.
 
     Raises:
-        FileNotFoundError, ValueError: as :func:`load_coco_panoptic`.
+        UserError: the JSON is missing or of another format.
     """
     status = os.stat(panoptic_json)
     return _categories_of_version(panoptic_json, status.st_mtime_ns, status.st_size)
@@ -63,107 +183,7 @@ def read_categories(panoptic_json: str) -> list[dict[str, Any]] | None:
 
 @functools.lru_cache
 def _categories_of_version(panoptic_json: str, *version: int) -> list[dict[str, Any]] | None:
-    content = read_panoptic_json(panoptic_json)
-    categories = content.get("categories")
-    if not categories or "annotations" not in content:
+    files = PanopticFiles(panoptic_json)
+    if not files.content.get("categories") or "annotations" not in files.content:
         return None
-    check_categories(categories, f"'{panoptic_json}'")
-    return categories
-
-
-def _load_images(source: str, folder: str, entries: list[dict]) -> list[dict]:
-    """Records of data without ground truth."""
-    _refuse_doubles(entries, "id", f"'images' of '{source}'")
-    images = FolderIndex(folder)
-    records = [
-        {
-            "file_name": _find_image(images, entry["file_name"], source),
-            "image_id": entry["id"],
-            **_size(entry),
-        }
-        for entry in entries
-    ]
-    logger.info("Loaded %d images without ground truth from %s", len(records), source)
-    return records
-
-
-def _find_image(images: FolderIndex, name: str, source: str) -> str:
-    path = images.find(name, IMAGE_EXTENSIONS)
-    if path is None:
-        raise FileNotFoundError(
-            f"Image '{name}' of '{source}' is not in '{images.folder}', under no known extension: "
-            "check the image folder."
-        )
-    return path
-
-
-def _size(entry: dict) -> dict[str, int]:
-    return {key: entry[key] for key in ("height", "width") if key in entry}
-
-
-def _refuse_doubles(entries: list[dict], key: str, where: str) -> None:
-    seen = set()
-    for entry in entries:
-        if entry[key] in seen:
-            raise ValueError(f"Image {entry[key]!r} is twice in {where}: keep one.")
-        seen.add(entry[key])
-
-
-class _Loader:
-    """What all records of one annotated data set share."""
-
-    def __init__(self, panoptic_json, images, panoptic_folder, metadata):
-        self.source = panoptic_json
-        self.images = FolderIndex(images)
-        self.maps = FolderIndex(panoptic_folder)
-        self.things = metadata["thing_dataset_id_to_contiguous_id"]
-        self.contiguous = {**metadata["stuff_dataset_id_to_contiguous_id"], **self.things}
-
-    def load(self, images: list[dict], annotations: list[dict]) -> list[dict]:
-        _refuse_doubles(images, "id", f"'images' of '{self.source}'")
-        _refuse_doubles(annotations, "image_id", f"'annotations' of '{self.source}'")
-        entries = {str(image["id"]): image for image in images}
-        records = [self._record(a, entries.get(str(a["image_id"]), {})) for a in annotations]
-        logger.info("Loaded %d images with annotation from %s", len(records), self.source)
-        if len(images) > len(records):
-            logger.info("%d images without annotation left out", len(images) - len(records))
-        return records
-
-    def _record(self, annotation: dict, entry: dict) -> dict:
-        name = entry.get("file_name", annotation["file_name"])
-        return {
-            "file_name": _find_image(self.images, name, self.source),
-            "image_id": annotation["image_id"],
-            "pan_seg_file_name": self._map_file(annotation),
-            "segments_info": self._segments(annotation),
-            **_size(entry),
-        }
-
-    def _map_file(self, annotation: dict) -> str:
-        path = self.maps.find(annotation["file_name"], (".png",))
-        if path is None:
-            raise FileNotFoundError(
-                f"Panoptic PNG '{annotation['file_name']}' of '{self.source}' is not in "
-                f"'{self.maps.folder}': check the panoptic folder."
-            )
-        return path
-
-    def _segments(self, annotation: dict) -> list[dict]:
-        where = f"of '{annotation['file_name']}' in '{os.fspath(self.source)}'"
-        segments = []
-        for segment in annotation["segments_info"]:
-            category = segment["category_id"]
-            if category not in self.contiguous:
-                raise ValueError(
-                    f"Segment {segment['id']} {where} has category {category!r}, which the data "
-                    "set's metadata does not have: add it to 'categories' or correct the segment."
-                )
-            segments.append(
-                {
-                    **segment,
-                    "category_id": self.contiguous[category],
-                    "isthing": category in self.things,
-                    "iscrowd": int(segment.get("iscrowd", 0)),
-                }
-            )
-        return segments
+    return files.categories

@@ -6,7 +6,8 @@ import os
 import numpy as np
 from PIL import ExifTags, Image
 
-from .panoptic_png import DECODE_ERRORS
+from ..utils.errors import UserError
+from .panoptic_png import decoding
 
 # Pillow's modes of 16-bit grey, by the format of the file. In others "I" is grey of 32 bits, and
 # "I;16" a measurement of any range.
@@ -28,47 +29,31 @@ def read_pixels(path: str | os.PathLike, image_format: str) -> np.ndarray:
         image_format: "RGB" or "BGR".
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it cannot be decoded, or has values (32-bit, floating-point) of which it is not
-            known what is black and what is white; or the format is another one.
+        UserError: the file is missing or cannot be decoded, or has values (32-bit, floating-point)
+            of which it is not known what is black and what is white; or the format is another one.
     """
     if image_format not in ("RGB", "BGR"):
-        raise ValueError(f"Image format '{image_format}' is unknown: set INPUT.FORMAT RGB or BGR.")
-    try:
-        with Image.open(path) as image:
-            pixels = _upright(_to_rgb(image), _orientation(image))
-    except FileNotFoundError as error:
-        raise FileNotFoundError(f"Image '{path}' does not exist: check its folder.") from error
-    except _UnknownRangeError as error:
-        raise ValueError(
-            f"Image '{path}' has {error}, whose black and white are not known: convert it to "
-            "8 bits a channel."
-        ) from error
-    except DECODE_ERRORS as error:
-        raise ValueError(
-            f"Image '{path}' cannot be decoded ({error}): download it again, or leave it out."
-        ) from error
+        raise UserError(f"Image format '{image_format}' is unknown: set INPUT.FORMAT RGB or BGR.")
+    with decoding(f"Image '{path}'"), Image.open(path) as image:
+        pixels = _upright(_to_rgb(image, path), _orientation(image))
     return np.ascontiguousarray(pixels if image_format == "RGB" else pixels[:, :, ::-1])
 
 
-class _UnknownRangeError(Exception):
-    """The kind of values that an image has."""
-
-
-def _to_rgb(image: Image.Image) -> np.ndarray:
+def _to_rgb(image: Image.Image, path: str | os.PathLike) -> np.ndarray:
     if _is_grey_16(image):
         grey = (np.asarray(image) >> 8).astype(np.uint8)
         return np.stack([grey] * 3, axis=-1)
-    # Pillow would clip these to 0...255.
-    if image.mode == "F":
-        raise _UnknownRangeError("floating-point values")
-    if image.mode.startswith("I"):
-        raise _UnknownRangeError("grey values of more than 8 bits")
+    if image.mode == "F" or image.mode.startswith("I"):  # Pillow would clip these to 0...255
+        kind = "floating-point values" if image.mode == "F" else "grey values of more than 8 bits"
+        raise UserError(
+            f"Image '{path}' has {kind}, whose black and white are not known: convert it to "
+            "8 bits a channel."
+        )
     return np.asarray(image.convert("RGB"))
 
 
 def _is_grey_16(image: Image.Image) -> bool:
-    """Whether 0 is black and 65535 white."""
+    """True if the values are grey of 16 bits where 0 is black and 65535 white."""
     if image.format == "TIFF":
         tags = image.tag_v2
         of_12_bits, white_is_0 = tags.get(258) != (16,), tags.get(262) != 1

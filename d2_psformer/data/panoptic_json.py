@@ -6,17 +6,15 @@ Python takes more than the format has: the text "0" is true, true is an integer,
 import math
 import os
 import reprlib
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from .files import read_json
+from ..classes import parse_color
+from ..utils.errors import UserError
+from ..utils.files import read_json
 from .panoptic_png import MAX_SEGMENT_ID
-
-_INTEGERS = (int, np.integer)
-_NUMBERS = (int, float, np.integer, np.floating)
-_FLAGS = (int, np.integer, np.bool_)
 
 
 def read_panoptic_json(path: str | os.PathLike) -> dict[str, Any]:
@@ -26,12 +24,11 @@ def read_panoptic_json(path: str | os.PathLike) -> dict[str, Any]:
     ``file_name``. ``categories`` are left to :func:`check_categories`: predictions need none.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: names the file, the entry and the key at fault.
+        UserError: there is no such file, or an entry and key of it, which are named, are at fault.
     """
     content = read_json(path)
     if not isinstance(content, dict):
-        raise ValueError(
+        raise UserError(
             f"'{path}' holds {reprlib.repr(content)}: give a JSON object in COCO-panoptic format."
         )
     images, annotations = content.get("images", []), content.get("annotations", [])
@@ -43,7 +40,7 @@ def read_panoptic_json(path: str | os.PathLike) -> dict[str, Any]:
     for place, annotation in enumerate(annotations):
         image_id, name = annotation["image_id"], annotation["file_name"]
         if images and str(image_id) not in pixels:
-            raise ValueError(
+            raise UserError(
                 f"annotations[{place}] ('{name}') of '{path}' has image_id {image_id!r}, which no "
                 "entry of 'images' has: add that image or correct the image_id."
             )
@@ -61,18 +58,14 @@ def check_segments(segments: Any, where: str, most: float = math.inf) -> None:
         most: the image's number of pixels, infinite if unknown.
 
     Raises:
-        ValueError: names ``where``, the segment and the key at fault.
+        UserError: names ``where``, the segment and the key at fault.
     """
     _check_objects(segments, "segments_info", where, _SEGMENT)
-    seen = set()
+    if again := repeated(segment["id"] for segment in segments):
+        raise UserError(f"Segment id {again[0]} of {where} is listed twice: give each its own id.")
     for place, segment in enumerate(segments):
-        if segment["id"] in seen:
-            raise ValueError(
-                f"Segment id {segment['id']} of {where} is listed twice: give each its own id."
-            )
-        seen.add(segment["id"])
         if segment.get("area", 0) > most:
-            raise ValueError(
+            raise UserError(
                 f"'area' of segments_info[{place}] of {where} is {segment['area']}, but the image "
                 f"has {most} pixels: correct it."
             )
@@ -82,44 +75,45 @@ def check_categories(categories: Any, where: str) -> None:
     """Refuse categories that do not say what is a thing and what is stuff, or two of one id.
 
     Raises:
-        ValueError: names ``where``, the category and the key at fault.
+        UserError: names ``where``, the category and the key at fault.
     """
     if not categories:
-        raise ValueError(
+        raise UserError(
             f"{where} has no list 'categories': add an object of id, name and isthing per class."
         )
     _check_objects(categories, "categories", where, _CATEGORY)
+    if again := repeated(category["id"] for category in categories):
+        raise UserError(f"Category id {again[0]!r} is there twice in {where}: give each its own.")
+
+
+def repeated(values: Iterable[Hashable]) -> list:
+    """The values that have occurred before."""
     seen = set()
-    for category in categories:
-        if category["id"] in seen:
-            raise ValueError(
-                f"Category id {category['id']!r} is there twice in {where}: give each its own."
-            )
-        seen.add(category["id"])
+    return [value for value in values if value in seen or seen.add(value)]
 
 
 def is_flag(value: Any) -> bool:
-    """Whether a value is 0, 1, false or true."""
-    return isinstance(value, _FLAGS) and 0 <= value <= 1
+    """True for 0, 1, false and true."""
+    return isinstance(value, int | np.integer | np.bool_) and 0 <= value <= 1
 
 
 def is_area(value: Any) -> bool:
-    """Whether a value is a whole number of at least 0."""
-    is_number = isinstance(value, _NUMBERS) and not isinstance(value, bool)
+    """True for a whole number of at least 0."""
+    is_number = is_integer(value) or isinstance(value, float | np.floating)
     return is_number and 0 <= value < math.inf and value % 1 == 0
 
 
 def is_integer(value: Any) -> bool:
-    """Whether a value is an integer of Python or NumPy, and no bool."""
-    return isinstance(value, _INTEGERS) and not isinstance(value, bool)
-
-
-def _is_id(value: Any) -> bool:
-    return is_integer(value) or _is_text(value)
+    """True for an integer of Python or NumPy that is no bool."""
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
 
 
 def _is_text(value: Any) -> bool:
     return isinstance(value, str) and value != ""
+
+
+def _is_id(value: Any) -> bool:
+    return is_integer(value) or _is_text(value)
 
 
 def _is_length(value: Any) -> bool:
@@ -130,15 +124,14 @@ def _is_segment_id(value: Any) -> bool:
     return is_integer(value) and 0 < value <= MAX_SEGMENT_ID
 
 
-def _is_colour(value: Any) -> bool:
-    is_triple = isinstance(value, list) and len(value) == 3
-    return value is None or (is_triple and all(is_integer(v) and 0 <= v <= 255 for v in value))
+def _is_color(value: Any) -> bool:
+    return value is None or parse_color(value) is not None
 
 
 class _Field(NamedTuple):
     key: str
     fits: Callable[[Any], bool]
-    wanted: str
+    expected: str
     default: Any = None  # a value that fits, where the key may be missing
 
 
@@ -164,30 +157,24 @@ _CATEGORY = (
     _Field("id", _is_id, "an integer or a text"),
     _Field("name", _is_text, "a text"),
     _Field("isthing", is_flag, "1 for countable objects, 0 for stuff"),
-    _Field("color", _is_colour, "[R, G, B] of 0...255", [0, 0, 0]),
+    _Field("color", _is_color, "[R, G, B] of 0...255 or '#rrggbb'", [0, 0, 0]),
 )
 
 
 def _check_objects(objects: Any, name: str, where: str, fields: tuple[_Field, ...]) -> None:
-    """Refuse anything but a list of objects that have these fields, and more if they like."""
+    """Refuse anything but a list of objects with these fields; they may have more."""
     if not isinstance(objects, list):
-        raise ValueError(
-            f"'{name}' of {where} is {reprlib.repr(objects)}: write a list of objects."
-        )
+        raise UserError(f"'{name}' of {where} is {reprlib.repr(objects)}: write a list of objects.")
     for place, entry in enumerate(objects):
+        this = f"{name}[{place}] of {where}"
         if not isinstance(entry, dict):
-            raise ValueError(
-                f"{name}[{place}] of {where} is {reprlib.repr(entry)}: write an object."
-            )
-        for key, fits, wanted, default in fields:
-            if fits(entry.get(key, default)):
-                continue
-            if key not in entry:
-                raise ValueError(f"{name}[{place}] of {where} lacks '{key}': add {wanted}.")
-            raise ValueError(
-                f"'{key}' of {name}[{place}] of {where} is {reprlib.repr(entry[key])}: "
-                f"write {wanted}."
-            )
+            raise UserError(f"{this} is {reprlib.repr(entry)}: write an object.")
+        for key, fits, expected, default in fields:
+            if key not in entry and default is None:
+                raise UserError(f"{this} lacks '{key}': add {expected}.")
+            if not fits(entry.get(key, default)):
+                value = reprlib.repr(entry[key])
+                raise UserError(f"'{key}' of {this} is {value}: write {expected}.")
 
 
 def _check_image_ids(image_ids: list[int | str], where: str) -> None:
@@ -196,7 +183,7 @@ def _check_image_ids(image_ids: list[int | str], where: str) -> None:
     for image_id in image_ids:
         known = seen.setdefault(str(image_id), image_id)
         if known != image_id:
-            raise ValueError(
+            raise UserError(
                 f"{where} has the image ids {known!r} and {image_id!r}: write all ids as numbers "
                 "or all as texts, and give each image its own."
             )

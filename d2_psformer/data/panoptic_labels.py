@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from pycocotools import mask as mask_util
 
+from ..utils.errors import UserError
 from .segments import label_segments, segment_areas, segment_boxes, segment_masks
 
 
@@ -23,11 +24,11 @@ def semantic_from_panoptic(
         (H, W), uint8, or uint16 if a class or ``ignore_label`` is above 255.
 
     Raises:
-        ValueError: a class has the number ``ignore_label``.
+        UserError: a class has the number ``ignore_label``.
     """
     classes = [segment["category_id"] for segment in segments_info]
     if ignore_label in classes:
-        raise ValueError(
+        raise UserError(
             f"Class {ignore_label} has the number that stands for ignored pixels: set the data "
             "set's ignore_label to one that is no class, e.g. 65535."
         )

@@ -1,4 +1,4 @@
-"""From a data set's record to what the model takes."""
+"""The dataset mapper: from a data set's record to the model's input."""
 
 import logging
 from collections.abc import Sequence
@@ -32,7 +32,7 @@ class PanopticMapper:
     Randomness comes from NumPy's global generator alone.
 
     Raises (when called):
-        FileNotFoundError, ValueError: one sentence naming the file, see :mod:`.reading`.
+        UserError: one sentence naming the file, see :mod:`.reading`.
     """
 
     @configurable

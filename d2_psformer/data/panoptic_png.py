@@ -2,26 +2,41 @@
 
 import os
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 from PIL import Image
 
-from .files import atomic_write
+from ..utils.errors import UserError
+from ..utils.files import atomic_write
 
 MAX_SEGMENT_ID = 2**24 - 1
 
-# What Pillow raises for a file that is no image, is cut short, or is damaged inside.
-DECODE_ERRORS = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    EOFError,
-    struct.error,
-    Image.DecompressionBombError,
+_DECODE_ERRORS = (  # of Pillow
+    *(OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError),
 )
-
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_COLOUR_TYPES = {0: "grey", 2: "RGB", 3: "palette", 4: "grey with alpha", 6: "RGBA"}
+_COLOR_TYPES = {0: "grey", 2: "RGB", 3: "palette", 4: "grey with alpha", 6: "RGBA"}
+
+
+@contextmanager
+def decoding(what: str) -> Iterator[None]:
+    """Raise UserError for a file that is missing, no image, cut short or damaged inside.
+
+    Args:
+        what: the kind of file and its path, which begin the sentence.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except FileNotFoundError as error:
+        raise UserError(f"{what} does not exist: check its folder.") from error
+    except _DECODE_ERRORS as error:
+        raise UserError(
+            f"{what} cannot be decoded ({error}): download or write it again, or leave it out."
+        ) from error
 
 
 def read_panoptic_png(path: str | os.PathLike) -> np.ndarray:
@@ -32,25 +47,14 @@ def read_panoptic_png(path: str | os.PathLike) -> np.ndarray:
     EXIF tags are not applied.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it is no PNG, is damaged, or is of a kind that cannot hold ids.
+        UserError: the file is missing, is no PNG, is damaged, or is of a kind that cannot hold ids.
     """
-    try:
+    with decoding(f"Panoptic PNG '{path}'"):
         _check_header(path)
         with Image.open(path) as image:
             if image.mode in ("L", "I;16", "I"):
                 return np.asarray(image).astype(np.int32)
             return _rgb_image_to_ids(image.convert("RGB"))
-    except FileNotFoundError as error:
-        raise FileNotFoundError(
-            f"Panoptic PNG '{path}' does not exist: check the panoptic folder of the data set."
-        ) from error
-    except _NotAnIdMapError as error:
-        raise ValueError(f"Panoptic PNG '{path}' {error}.") from error
-    except DECODE_ERRORS as error:
-        raise ValueError(
-            f"Panoptic PNG '{path}' cannot be decoded ({error}): download or write it again."
-        ) from error
 
 
 def write_panoptic_png(path: str | os.PathLike, ids: np.ndarray) -> None:
@@ -80,26 +84,22 @@ def ids_to_rgb(ids: np.ndarray) -> np.ndarray:
 
 
 def _rgb_image_to_ids(image: Image.Image) -> np.ndarray:
-    """int32 (H, W); Pillow hands out four bytes a pixel, which are the id but for the last one."""
+    """int32 (H, W): of Pillow's four bytes a pixel, the first three are the id."""
     pixels = np.frombuffer(image.tobytes("raw", "RGBX"), "<i4")
     return (pixels & MAX_SEGMENT_ID).reshape(image.height, image.width).astype(np.int32, copy=False)
 
 
-class _NotAnIdMapError(Exception):
-    """The rest of a sentence that begins with the name of the file."""
-
-
 def _check_header(path: str | os.PathLike) -> None:
-    """Look at bit depth and colour type, which Pillow does not tell (it cuts 16-bit RGB to 8)."""
+    """Refuse bit depths and colour types that Pillow would convert (it cuts 16-bit RGB to 8)."""
     with open(path, "rb") as file:
         header = file.read(26)
     if not header.startswith(_PNG_SIGNATURE) or len(header) < 26:
-        raise _NotAnIdMapError("is no PNG: save segment ids as 8-bit RGB PNG")
-    depth, colour = header[24], header[25]
+        raise UserError(f"Panoptic PNG '{path}' is no PNG: save segment ids as 8-bit RGB PNG.")
+    depth, color = header[24], header[25]
     holds_ids = {0: depth >= 8, 2: depth == 8, 3: True, 6: depth == 8}
-    if not holds_ids.get(colour, False):
-        kind = _COLOUR_TYPES.get(colour, "unknown")
-        raise _NotAnIdMapError(
-            f"is {kind} with {depth} bits a channel, which cannot hold segment ids: "
-            "save them as 8-bit RGB (id = R + 256 G + 65536 B)"
+    if not holds_ids.get(color, False):
+        raise UserError(
+            f"Panoptic PNG '{path}' is {_COLOR_TYPES.get(color, 'unknown')} with {depth} bits a "
+            "channel, which cannot hold segment ids: save them as 8-bit RGB "
+            "(id = R + 256 G + 65536 B)."
         )

@@ -1,7 +1,5 @@
-"""What the commands ``datasets/prepare_*.py`` share: options, loop over the files, JSON."""
+"""What the commands ``datasets/prepare_*.py`` share: the loop over the files, and the JSON."""
 
-import argparse
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -10,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from ..command_errors import told_in_one_sentence
+from ..utils.errors import UserError
+from ..utils.files import write_json
+from ..utils.parallel import map_with_progress
 from .builtin import datasets_root
-from .files import write_json
 from .panoptic_png import write_panoptic_png
-from .parallel import map_with_progress
 from .segments import label_segments, segment_areas, segment_boxes
 
 
@@ -39,51 +37,31 @@ class Preparation:
     categories: list[dict[str, Any]]
     convert: Callable[[Path, Path, Path], tuple[dict, dict]]
 
-    @told_in_one_sentence()
-    def run(self, description: str, arguments: Sequence[str] | None = None) -> None:
-        """The whole command: parse options and convert the splits, or end with one sentence."""
-        options = self._parse(description, arguments)
-        files = {split: self._find(options.root, split) for split in options.splits}
-        for split, paths in files.items():
-            self._convert_split(options.root, split, paths, options.workers)
+    def run(self, root: Path | None, splits: Sequence[str], workers: int) -> None:
+        """Convert the splits.
 
-    def _parse(self, description: str, arguments: Sequence[str] | None) -> argparse.Namespace:
-        parser = argparse.ArgumentParser(
-            description=description, formatter_class=argparse.RawDescriptionHelpFormatter
-        )
-        parser.add_argument(
-            "--root",
-            type=Path,
-            default=Path(datasets_root(), self.folder),
-            metavar="DIR",
-            help=f"where the download is unpacked (default: $DETECTRON2_DATASETS/{self.folder})",
-        )
-        splits = list(self.sources)
-        parser.add_argument(
-            "--splits", nargs="+", choices=splits, default=splits, help="which ones (all)"
-        )
-        parser.add_argument(
-            "--workers",
-            type=int,
-            default=os.cpu_count(),
-            metavar="N",
-            help="processes (all cores); 0: none beside this one",
-        )
-        options = parser.parse_args(arguments)
-        if options.workers < 0:
-            parser.error(f"--workers is {options.workers}: give 0 or more")
-        return options
+        Args:
+            root: where the download is unpacked; default ``folder`` under the data sets' folder.
+            workers: processes; 0 works in this one.
+
+        Raises:
+            UserError: a file is missing, or does not hold what it should.
+        """
+        root = root or Path(datasets_root(), self.folder)
+        files = {split: self._find(root, split) for split in splits}
+        for split, paths in files.items():
+            self._convert_split(root, split, paths, workers)
 
     def _find(self, root: Path, split: str) -> list[Path]:
         """One file per image of a split, in order, if all that belongs to them is there."""
         if not root.is_dir():
-            raise FileNotFoundError(
+            raise UserError(
                 f"Folder '{root}' does not exist: unpack the download there or name its folder "
                 "with --root (see datasets/README.md)."
             )
         hits = sorted(root.glob(self.sources[split]))
         if not hits:
-            raise FileNotFoundError(
+            raise UserError(
                 f"There is no '{root / self.sources[split]}': unpack the download there, see "
                 "datasets/README.md."
             )
@@ -98,7 +76,7 @@ class Preparation:
                     missing.setdefault(path.parent, []).append(path.name)
         if missing:
             folder, names = next(iter(missing.items()))
-            raise FileNotFoundError(
+            raise UserError(
                 f"'{folder}' has no file for {len(names)} of the {len(hits)} images of {split}, "
                 f"the first is '{names[0]}': unpack its archive there, see datasets/README.md."
             )

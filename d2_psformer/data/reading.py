@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from ..utils.errors import UserError
 from .images import read_pixels
 from .panoptic_png import read_panoptic_png
 from .segments import present_ids
@@ -19,15 +20,14 @@ def read_image(record: Record, image_format: str) -> np.ndarray:
         image_format: "RGB" or "BGR".
 
     Raises:
-        FileNotFoundError, ValueError: see :func:`read_pixels`.
-        ValueError: it has another size than the record says.
+        UserError: see :func:`read_pixels`, or the image has another size than the record says.
     """
     path = record["file_name"]
     image = read_pixels(path, image_format)
     height, width = image.shape[:2]
     stated = record.get("height", height), record.get("width", width)
     if stated != (height, width):
-        raise ValueError(
+        raise UserError(
             f"Image '{path}' is {width} x {height} pixels upright, but the data set says "
             f"{stated[1]} x {stated[0]}: correct the JSON, or the image (its EXIF rotation, too)."
         )
@@ -39,46 +39,42 @@ def read_segment_ids(record: Record, image_size: tuple[int, int]) -> np.ndarray:
 
     The PNG must have been drawn on the image as viewers show it, with its EXIF rotation applied.
     One drawn on the pixels as stored has height and width exchanged and is refused; a turn by 180
-    degrees or a mirrored image cannot be told from the sizes.
+    degrees or a mirrored image does not show in the sizes.
 
     Args:
         record: has ``file_name``, ``pan_seg_file_name`` and ``segments_info``.
         image_size: height and width of the upright image.
 
     Raises:
-        FileNotFoundError: there is no such PNG.
-        ValueError: it cannot be read, has another size than the image, or its ids are not those of
-            ``segments_info`` (void, 0, apart).
+        UserError: the record has no ground truth, or the PNG cannot be read, has another size than
+            the image, or its ids are not those of ``segments_info`` (void, 0, apart).
     """
-    if "pan_seg_file_name" not in record:
-        raise ValueError(
-            f"The record of '{record['file_name']}' has no 'pan_seg_file_name': training and "
-            "checking need panoptic ground truth, see d2_psformer.data.register_panoptic."
-        )
+    for key in ("pan_seg_file_name", "segments_info"):
+        if key not in record:
+            raise UserError(
+                f"The record of '{record['file_name']}' has no '{key}': training and checking "
+                "need panoptic ground truth, see d2_psformer.data.register_panoptic."
+            )
     path = record["pan_seg_file_name"]
     ids = read_panoptic_png(path)
     if ids.shape != image_size:
         (height, width), (image_height, image_width) = ids.shape, image_size
         turned = ids.shape == image_size[::-1]
-        raise ValueError(
+        raise UserError(
             f"Panoptic PNG '{path}' is {width} x {height} pixels, but image "
             f"'{record['file_name']}' is {image_width} x {image_height}"
             f"{' with its EXIF rotation applied' if turned else ''}: "
             f"{'turn the PNG likewise' if turned else 'one of them is another file'}."
         )
-    _check_ids(ids, [segment["id"] for segment in record["segments_info"]], path)
-    return ids
-
-
-def _check_ids(ids: np.ndarray, listed: list[int], path: str) -> None:
-    present = present_ids(ids) - {0}
-    if unlisted := sorted(present.difference(listed)):
-        raise ValueError(
+    present, listed = present_ids(ids) - {0}, {segment["id"] for segment in record["segments_info"]}
+    if unlisted := sorted(present - listed):
+        raise UserError(
             f"Panoptic PNG '{path}' has pixels of segment {unlisted[0]}, which its segments_info "
             "does not list: list it there, or set the pixels to 0 (void)."
         )
-    if absent := sorted(set(listed) - present):
-        raise ValueError(
+    if absent := sorted(listed - present):
+        raise UserError(
             f"Panoptic PNG '{path}' has no pixel of segment {absent[0]}, which its segments_info "
             "lists: remove it there, or use the PNG that belongs to it."
         )
+    return ids

@@ -4,11 +4,11 @@ import os
 from dataclasses import dataclass
 from typing import Any
 
+from ..classes import Classes
 from ..d2.config import CfgNode
 from ..d2.data import DatasetCatalog, MetadataCatalog
-from .category_metadata import things_first_metadata
-from .coco_panoptic import load_coco_panoptic
-from .panoptic_json import check_categories, read_panoptic_json
+from ..utils.errors import UserError
+from .coco_panoptic import PanopticFiles, load_records
 
 StrPath = str | os.PathLike
 
@@ -30,37 +30,36 @@ def register_panoptic(
         panoptic_folder: folder of the PNGs with segment ids; "" without ground truth.
 
     Raises:
-        FileNotFoundError: the JSON does not exist.
-        ValueError: it is of another format, or ``name`` stands for other files already.
+        UserError: the JSON is missing or of another format, or ``name`` is registered already with
+            other files.
     """
-    files = _file_metadata(images, panoptic_json, panoptic_folder)
     if name in DatasetCatalog.list():
         known = MetadataCatalog.get(name)
+        files = _file_metadata(images, panoptic_json, panoptic_folder)
         if any(known.get(key) != path for key, path in files.items()):
-            raise ValueError(
+            raise UserError(
                 f"Data set '{name}' is already registered with other files "
                 f"(JSON '{known.get('panoptic_json')}'): choose another name."
             )
         return
-    content = read_panoptic_json(files["panoptic_json"])
-    class_metadata: dict[str, Any] = {}
-    if not _has_images_alone(content):
-        check_categories(content.get("categories"), f"'{files['panoptic_json']}'")
-        class_metadata = things_first_metadata(content["categories"])
-    register_with_metadata(name, images, panoptic_json, panoptic_folder, class_metadata)
+    files = PanopticFiles(os.path.expanduser(panoptic_json))
+    classes = None
+    if not _has_images_alone(files.content):
+        classes = Classes.from_categories(files.categories, things_first=True)
+    register_with_classes(name, images, panoptic_json, panoptic_folder, classes)
 
 
-def register_with_metadata(
+def register_with_classes(
     name: str,
     images: StrPath,
     panoptic_json: StrPath,
     panoptic_folder: StrPath,
-    class_metadata: dict[str, Any],
+    classes: Classes | None,
 ) -> None:
     """Register a data set whose classes are known; needs no file before its first use.
 
     Args:
-        class_metadata: from :mod:`.category_metadata`.
+        classes: None for images alone.
     """
     DatasetCatalog.register(name, PanopticRecords(name))
     MetadataCatalog.get(name).set(
@@ -68,8 +67,18 @@ def register_with_metadata(
         ignore_label=255,
         label_divisor=1000,
         **_file_metadata(images, panoptic_json, panoptic_folder),
-        **class_metadata,
+        **(classes.to_metadata() if classes else {}),
     )
+
+
+def register_records(name: str, records: list[dict[str, Any]], **metadata: Any) -> str:
+    """Register records in memory in place of what has this name; returns the name."""
+    if name in DatasetCatalog.list():
+        DatasetCatalog.remove(name)
+        MetadataCatalog.remove(name)
+    DatasetCatalog.register(name, lambda: records)
+    MetadataCatalog.get(name).set(**metadata)
+    return name
 
 
 @dataclass(frozen=True)
@@ -83,9 +92,8 @@ class PanopticRecords:
 
     def __call__(self) -> list[dict[str, Any]]:
         known = MetadataCatalog.get(self.name).as_dict()
-        return load_coco_panoptic(
-            known["panoptic_json"], known["image_root"], known["panoptic_root"], known
-        )
+        files = PanopticFiles(known["panoptic_json"], known["panoptic_root"])
+        return load_records(files, known["image_root"], known)
 
 
 def register_from_config(cfg: CfgNode) -> None:
@@ -94,11 +102,12 @@ def register_from_config(cfg: CfgNode) -> None:
     Without ground truth the PNG folder is "".
 
     Raises:
-        ValueError: an entry has another form.
+        UserError: an entry has another form.
     """
     for entry in cfg.DATASETS.REGISTER:
-        if not isinstance(entry, list | tuple) or len(entry) != 4:
-            raise ValueError(
+        is_list = isinstance(entry, list | tuple) and len(entry) == 4
+        if not is_list or not all(isinstance(part, str) for part in entry):
+            raise UserError(
                 f"DATASETS.REGISTER has the entry {entry!r}: write "
                 "[name, image folder, panoptic JSON, PNG folder or '' for none]."
             )
@@ -117,9 +126,6 @@ def _has_images_alone(content: dict[str, Any]) -> bool:
 
 def _file_metadata(images: StrPath, panoptic_json: StrPath, panoptic_folder: StrPath) -> dict:
     """The three paths under Detectron2's names."""
-    paths = {
-        "image_root": images,
-        "panoptic_json": panoptic_json,
-        "panoptic_root": panoptic_folder,
-    }
-    return {key: os.path.expanduser(os.fspath(path)) for key, path in paths.items()}
+    paths = (images, panoptic_json, panoptic_folder)
+    keys = ("image_root", "panoptic_json", "panoptic_root")
+    return {k: os.path.expanduser(os.fspath(p)) for k, p in zip(keys, paths, strict=True)}

@@ -1,12 +1,13 @@
 """The training path of both backends."""
 
 from ..data.class_metadata import class_metadata, restore_class_metadata
-from .checkpointer import AtomicCheckpointer, read_checkpoint
+from .checkpointer import AtomicCheckpointer
 from .data_loader import build_test_loader, build_train_loader
 from .data_sets import align_data_sets
 from .evaluate import evaluate, test
+from .model import build_model
 from .optimizer import build_gradient_clipper, build_optimizer
-from .predictor import Predictor
+from .predictor import Predictor, return_panoptic_only
 from .processes import run
 from .setup import load_config, setup
 from .train_step import TrainStep
@@ -19,14 +20,15 @@ __all__ = [
     "Trainer",
     "align_data_sets",
     "build_gradient_clipper",
+    "build_model",
     "build_optimizer",
     "build_test_loader",
     "build_train_loader",
     "class_metadata",
     "evaluate",
     "load_config",
-    "read_checkpoint",
     "restore_class_metadata",
+    "return_panoptic_only",
     "run",
     "setup",
     "test",

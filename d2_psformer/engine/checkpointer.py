@@ -1,4 +1,4 @@
-"""Checkpoints that are whole or not there, and that are refused when they do not fit."""
+"""The checkpointer: atomic writes, and strict checks of the files that are read."""
 
 import os
 from pathlib import Path
@@ -7,29 +7,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..checkpoint import check_finite
-from ..class_layout import ClassLayout
+from ..checkpoint import check_finite, read_checkpoint
+from ..classes import Classes
 from ..d2.checkpoint import DetectionCheckpointer
 from ..data.class_metadata import align_classes, is_class_metadata
-from ..data.files import atomic_write
-
-
-def read_checkpoint(path: str) -> dict[str, Any]:
-    """Read a checkpoint file to the CPU, without running code that it may hold.
-
-    Raises:
-        ValueError: it holds other things than tensors and plain values, or is no checkpoint.
-    """
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except OSError:
-        raise
-    except Exception as error:  # bytes that are no checkpoint can fail in any way
-        reason = str(error).partition("\n")[0]
-        raise ValueError(
-            f"'{path}' is no checkpoint that can be read safely ({reason}): if it comes from other "
-            "code, convert it with tools/convert_checkpoint.py."
-        ) from error
+from ..utils.errors import UserError
+from ..utils.files import atomic_write
 
 
 class AtomicCheckpointer(DetectionCheckpointer):
@@ -43,8 +26,9 @@ class AtomicCheckpointer(DetectionCheckpointer):
     Args:
         metadata: see :func:`class_metadata`; saved, and compared by names with that of files that
             are read. Where those number the same classes otherwise, it takes over their numbers:
-            give it to :func:`set_classes` after loading.
-        finetune: accept weights of other classes: what does not fit starts afresh, with a warning.
+            pass it to :func:`set_classes` after loading.
+        finetune: accept weights of other classes; layers that do not fit keep their initial
+            weights, with a warning.
     """
 
     def __init__(
@@ -65,7 +49,7 @@ class AtomicCheckpointer(DetectionCheckpointer):
         """Write ``<save_dir>/<name>.pth`` and name it in ``last_checkpoint``.
 
         Raises:
-            ValueError: a weight is not finite; the files stay as they were.
+            UserError: a weight is not finite; the files stay as they were.
         """
         if not self.save_dir or not self.save_to_disk:
             return
@@ -75,8 +59,8 @@ class AtomicCheckpointer(DetectionCheckpointer):
         data.update((key, obj.state_dict()) for key, obj in self.checkpointables.items())
         data.update(kwargs)
         path = Path(self.save_dir, f"{name}.pth")
-        # What processes killed while saving have left behind.
-        for stale in path.parent.glob(".*.pth.*.tmp"):
+        # Processes that were killed while saving have left these behind.
+        for stale in path.parent.glob(".*.tmp.pth"):
             stale.unlink(missing_ok=True)
         self.logger.info("Saving checkpoint to %s", path)
         with atomic_write(path) as file:
@@ -91,12 +75,12 @@ class AtomicCheckpointer(DetectionCheckpointer):
         """Load weights, and the states that are asked for, from a file.
 
         Raises:
-            FileNotFoundError, ValueError: one sentence naming the file, and the key if one does
-                not fit or is not finite.
+            UserError: the file is missing, cannot be read or does not fit, or a weight is not
+                finite; the message has the file and the key.
         """
         self.path = path
         if path and "://" not in path and not os.path.isfile(path.partition("?")[0]):
-            raise FileNotFoundError(
+            raise UserError(
                 f"Checkpoint '{path}' does not exist: check MODEL.WEIGHTS, or, when resuming, the "
                 f"name written in '{os.path.join(self.save_dir, 'last_checkpoint')}'."
             )
@@ -105,11 +89,10 @@ class AtomicCheckpointer(DetectionCheckpointer):
     def _load_file(self, filename: str) -> dict[str, Any]:
         if filename.endswith(".pkl"):
             return super()._load_file(filename)
-        loaded = read_checkpoint(filename)
-        return loaded if "model" in loaded else {"model": loaded}
+        return read_checkpoint(filename)
 
     def _load_model(self, checkpoint: dict[str, Any]):
-        # Model-zoo backbones are matched by name and hold but a part of the model.
+        # Backbones of the model zoo are matched by name and are a part of the model only.
         is_partial = checkpoint.get("matching_heuristics", False) or self.finetune
         if not is_partial and is_class_metadata(checkpoint.get("metadata")):
             self.metadata = self._aligned(checkpoint["metadata"])
@@ -122,18 +105,19 @@ class AtomicCheckpointer(DetectionCheckpointer):
         return incompatible
 
     def _aligned(self, reference: dict) -> dict:
-        """Our classes in the order that the weights of the checkpoint know."""
+        """Return our classes in the order of the checkpoint's weights."""
         whose = f"checkpoint '{self.path}'"
         aligned = align_classes(self.metadata, reference, whose)
-        if ClassLayout.from_metadata(aligned) != ClassLayout.from_metadata(self.metadata):
-            raise ValueError(
+        new, old = Classes.from_metadata(aligned), Classes.from_metadata(self.metadata)
+        if (new.thing_ids, new.stuff_ids) != (old.thing_ids, old.stuff_ids):
+            raise UserError(
                 f"Data set '{self.metadata['name']}' has the classes of {whose}, but things and "
                 "stuff are numbered otherwise: register it in the same way as for that training."
             )
         return aligned
 
     def _refuse(self, incompatible, shapes: dict[str, tuple[int, ...]]) -> None:
-        """Raise ValueError if anything does not fit, naming the first such key."""
+        """Raise UserError if anything does not fit, naming the first such key."""
         own = self.model.state_dict()
         if incompatible.incorrect_shapes:
             key, theirs, ours = incompatible.incorrect_shapes[0]
@@ -146,7 +130,7 @@ class AtomicCheckpointer(DetectionCheckpointer):
             what = f"key '{key}' is {shapes.get(key)} there and missing in this model"
         else:
             return
-        raise ValueError(
+        raise UserError(
             f"Checkpoint '{self.path}' is of another architecture or class count ({what}): use "
             "the config it was trained with, or set SOLVER.FINETUNE True to load what fits."
         )

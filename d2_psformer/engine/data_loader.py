@@ -2,13 +2,15 @@
 
 from collections.abc import Callable, Sequence
 
-from torch.utils.data import BatchSampler, DataLoader
+from torch.utils.data import BatchSampler
 
 from ..d2.config import CfgNode
-from ..d2.data import DatasetFromList, build_detection_test_loader, get_detection_dataset_dicts
+from ..d2.data import DatasetFromList, InferenceSampler, MapDataset, get_detection_dataset_dicts
 from ..d2.utils import comm
 from ..data import PanopticMapper
-from .loader_worker import EndWithParent
+from ..utils.errors import UserError
+from .data_sets import check_registered
+from .loader_worker import CarryingMapper, RaisingLoader
 from .sampler import ResumableSampler, SeededDataset
 
 Mapper = Callable[[dict], dict]
@@ -16,35 +18,33 @@ Mapper = Callable[[dict], dict]
 
 def build_train_loader(
     cfg: CfgNode, *, seed: int, start_iter: int = 0, mapper: Mapper | None = None
-) -> DataLoader:
+) -> RaisingLoader:
     """Endless batches (lists of mapped dicts) for this process, from iteration ``start_iter`` on.
 
-    An iteration takes SOLVER.ACCUMULATION_STEPS of them. Which images meet in a batch follows from
-    the seed alone; DATALOADER.SAMPLER_TRAIN and ASPECT_RATIO_GROUPING have no say in it.
+    An iteration takes SOLVER.ACCUMULATION_STEPS of them. The batches follow from the seed alone;
+    DATALOADER.SAMPLER_TRAIN and ASPECT_RATIO_GROUPING are not used.
 
     Args:
         mapper: default the project's own for training.
 
     Raises:
-        ValueError: an image has no ground truth for that mapper.
+        UserError: a data set is unknown or empty, or an image has no ground truth for that mapper.
     """
-    records = get_detection_dataset_dicts(list(cfg.DATASETS.TRAIN))
+    records = _read_records(cfg.DATASETS.TRAIN, filter_empty=True)
     if mapper is None:
         _check_ground_truth(records, cfg.DATASETS.TRAIN)
-    items = DatasetFromList(records)
     sampler = ResumableSampler(
-        len(items),
+        len(records),
         seed,
         start=start_iter * cfg.SOLVER.IMS_PER_BATCH,
         rank=comm.get_rank(),
         world_size=comm.get_world_size(),
     )
-    return DataLoader(
-        SeededDataset(items, mapper or PanopticMapper(cfg, True), seed),
+    mapper = CarryingMapper(mapper or PanopticMapper(cfg, True))
+    return RaisingLoader(
+        SeededDataset(DatasetFromList(records), mapper, seed),
         batch_sampler=BatchSampler(sampler, images_per_batch(cfg), drop_last=True),
         num_workers=cfg.DATALOADER.NUM_WORKERS,
-        collate_fn=_as_list,
-        worker_init_fn=EndWithParent(),
     )
 
 
@@ -52,12 +52,12 @@ def images_per_batch(cfg: CfgNode) -> int:
     """Images in one forward pass of one process.
 
     Raises:
-        ValueError: SOLVER.IMS_PER_BATCH does not split evenly over processes and accumulation.
+        UserError: SOLVER.IMS_PER_BATCH cannot be split evenly over processes and accumulation.
     """
     steps, processes = cfg.SOLVER.ACCUMULATION_STEPS, comm.get_world_size()
     total = cfg.SOLVER.IMS_PER_BATCH
     if steps < 1 or total < 1 or total % (steps * processes):
-        raise ValueError(
+        raise UserError(
             f"SOLVER.IMS_PER_BATCH is {total}, which cannot be split evenly over {processes} "
             f"process(es) x SOLVER.ACCUMULATION_STEPS {steps}: make it a multiple of "
             f"{max(steps, 1) * processes}."
@@ -65,24 +65,32 @@ def images_per_batch(cfg: CfgNode) -> int:
     return total // (steps * processes)
 
 
-def build_test_loader(cfg: CfgNode, dataset_name: str, mapper: Mapper | None = None) -> DataLoader:
+def build_test_loader(
+    cfg: CfgNode, dataset_name: str, mapper: Mapper | None = None
+) -> RaisingLoader:
     """One image a batch, every image once over all processes; ``mapper`` as above, for testing."""
-    loader = build_detection_test_loader(
-        cfg, dataset_name, mapper=mapper or PanopticMapper(cfg, False)
+    records = DatasetFromList(_read_records([dataset_name], filter_empty=False), copy=False)
+    return RaisingLoader(
+        MapDataset(records, CarryingMapper(mapper or PanopticMapper(cfg, False))),
+        sampler=InferenceSampler(len(records)),
+        num_workers=cfg.DATALOADER.NUM_WORKERS,
     )
-    loader.worker_init_fn = EndWithParent()
-    return loader
+
+
+def _read_records(names: Sequence[str], *, filter_empty: bool) -> list[dict]:
+    for name in names:
+        check_registered(name)
+    try:
+        return get_detection_dataset_dicts(list(names), filter_empty=filter_empty)
+    except AssertionError as error:  # an empty data set
+        raise UserError(f"{error} (data sets {', '.join(names)})") from error
 
 
 def _check_ground_truth(records: list[dict], names: Sequence[str]) -> None:
     for record in records:
         if "pan_seg_file_name" not in record:
-            raise ValueError(
+            raise UserError(
                 f"Image '{record['file_name']}' of DATASETS.TRAIN ({', '.join(names)}) has no "
                 "panoptic ground truth: train on data with 'annotations' in its JSON; this one can "
                 "only be predicted (--eval-only)."
             )
-
-
-def _as_list(samples: list[dict]) -> list[dict]:
-    return samples

@@ -3,13 +3,15 @@
 from collections.abc import Iterable
 
 from ..d2.config import CfgNode
+from ..d2.data import DatasetCatalog
 from ..data.class_metadata import align_data_set, class_metadata, has_classes
+from ..utils.errors import UserError, check_known
 
 
 def align_data_sets(cfg: CfgNode, names: Iterable[str] | None = None) -> dict:
     """Number the classes of data sets as DATASETS.TRAIN[0] does, whose classes are the model's.
 
-    Data sets without panoptic metadata (images alone, say) are left to the evaluator.
+    Data sets without panoptic metadata (images alone, for example) are left to the evaluator.
 
     Args:
         names: default those of DATASETS.TRAIN and DATASETS.TEST.
@@ -18,13 +20,32 @@ def align_data_sets(cfg: CfgNode, names: Iterable[str] | None = None) -> dict:
         :func:`class_metadata` of the first of DATASETS.TRAIN.
 
     Raises:
-        ValueError: DATASETS.TRAIN is empty, its first has no panoptic metadata, or classes differ.
+        UserError: DATASETS.TRAIN is empty, a data set is not registered, the first of
+            DATASETS.TRAIN has no panoptic metadata, or classes differ.
     """
-    if not cfg.DATASETS.TRAIN:
-        raise ValueError("DATASETS.TRAIN is empty: it says which classes the model knows.")
-    first = cfg.DATASETS.TRAIN[0]
+    first = model_data_set(cfg)
     for name in (*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST) if names is None else names:
+        check_registered(name)
         if name in cfg.DATASETS.TRAIN or has_classes(name):
             whose = "its registration" if name == first else f"data set '{first}'"
             align_data_set(name, class_metadata(first), whose)
     return class_metadata(first)
+
+
+def model_data_set(cfg: CfgNode) -> str:
+    """DATASETS.TRAIN[0], the data set whose classes the model has.
+
+    Raises:
+        UserError: DATASETS.TRAIN is empty.
+    """
+    if not cfg.DATASETS.TRAIN:
+        raise UserError("DATASETS.TRAIN is empty: its first entry names the model's classes.")
+    return cfg.DATASETS.TRAIN[0]
+
+
+def check_registered(name: str) -> None:
+    """
+    Raises:
+        UserError: no data set has this name.
+    """
+    check_known("Data set (of DATASETS.TRAIN, DATASETS.TEST)", name, DatasetCatalog.list())

@@ -6,13 +6,14 @@ from torch import nn
 
 from ..d2.config import CfgNode
 from ..d2.evaluation import inference_on_dataset, print_csv_format, verify_results
-from ..d2.modeling import build_model
 from ..d2.utils import comm
 from ..data.class_metadata import set_classes
 from ..evaluation import build_evaluator
+from ..utils.errors import UserError
 from .checkpointer import AtomicCheckpointer
 from .data_loader import Mapper, build_test_loader
 from .data_sets import align_data_sets
+from .model import build_model
 
 logger = logging.getLogger(__name__)
 
@@ -37,10 +38,10 @@ def test(cfg: CfgNode, model: nn.Module, mapper: Mapper | None = None) -> dict:
 
 
 def check_evaluation(cfg: CfgNode) -> None:
-    """Tell what an evaluation lacks (files, packages, settings) before hours of training.
+    """Check before hours of training that nothing is missing for :func:`test`.
 
     Raises:
-        OSError, ValueError, ImportError: one sentence, as :func:`test` would.
+        UserError: a file, a package or a setting is missing.
     """
     for name in cfg.DATASETS.TEST:
         build_evaluator(cfg, name)
@@ -50,15 +51,15 @@ def evaluate(cfg: CfgNode, resume: bool = False) -> dict:
     """Build the model, load MODEL.WEIGHTS (or, with ``resume``, the last checkpoint) and test it.
 
     Raises:
-        ValueError: there are no weights, or no data set to evaluate on.
+        UserError: there are no weights, or no data set to evaluate on.
     """
     if not cfg.DATASETS.TEST:
-        raise ValueError("DATASETS.TEST is empty: name the data sets to evaluate on.")
+        raise UserError("DATASETS.TEST is empty: name the data sets to evaluate on.")
     metadata = align_data_sets(cfg, cfg.DATASETS.TEST)
     model = build_model(cfg)
     checkpointer = AtomicCheckpointer(model, cfg.OUTPUT_DIR, metadata=metadata)
     if not cfg.MODEL.WEIGHTS and not (resume and checkpointer.has_checkpoint()):
-        raise ValueError(
+        raise UserError(
             "There are no weights to evaluate: set MODEL.WEIGHTS to a checkpoint, or give --resume "
             f"for the last one in '{cfg.OUTPUT_DIR}'."
         )

@@ -3,20 +3,24 @@
 import os
 import threading
 import time
+from collections.abc import Callable, Iterator
+
+from torch.utils.data import DataLoader
+
+from ..utils.errors import CarriedError, is_user_error
 
 
 class EndWithParent:
     """A ``worker_init_fn``: the worker ends when the process that made this object has ended.
 
     PyTorch's own watch begins when a worker has started. A process that dies before, as one of
-    several does when another fails, would leave its workers behind for good.
+    several does when another fails, would leave its workers behind.
+
+    Args:
+        seconds: from one look to the next.
     """
 
     def __init__(self, seconds: float = 1.0):
-        """
-        Args:
-            seconds: from one look to the next.
-        """
         self.parent, self.seconds = os.getpid(), seconds
 
     def __call__(self, worker_id: int) -> None:
@@ -25,4 +29,36 @@ class EndWithParent:
     def _watch(self) -> None:
         while os.getppid() == self.parent:
             time.sleep(self.seconds)
-        os._exit(1)  # at once: nobody is left to tell
+        os._exit(1)  # at once: no process is left that could be informed
+
+
+class CarryingMapper:
+    """A mapper that returns an error which a user can fix in place of a sample.
+
+    PyTorch would carry its text alone to the process of the loader.
+    """
+
+    def __init__(self, mapper: Callable[[dict], dict]):
+        self.mapper = mapper
+
+    def __call__(self, record: dict) -> dict | CarriedError:
+        try:
+            return self.mapper(record)
+        except Exception as error:
+            if not is_user_error(error):
+                raise
+            return CarriedError(error)
+
+
+class RaisingLoader(DataLoader):
+    """A loader of batches (lists of samples) that raises the errors of :class:`CarryingMapper`."""
+
+    def __init__(self, *args, **options):
+        super().__init__(*args, collate_fn=list, worker_init_fn=EndWithParent(), **options)
+
+    def __iter__(self) -> Iterator[list[dict]]:
+        for batch in super().__iter__():
+            for sample in batch:
+                if isinstance(sample, CarriedError):
+                    sample.throw()
+            yield batch

@@ -7,6 +7,7 @@ from torch import nn
 from torch.nn.utils import clip_grad_norm_, clip_grad_value_
 
 from ..d2.config import CfgNode
+from ..utils.errors import UserError
 
 GradientClipper = Callable[[list[nn.Parameter]], None]
 
@@ -15,12 +16,12 @@ def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
     """SOLVER.OPTIMIZER over all trainable parameters, SOLVER.WEIGHT_DECAY on every one of them.
 
     Raises:
-        ValueError: unknown optimizer, or nothing to train.
+        UserError: unknown optimizer, or nothing to train.
     """
     solver = cfg.SOLVER
     groups = parameter_groups(model, solver.BASE_LR, solver.LR_MULTIPLIERS)
     if not groups:
-        raise ValueError("The model has no trainable parameter: check what the config freezes.")
+        raise UserError("The model has no trainable parameter: check what the config freezes.")
     # fused: one kernel a tensor, several times faster than the plain loop on CPU and CUDA alike
     options = {"lr": solver.BASE_LR, "weight_decay": solver.WEIGHT_DECAY, "fused": True}
     if solver.OPTIMIZER == "ADAMW":
@@ -29,7 +30,7 @@ def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
         return torch.optim.SGD(
             groups, momentum=solver.MOMENTUM, nesterov=solver.NESTEROV, **options
         )
-    raise ValueError(f"SOLVER.OPTIMIZER is '{solver.OPTIMIZER}': it must be 'ADAMW' or 'SGD'.")
+    raise UserError(f"SOLVER.OPTIMIZER is '{solver.OPTIMIZER}': it must be 'ADAMW' or 'SGD'.")
 
 
 def parameter_groups(
@@ -38,10 +39,10 @@ def parameter_groups(
     """One group for every learning rate in use; a shared parameter comes once, a frozen one never.
 
     Args:
-        multipliers: (part of a name, factor on ``base_lr``); the first that fits counts.
+        multipliers: (part of a name, factor on ``base_lr``); the first that fits is used.
 
     Returns:
-        dicts of "params", their "param_names" (by which a resumed run finds their state) and "lr".
+        Dicts of "params", their "param_names" (by which a resumed run finds their state) and "lr".
     """
     groups: dict[float, dict[str, nn.Parameter]] = {}
     for name, parameter in model.named_parameters():  # leaves out duplicates itself
@@ -55,10 +56,13 @@ def parameter_groups(
 
 
 def build_gradient_clipper(cfg: CfgNode) -> GradientClipper | None:
-    """What SOLVER.CLIP_GRADIENTS asks for, as a function of the parameters; None when disabled.
+    """The clipping of SOLVER.CLIP_GRADIENTS as a function of the parameters; None when disabled.
 
     "full_model" limits the norm over all gradients together, "norm" that of every parameter by
     itself and "value" every number, as in Detectron2.
+
+    Raises:
+        UserError: unknown CLIP_TYPE.
     """
     clip = cfg.SOLVER.CLIP_GRADIENTS
     limit, norm_type = clip.CLIP_VALUE, clip.NORM_TYPE
@@ -77,7 +81,7 @@ def build_gradient_clipper(cfg: CfgNode) -> GradientClipper | None:
 
     clippers = {"full_model": full_model, "norm": norm, "value": value}
     if clip.CLIP_TYPE not in clippers:
-        raise ValueError(
+        raise UserError(
             f"SOLVER.CLIP_GRADIENTS.CLIP_TYPE is '{clip.CLIP_TYPE}': it must be "
             "'full_model', 'norm' or 'value'."
         )

@@ -6,9 +6,11 @@ import math
 import torch
 from torch import Tensor
 
+from ..utils.errors import UserError
+
 logger = logging.getLogger(__name__)
 
-# optimizer: an option that only its groups have, and the state of one of its parameters
+# Optimizer: an option that only its groups have, and the state of one of its parameters
 _KINDS = {
     "AdamW": ("betas", {"step", "exp_avg", "exp_avg_sq"}),
     "SGD": ("momentum", {"momentum_buffer"}),
@@ -25,16 +27,16 @@ def load_optimizer_state(optimizer: torch.optim.Optimizer, state: dict | None, s
 
     Args:
         optimizer: AdamW or SGD; its groups have "param_names" (:func:`.parameter_groups`).
-        source: whose state it is, for the message.
+        source: the file of the state, for the message.
 
     Raises:
-        ValueError: one sentence: the state is of another optimizer or of other groups, or a tensor
+        UserError: the state is of another optimizer or of other groups, or a tensor
             is of another shape or not finite.
     """
     try:
         entries, groups = _matched(optimizer, state)
     except _MisfitError as misfit:
-        raise ValueError(
+        raise UserError(
             f"The optimizer state of {source} does not fit this run: {misfit}. Resume with the "
             "SOLVER settings that it was saved with, or start a new run from its weights "
             "(MODEL.WEIGHTS, without --resume)."
@@ -54,7 +56,7 @@ class _MisfitError(Exception):
 
 
 def _matched(optimizer: torch.optim.Optimizer, state: dict | None) -> tuple[dict, list[dict]]:
-    """State by the number of a parameter in this optimizer, and the saved options of its groups."""
+    """Return the states by number of a parameter in this optimizer, and the saved groups."""
     kind = type(optimizer).__name__
     option, keys = _KINDS[kind]
     if not isinstance(state, dict) or not {"state", "param_groups"} <= state.keys():
@@ -80,7 +82,7 @@ def _matched(optimizer: torch.optim.Optimizer, state: dict | None) -> tuple[dict
 
 
 def _saved_numbers(mine: dict, theirs: dict) -> dict[str, int]:
-    """Name of each parameter of one group -> its number in the saved state."""
+    """Map the name of each parameter of one group to its number in the saved state."""
     names, numbers = theirs.get("param_names", mine["param_names"]), theirs["params"]
     if not math.isfinite(theirs.get("lr", math.nan)):
         raise _MisfitError("a group has no finite learning rate")
@@ -92,7 +94,7 @@ def _saved_numbers(mine: dict, theirs: dict) -> dict[str, int]:
 
 
 def _fault(entry: dict, keys: set[str], parameter: Tensor) -> str:
-    """What is wrong with the state of one parameter; "" if nothing is."""
+    """Return what is wrong with the state of one parameter; "" if nothing is."""
     if entry.keys() != keys:
         return f"it has {sorted(entry)} in place of {sorted(keys)}"
     for key, value in entry.items():

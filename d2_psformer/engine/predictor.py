@@ -5,10 +5,10 @@ import os
 import numpy as np
 import torch
 
+from ..checkpoint import read_checkpoint
 from ..d2.config import CfgNode
 from ..d2.data import MetadataCatalog
 from ..d2.data import transforms as T
-from ..d2.modeling import build_model
 from ..data import build_augmentation, register_from_config
 from ..data.class_metadata import (
     class_metadata,
@@ -18,7 +18,10 @@ from ..data.class_metadata import (
     set_classes,
 )
 from ..modeling.backbone import fuse_batch_norms
-from .checkpointer import AtomicCheckpointer, read_checkpoint
+from ..utils.errors import UserError
+from .checkpointer import AtomicCheckpointer
+from .data_sets import model_data_set
+from .model import build_model
 
 
 class Predictor:
@@ -31,8 +34,7 @@ class Predictor:
         metadata: names, colours and ids of the classes.
 
     Raises:
-        FileNotFoundError, ValueError: one sentence: no weights, weights that do not fit, or classes
-            that are not known.
+        UserError: there are no weights, they do not fit, or the classes are not known.
     """
 
     def __init__(self, cfg: CfgNode):
@@ -41,9 +43,7 @@ class Predictor:
         if cfg.MODEL.DEVICE.startswith("cuda") and not torch.cuda.is_available():
             cfg.MODEL.DEVICE = "cpu"
         _check_weights(cfg)
-        if not cfg.DATASETS.TRAIN:
-            raise ValueError("DATASETS.TRAIN is empty: it says which classes the model knows.")
-        name = cfg.DATASETS.TRAIN[0]
+        name = model_data_set(cfg)
         if not has_classes(name):
             _find_classes(cfg, name)
         self.image_format = cfg.INPUT.FORMAT
@@ -62,10 +62,10 @@ class Predictor:
             image: uint8 (H, W, 3), RGB whatever INPUT.FORMAT is.
 
         Returns:
-            the model's results for this image, at its size.
+            The model's results for this image, at its size.
 
         Raises:
-            ValueError: the image is of another type or shape.
+            UserError: the image is of another type or shape.
         """
         _check_image(image)
         height, width = image.shape[:2]
@@ -75,11 +75,17 @@ class Predictor:
         return self.model([{"image": pixels, "height": height, "width": width}])[0]
 
 
+def return_panoptic_only(cfg: CfgNode) -> None:
+    """Set the config so that the model returns "panoptic_seg" and nothing else."""
+    node = cfg.MODEL.POSTPROCESSING
+    node.PANOPTIC_ON, node.SEMANTIC_ON, node.INSTANCE_ON = True, False, False
+
+
 def _check_image(image: np.ndarray) -> None:
     shape, dtype = tuple(np.shape(image)), getattr(image, "dtype", type(image).__name__)
     is_rgb = len(shape) == 3 and shape[2] == 3 and 0 not in shape
     if not (isinstance(image, np.ndarray) and dtype == np.uint8 and is_rgb):
-        raise ValueError(
+        raise UserError(
             f"The image is {dtype} of shape {shape}: pass a NumPy array of uint8 (H, W, 3) with "
             "values 0...255 (if yours are 0...1, multiply by 255 and round)."
         )
@@ -88,23 +94,23 @@ def _check_image(image: np.ndarray) -> None:
 def _check_weights(cfg: CfgNode) -> None:
     path = cfg.MODEL.WEIGHTS
     if not path:
-        raise ValueError("MODEL.WEIGHTS is empty: set it to the checkpoint of a trained model.")
+        raise UserError("MODEL.WEIGHTS is empty: set it to the checkpoint of a trained model.")
     if "://" not in path and not os.path.isfile(path):
-        raise FileNotFoundError(f"Checkpoint '{path}' does not exist: check MODEL.WEIGHTS.")
+        raise UserError(f"Checkpoint '{path}' does not exist: check MODEL.WEIGHTS.")
 
 
 def _find_classes(cfg: CfgNode, name: str) -> None:
     """Put the classes of the unknown data set ``name`` into the catalog."""
     path = cfg.MODEL.WEIGHTS
-    # other file types and addresses hold weights of other code, which knows no such entry
+    # Pickles and addresses are weights of other code, which has no such entry.
     if os.path.isfile(path) and not path.endswith(".pkl"):
-        content = read_checkpoint(path)
-        if is_class_metadata(content.get("metadata")):
-            restore_class_metadata({**content["metadata"], "name": name})
+        metadata = read_checkpoint(path).get("metadata")
+        if is_class_metadata(metadata):
+            restore_class_metadata({**metadata, "name": name})
             return
     register_from_config(cfg)
     if not has_classes(name):
-        raise ValueError(
-            f"Data set '{name}' of DATASETS.TRAIN is not known and '{path}' does not tell its "
-            "classes: name its files in DATASETS.REGISTER."
+        raise UserError(
+            f"Data set '{name}' of DATASETS.TRAIN is not registered and '{path}' does not list "
+            "its classes: name its files in DATASETS.REGISTER."
         )

@@ -6,38 +6,63 @@ from collections.abc import Callable
 
 import torch
 import torch.distributed as dist
+import torch.multiprocessing as mp
 
-from ..command_errors import told_in_one_sentence
 from ..d2.engine import launch
 from ..d2.utils import comm
+from ..utils.errors import CarriedError, UserError, is_user_error
+
+Main = Callable[[argparse.Namespace], object]
 
 
-@told_in_one_sentence()
-def run(main: Callable[[argparse.Namespace], object], args: argparse.Namespace) -> None:
+def run(main: Main, args: argparse.Namespace) -> None:
     """Call ``main(args)`` in every process: those of torchrun, or ``--num-gpus`` new ones.
 
-    Errors that users can mend end the command in one sentence; in processes of torchrun, which are
-    commands of their own, each of those that fail.
+    An error that a user can fix is raised here as it was in the process that failed.
     """
     if "RANK" in os.environ and "WORLD_SIZE" in os.environ:
         _join_processes_of_torchrun()
         main(args)
-        comm.synchronize()  # nobody leaves while others still talk to it
+        comm.synchronize()  # no process leaves while others still communicate with it
         dist.destroy_process_group()
         return
-    # Without any GPU the processes use the CPU, as many as one likes.
+    # Without any GPU the processes, in any number, use the CPU.
     if args.num_gpus > (found := torch.cuda.device_count()) > 0:
-        raise ValueError(
+        raise UserError(
             f"--num-gpus is {args.num_gpus}, but this machine has {found}: give at most that."
         )
-    launch(
-        main,
-        args.num_gpus,
-        num_machines=args.num_machines,
-        machine_rank=args.machine_rank,
-        dist_url=args.dist_url,
-        args=(args,),
-    )
+    errors = mp.get_context("spawn").SimpleQueue()
+    try:
+        launch(
+            _Carrying(main, errors),
+            args.num_gpus,
+            num_machines=args.num_machines,
+            machine_rank=args.machine_rank,
+            dist_url=args.dist_url,
+            args=(args,),
+        )
+    except (mp.ProcessRaisedException, mp.ProcessExitedException):
+        if errors.empty():
+            raise
+        errors.get().throw()
+
+
+class _Carrying:
+    """``main``, which puts an error that a user can fix into a queue before it raises it.
+
+    PyTorch carries only its text to the process that has started this one.
+    """
+
+    def __init__(self, main: Main, errors):
+        self.main, self.errors = main, errors
+
+    def __call__(self, args: argparse.Namespace) -> None:
+        try:
+            self.main(args)
+        except Exception as error:
+            if is_user_error(error):
+                self.errors.put(CarriedError(error))
+            raise
 
 
 def _join_processes_of_torchrun() -> None:

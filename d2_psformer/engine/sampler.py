@@ -1,4 +1,4 @@
-"""The endless stream of training samples, the same on every run of one seed."""
+"""The endless stream of training samples, the same in every run of one seed."""
 
 from collections.abc import Callable, Iterator
 from itertools import count
@@ -6,6 +6,7 @@ from itertools import count
 import torch
 from torch.utils.data import Dataset, Sampler
 
+from ..utils.errors import UserError
 from .seeding import derive_seed, seed_generators
 
 Sample = tuple[int, int]
@@ -14,8 +15,8 @@ Sample = tuple[int, int]
 class ResumableSampler(Sampler[Sample]):
     """Yields (place in the stream, item of the data set) for one of several processes.
 
-    The stream is one permutation of the data set after another, each by its seed; process r of R
-    takes the places ``start + r, start + r + R, ...``.
+    The stream is one seeded permutation of the data set after another; process r of R takes the
+    places ``start + r, start + r + R, ...``.
 
     Args:
         size: items in the data set.
@@ -24,7 +25,7 @@ class ResumableSampler(Sampler[Sample]):
 
     def __init__(self, size: int, seed: int, *, start: int = 0, rank: int = 0, world_size: int = 1):
         if size < 1:
-            raise ValueError("The training data set is empty: check DATASETS.TRAIN.")
+            raise UserError("The training data set is empty: check DATASETS.TRAIN.")
         self.size = size
         self.seed = seed
         self.start = start

@@ -1,7 +1,7 @@
-"""Seeds that follow from what is computed, never from what was computed before.
+"""Seeds that do not depend on what was computed before.
 
-Whatever is random draws from a generator seeded by the run's seed and its own place (which sample,
-which iteration). So neither a resume nor the number of data workers changes anything.
+Each random step draws from a generator that is seeded by the run's seed and by its own place (which
+sample, which iteration). So neither a resume nor the number of data workers changes anything.
 """
 
 import random

@@ -9,9 +9,12 @@ import torch
 
 from ..config import add_psformer_config
 from ..d2.config import CfgNode, get_cfg, read_config_file
-from ..d2.engine import TrainerBase, default_setup
-from ..d2.utils import comm, setup_logger
+from ..d2.engine import TrainerBase
+from ..d2.utils import collect_env_info, comm, setup_logger
 from ..data import register_from_config
+from ..model_zoo import get_config_file
+from ..utils.errors import UserError
+from ..utils.files import atomic_write
 
 logger = logging.getLogger(__name__)
 
@@ -20,13 +23,13 @@ _CONFIG_ERRORS = (KeyError, ValueError, AssertionError)
 
 
 def setup(args: argparse.Namespace) -> CfgNode:
-    """Read the config, register its data sets, set up logs, OUTPUT_DIR and seeds.
+    """Read the config, register its data sets, and set up logs and CUDA.
 
     Args:
-        args: of Detectron2's ``default_argument_parser``; ``config_file`` and ``opts`` are read.
+        args: ``config_file``, ``opts`` and ``eval_only`` of the command line.
 
     Returns:
-        the frozen config; MODEL.DEVICE is "cpu" where no GPU is.
+        The frozen config; MODEL.DEVICE is "cpu" where no GPU is.
     """
     cfg = load_config(args.config_file, args.opts)
     register_from_config(cfg)
@@ -34,20 +37,47 @@ def setup(args: argparse.Namespace) -> CfgNode:
     if falls_back:
         cfg.MODEL.DEVICE = "cpu"
     cfg.freeze()
-    default_setup(cfg, args)
-    setup_logger(cfg.OUTPUT_DIR or None, distributed_rank=comm.get_rank(), name="d2_psformer")
-    _show_errors_once()
+    _start_logs(cfg, args)
     if falls_back:
         logger.warning("No CUDA device found: running on the CPU.")
+    torch.backends.cudnn.benchmark = cfg.CUDNN_BENCHMARK and not args.eval_only
+    if cfg.FLOAT32_PRECISION and torch.cuda.is_available():
+        torch.set_float32_matmul_precision(cfg.FLOAT32_PRECISION)
+        torch.backends.cudnn.allow_tf32 = cfg.FLOAT32_PRECISION != "highest"
     return cfg
 
 
-def _show_errors_once() -> None:
-    """The training loop logs an error and raises it: the terminal shows it at the end alone."""
-    loop = TrainerBase.__module__
-    for handler in logging.getLogger(loop.partition(".engine.")[0]).handlers:
+def _start_logs(cfg: CfgNode, args: argparse.Namespace) -> None:
+    """Log to the terminal and to OUTPUT_DIR: first what runs, and where."""
+    backend = TrainerBase.__module__.partition(".engine.")[0]
+    for name in ("fvcore", backend, "d2_psformer"):
+        setup_logger(cfg.OUTPUT_DIR or None, distributed_rank=comm.get_rank(), name=name)
+    logger.info("Process %d of %d.", comm.get_rank(), comm.get_world_size())
+    logger.info("Environment:\n%s", collect_env_info())
+    logger.info("Command line: %s", args)
+    logger.info("Config:\n%s", cfg.dump())
+    # The training loop logs an error and raises it: the terminal shows it at the end alone.
+    for handler in logging.getLogger(backend).handlers:
         if getattr(handler, "stream", None) is sys.stdout:
-            handler.addFilter(lambda record: record.name != loop or not record.exc_info)
+            handler.addFilter(
+                lambda record: record.name != TrainerBase.__module__ or not record.exc_info
+            )
+
+
+def save_config(cfg: CfgNode) -> None:
+    """Write ``OUTPUT_DIR/config.yaml``, in the first process alone."""
+    if comm.is_main_process():
+        with atomic_write(os.path.join(cfg.OUTPUT_DIR, "config.yaml"), "w") as file:
+            file.write(cfg.dump())
+
+
+def find_config(path_or_name: str) -> str:
+    """Path of a config: of the file if there is one, else of the model zoo's config of this name.
+
+    Raises:
+        UserError: there is neither.
+    """
+    return path_or_name if os.path.isfile(path_or_name) else get_config_file(path_or_name)
 
 
 def load_config(config_file: str, opts: list[str] | None = None) -> CfgNode:
@@ -55,22 +85,25 @@ def load_config(config_file: str, opts: list[str] | None = None) -> CfgNode:
 
     No config file can run code.
 
+    Args:
+        config_file: a path, or a name of :mod:`d2_psformer.model_zoo`.
+        opts: keys and values in turns.
+
     Raises:
-        FileNotFoundError, ValueError: one sentence naming the file or key.
+        UserError: one sentence naming the file or key.
     """
     cfg = get_cfg()
     add_psformer_config(cfg)
-    if not os.path.isfile(config_file):
-        raise FileNotFoundError(f"Config file '{config_file}' does not exist: see configs/.")
+    config_file = find_config(config_file)
     content = read_config_file(config_file)
     try:
         cfg.merge_from_other_cfg(CfgNode(content))
     except _CONFIG_ERRORS as error:
-        raise ValueError(f"Config file '{config_file}': {_one_line(error)}.") from error
+        raise UserError(f"Config file '{config_file}': {_one_line(error)}.") from error
     try:
         cfg.merge_from_list(list(opts or []))
     except _CONFIG_ERRORS as error:
-        raise ValueError(f"Settings on the command line: {_one_line(error)}.") from error
+        raise UserError(f"Settings on the command line: {_one_line(error)}.") from error
     return cfg
 
 

@@ -10,6 +10,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import get_total_norm
 
 from ..d2.config import CfgNode
+from ..utils.errors import UserError
 from .optimizer import GradientClipper
 from .seeding import derive_seed, seed_generators
 
@@ -21,12 +22,12 @@ MIN_LOSS_SCALE = 1.0
 
 
 def amp_dtype(cfg: CfgNode) -> torch.dtype | None:
-    """The autocast type that SOLVER.AMP asks for, None for none."""
+    """The autocast type of SOLVER.AMP; None if it is not enabled."""
     amp = cfg.SOLVER.AMP
     if not amp.ENABLED:
         return None
     if amp.DTYPE not in _AMP_DTYPES:
-        raise ValueError(f"SOLVER.AMP.DTYPE is '{amp.DTYPE}': it must be 'float16' or 'bfloat16'.")
+        raise UserError(f"SOLVER.AMP.DTYPE is '{amp.DTYPE}': it must be 'float16' or 'bfloat16'.")
     return _AMP_DTYPES[amp.DTYPE]
 
 
@@ -39,7 +40,7 @@ class TrainStep:
 
     Args:
         model: returns a dict of weighted scalar losses for a batch; on one device.
-        clip: see :func:`build_gradient_clipper`.
+        clip: result of :func:`build_gradient_clipper`.
         amp_dtype: autocast type, None for full precision.
         seed, rank: of the run and of this process.
     """
@@ -68,11 +69,11 @@ class TrainStep:
         """Do one step.
 
         Returns:
-            the mean of every loss over the batches, ``total_loss``, and ``grad_norm`` (2-norm over
+            The mean of every loss over the batches, ``total_loss``, and ``grad_norm`` (2-norm over
             all gradients, before clipping) unless the step was skipped.
 
         Raises:
-            FloatingPointError: a loss is not finite, or a gradient, which float16 allows until the
+            UserError: a loss is not finite, or a gradient, which float16 allows until the
                 loss scale has fallen to ``MIN_LOSS_SCALE``. No parameter has been changed then.
         """
         self.optimizer.zero_grad(set_to_none=True)
@@ -114,7 +115,7 @@ class TrainStep:
         return nullcontext()
 
     def _read(self, losses: dict[str, Tensor], norm: Tensor) -> dict[str, float]:
-        # One transfer for all: every single one would wait for the device.
+        # One transfer for all: each one waits for the device.
         tensors = {**losses, "grad_norm": norm.float()}
         values = dict(zip(tensors, torch.stack(list(tensors.values())).tolist(), strict=True))
         return {"total_loss": sum(values[name] for name in losses), **values}
@@ -128,12 +129,12 @@ class TrainStep:
         if wrong == ["grad_norm"]:
             parameter = self._first_not_finite()
             if parameter and self.scaler.is_enabled() and self.scaler.get_scale() > MIN_LOSS_SCALE:
-                return  # the scaler leaves this step out and lowers its scale
+                return  # the scaler skips this step and lowers its scale
             what = f"The gradient of '{parameter or 'all parameters'}' is not finite"
         files = [
             sample["file_name"] for batch in batches for sample in batch if "file_name" in sample
         ]
-        raise FloatingPointError(
+        raise UserError(
             f"{what} at iteration {iteration} in process {self.rank}: "
             "lower SOLVER.BASE_LR, lengthen SOLVER.WARMUP_ITERS, set SOLVER.AMP.DTYPE to "
             "'bfloat16' or SOLVER.AMP.ENABLED to False, or check the images of this iteration: "

@@ -11,16 +11,18 @@ from torch.nn.parallel import DistributedDataParallel
 from ..checkpoint import load_pretrained_backbone
 from ..d2.config import CfgNode
 from ..d2.engine import HookBase, TrainerBase, hooks
-from ..d2.modeling import build_model
 from ..d2.solver import build_lr_scheduler
 from ..d2.utils import EventWriter, JSONWriter, TensorboardXWriter, comm, seed_all_rng
 from ..data.class_metadata import set_classes
+from ..utils.errors import UserError
 from .checkpointer import AtomicCheckpointer
 from .data_loader import Mapper, build_train_loader, images_per_batch
 from .data_sets import align_data_sets
 from .evaluate import check_evaluation, test
+from .model import build_model
 from .optimizer import build_gradient_clipper, build_optimizer
 from .optimizer_state import load_optimizer_state
+from .setup import save_config
 from .train_step import TrainStep, amp_dtype
 from .writers import MetricPrinter
 
@@ -28,7 +30,7 @@ logger = logging.getLogger(__name__)
 
 
 class Trainer(TrainerBase):
-    """Trains what the config describes; a resumed run equals an uninterrupted one bit by bit.
+    """Trains the model of a config; a resumed run equals an uninterrupted one bit by bit.
 
     ::
 
@@ -50,19 +52,19 @@ class Trainer(TrainerBase):
         self.max_iter = cfg.SOLVER.MAX_ITER
         self.results: dict = {}
         metadata = align_data_sets(cfg)
-        images_per_batch(cfg)  # tells now, not after the model is built, if it does not come out
+        images_per_batch(cfg)  # raises an error now, before the model is built
         self.seed = cfg.SEED if cfg.SEED >= 0 else comm.shared_random_seed()
 
         seed_all_rng(self.seed)  # every process starts from the same weights
         model = build_model(cfg)
         _log_size(model)
         self.optimizer = build_optimizer(cfg, model)
-        self.scheduler = build_lr_scheduler(cfg, self.optimizer)
+        try:
+            self.scheduler = build_lr_scheduler(cfg, self.optimizer)
+        except ValueError as error:
+            raise UserError(f"SOLVER describes no learning-rate schedule: {error}") from error
         self.checkpointer = AtomicCheckpointer(
-            model,
-            cfg.OUTPUT_DIR,
-            metadata=metadata,
-            trainer=weakref.proxy(self),
+            model, cfg.OUTPUT_DIR, metadata=metadata, trainer=weakref.proxy(self)
         )
         self.model = model
         self.train_step = TrainStep(
@@ -76,7 +78,7 @@ class Trainer(TrainerBase):
         self.register_hooks(self.build_hooks())
 
     def build_hooks(self) -> list[HookBase]:
-        """Time, learning rate, checkpoints, evaluation, writers, in this order."""
+        """Return hooks for time, learning rate, checkpoints, evaluation, writers, in this order."""
         solver, is_main = self.cfg.SOLVER, comm.is_main_process()
         checkpoints = hooks.PeriodicCheckpointer(self.checkpointer, solver.CHECKPOINT_PERIOD)
         every = [hooks.IterationTimer(), hooks.LRScheduler()]
@@ -88,7 +90,7 @@ class Trainer(TrainerBase):
         return every
 
     def build_writers(self) -> list[EventWriter]:
-        """To the terminal, to ``metrics.json`` and to TensorBoard files in OUTPUT_DIR."""
+        """Return writers to the terminal, ``metrics.json`` and TensorBoard, in OUTPUT_DIR."""
         folder = self.cfg.OUTPUT_DIR
         os.makedirs(folder, exist_ok=True)
         return [
@@ -98,9 +100,9 @@ class Trainer(TrainerBase):
         ]
 
     def resume_or_load(self, resume: bool = True) -> None:
-        """Go on from the last checkpoint in OUTPUT_DIR, if asked to and there is one.
+        """Continue from the last checkpoint in OUTPUT_DIR if ``resume`` is true and there is one.
 
-        Else start with MODEL.WEIGHTS, or with pretrained weights for the backbone.
+        Otherwise start with MODEL.WEIGHTS, or with pretrained weights for the backbone.
         """
         resume = resume and self.checkpointer.has_checkpoint()
         if not resume and not self.cfg.MODEL.WEIGHTS:
@@ -116,8 +118,11 @@ class Trainer(TrainerBase):
     def train(self) -> dict:
         """Train from ``start_iter`` to SOLVER.MAX_ITER.
 
+        ``config.yaml`` is written once everything that can be refused has been checked, so that a
+        failed start leaves that of an earlier run in the same folder as it was.
+
         Returns:
-            the results of the evaluation at the end.
+            The results of the evaluation at the end.
         """
         check_evaluation(self.cfg)
         self._batches = iter(
@@ -125,6 +130,7 @@ class Trainer(TrainerBase):
                 self.cfg, seed=self.seed, start_iter=self.start_iter, mapper=self.mapper
             )
         )
+        save_config(self.cfg)
         self.model.train()
         super().train(self.start_iter, self.max_iter)
         return self.results

@@ -1,4 +1,4 @@
-"""What training shows on the terminal."""
+"""The line of figures that training logs."""
 
 import logging
 import re
@@ -20,7 +20,7 @@ class MetricPrinter(EventWriter):
     All scalars, the losses of every layer included, are in ``metrics.json`` and TensorBoard.
 
     Args:
-        window_size: losses and metrics are medians over so many iterations.
+        window_size: iterations over which medians of losses and metrics are taken.
     """
 
     def __init__(self, max_iter: int, window_size: int = 20):
@@ -30,7 +30,7 @@ class MetricPrinter(EventWriter):
 
     def write(self) -> None:
         storage = get_event_storage()
-        if storage.iter < self.max_iter:  # else this was called for results of the evaluation
+        if storage.iter < self.max_iter:  # later calls are for results of the evaluation
             self.logger.info("  ".join(self._parts(storage)))
 
     def _parts(self, storage: EventStorage) -> Iterator[str]:
@@ -51,10 +51,10 @@ class MetricPrinter(EventWriter):
 
 
 def _peak_memory() -> int:
-    """Most bytes ever taken: on the GPU where there is one, else by this process."""
+    """Most bytes taken so far: on the GPU where there is one, else by this process."""
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated()
-    import resource  # not on Windows, where only training on a GPU is reported
+    import resource  # Windows has no such module
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024  # kilobytes on Linux

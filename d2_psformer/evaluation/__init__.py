@@ -1,8 +1,4 @@
-"""Panoptic quality, semantic and instance measures, and submission files.
-
-The command is in :mod:`.panoptic_quality`, which is not imported here so that ``python -m`` runs
-it only once.
-"""
+"""Panoptic quality, semantic and instance measures, and submission files."""
 
 from .builder import build_evaluator
 from .instance_evaluator import InstancesFromPanopticEvaluator

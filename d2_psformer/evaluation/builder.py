@@ -5,7 +5,7 @@ import logging
 import os
 from collections import OrderedDict
 
-from ..class_layout import ClassLayout
+from ..classes import Classes
 from ..d2.config import CfgNode
 from ..d2.data import MetadataCatalog
 from ..d2.evaluation import DatasetEvaluator, DatasetEvaluators
@@ -13,9 +13,10 @@ from ..d2.panoptic_evaluation import COCOPanopticEvaluator
 from ..d2.utils import comm
 from ..data.class_metadata import has_classes
 from ..data.panoptic_json import read_panoptic_json
+from ..utils.errors import UserError
+from ..utils.files import write_json
 from .instance_evaluator import InstancesFromPanopticEvaluator
 from .panoptic_evaluator import PanopticQualityEvaluator
-from .result_files import write_results
 from .semantic_evaluator import SemanticFromPanopticEvaluator
 from .submission import SubmissionWriter
 
@@ -34,8 +35,8 @@ def build_evaluator(
             ``inference/<dataset_name>`` in ``cfg.OUTPUT_DIR``.
 
     Raises:
-        ValueError: nothing is switched on that this data set can be evaluated by.
-        ImportError: ``TEST.PANOPTIC_EVALUATOR`` is "detectron2" and that or panopticapi is missing.
+        UserError: nothing is switched on that this data set can be evaluated by.
+        UserError: ``TEST.PANOPTIC_EVALUATOR`` is "detectron2" and that or panopticapi is missing.
     """
     output_dir = output_dir or os.path.join(cfg.OUTPUT_DIR, "inference", dataset_name)
     metadata = MetadataCatalog.get(dataset_name)
@@ -51,10 +52,10 @@ def build_evaluator(
             evaluators.append(_panoptic(cfg.TEST.PANOPTIC_EVALUATOR, dataset_name))
         if test.SEMANTIC_ON:
             evaluators.append(SemanticFromPanopticEvaluator(dataset_name))
-        if test.INSTANCE_ON and ClassLayout.from_metadata(metadata).num_things:
+        if test.INSTANCE_ON and Classes.from_metadata(metadata).num_things:
             evaluators.append(InstancesFromPanopticEvaluator(dataset_name, output_dir))
     if not evaluators:
-        raise ValueError(
+        raise UserError(
             f"Nothing to evaluate on '{dataset_name}': switch on MODEL.POSTPROCESSING.PANOPTIC_ON, "
             "or with ground truth SEMANTIC_ON or, for things, INSTANCE_ON."
         )
@@ -67,7 +68,7 @@ def has_ground_truth(metadata) -> bool:
     COCO's test sets have a JSON with images and categories only.
 
     Raises:
-        FileNotFoundError, ValueError: see :func:`.panoptic_json.read_panoptic_json`.
+        UserError: see :func:`.panoptic_json.read_panoptic_json`.
     """
     if not metadata.get("panoptic_json", None) or not metadata.get("panoptic_root", None):
         return False
@@ -85,7 +86,7 @@ class SavedEvaluators(DatasetEvaluators):
     def evaluate(self) -> OrderedDict:
         results = super().evaluate()
         if comm.is_main_process() and results:
-            write_results(self._path, {"dataset": self._dataset_name, **results})
+            write_json(self._path, {"dataset": self._dataset_name, **results})
             logger.info("Results are in %s", self._path)
         return results
 
@@ -107,9 +108,9 @@ def _panoptic(whose: str, dataset_name: str) -> DatasetEvaluator:
     if whose == "ours":
         return PanopticQualityEvaluator(dataset_name)
     if whose != "detectron2":
-        raise ValueError(f"TEST.PANOPTIC_EVALUATOR is '{whose}': set it to ours or detectron2.")
+        raise UserError(f"TEST.PANOPTIC_EVALUATOR is '{whose}': set it to ours or detectron2.")
     if COCOPanopticEvaluator is None or importlib.util.find_spec("panopticapi") is None:
-        raise ImportError(
+        raise UserError(
             "TEST.PANOPTIC_EVALUATOR is 'detectron2', which needs Detectron2 and panopticapi: "
             "install both or set it to ours, which gives the same figures."
         )

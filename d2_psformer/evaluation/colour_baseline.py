@@ -1,6 +1,6 @@
 """The least that a panoptic model must beat: each pixel gets the class of nearest mean colour.
 
-Its panoptic quality tells how much of a data set colour alone gives away.
+Its panoptic quality shows how much of a data set can be recognised by colour alone.
 """
 
 import itertools
@@ -11,9 +11,10 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from ..class_layout import ClassLayout
+from ..classes import Classes
 from ..d2.data import DatasetCatalog, MetadataCatalog
 from ..data.reading import read_image, read_segment_ids
+from ..utils.errors import UserError
 from .panoptic_evaluator import PanopticQualityEvaluator
 
 
@@ -29,7 +30,7 @@ class ColourBaseline:
         self._sums: dict[int, np.ndarray] = {}  # category id -> sums of R, G, B, and of pixels
 
     def add(self, image: np.ndarray, ids: np.ndarray, segments_info: Iterable[dict]) -> None:
-        """Learn from one image, uint8 (H, W, 3), and its segment ids (H, W); crowds teach too."""
+        """Learn from one image, uint8 (H, W, 3), and its segment ids (H, W); crowds count too."""
         for segment in segments_info:
             pixels = image[ids == segment["id"]]
             known = self._sums.setdefault(segment["category_id"], np.zeros(4))
@@ -39,11 +40,11 @@ class ColourBaseline:
         """Category ids and their mean colours (K, 3).
 
         Raises:
-            ValueError: nothing has been learnt.
+            UserError: nothing has been learnt.
         """
         seen = {c: sums for c, sums in sorted(self._sums.items()) if sums[3] > 0}
         if not seen:
-            raise ValueError("The colour baseline has seen no segment: add annotated images first.")
+            raise UserError("The colour baseline has seen no segment: add annotated images first.")
         sums = np.stack(list(seen.values()))
         return list(seen), sums[:, :3] / sums[:, 3:]
 
@@ -81,8 +82,7 @@ def evaluate_colour_baseline(
     train_dataset: str, test_dataset: str, max_train_images: int = 500
 ) -> dict:
     """Learn from one registered data set, predict another: PanopticQualityEvaluator's results."""
-    layout = ClassLayout.from_metadata(MetadataCatalog.get(train_dataset))
-    baseline = ColourBaseline(layout.thing_ids)
+    baseline = ColourBaseline(Classes.from_metadata(MetadataCatalog.get(train_dataset)).thing_ids)
     records = DatasetCatalog.get(train_dataset)
     for record in itertools.islice(records, max_train_images):
         image = read_image(record, "RGB")

@@ -6,18 +6,17 @@ import os
 
 from tqdm import tqdm
 
-from ..class_layout import ClassLayout, class_names, dataset_category_ids
+from ..classes import Classes, unique_names
 from ..d2.data import DatasetCatalog, MetadataCatalog
 from ..d2.evaluation import COCOEvaluator
 from ..d2.structures import Instances
 from ..d2.utils import comm
-from ..data.category_metadata import benchmark_metadata
 from ..data.class_metadata import align_classes
-from ..data.files import read_json, write_json
 from ..data.panoptic_json import check_categories
 from ..data.panoptic_labels import instances_from_panoptic
 from ..data.panoptic_png import read_panoptic_png
-from .derived_dataset import register_derived
+from ..data.registration import register_records
+from ..utils.files import read_json, write_json
 
 logger = logging.getLogger(__name__)
 
@@ -36,23 +35,21 @@ class InstancesFromPanopticEvaluator(COCOEvaluator):
 
     def __init__(self, dataset_name: str, output_dir: str):
         metadata = MetadataCatalog.get(dataset_name)
-        layout = ClassLayout.from_metadata(metadata)
-        names, ids = class_names(metadata, layout), dataset_category_ids(metadata)
-        things = list(layout.thing_ids)
-        categories = [{"id": ids[i], "name": names[i]} for i in things]
+        classes = Classes.from_metadata(metadata)
+        ids = {i: classes.category_ids[i] for i in classes.thing_ids}
+        categories = [{"id": ids[i], "name": classes.names[i]} for i in ids]
         json_file = metadata.get("json_file", None)
         if json_file and os.path.isfile(json_file):
-            ids.update(zip(things, _ids_in_file(json_file, categories), strict=True))
+            ids = dict(zip(ids, _ids_in_file(json_file, categories), strict=True))
         else:
-            thing_ids = {i: ids[i] for i in things}
-            json_file = _derived_json(dataset_name, categories, thing_ids, output_dir)
-        # The parent wants things to be 0...T-1, and names in the order of the category ids.
-        things.sort(key=ids.__getitem__)
+            json_file = _derived_json(dataset_name, categories, ids, output_dir)
+        # The parent expects things to be 0...T-1, and names in the order of the category ids.
+        things = sorted(ids, key=ids.__getitem__)
         self._thing_index = {contiguous: index for index, contiguous in enumerate(things)}
-        name = register_derived(
+        name = register_records(
             f"{dataset_name}_instances_from_panoptic",
             [],
-            thing_classes=[names[i] for i in things],
+            thing_classes=unique_names([classes.names[i] for i in things], map(ids.get, things)),
             thing_dataset_id_to_contiguous_id={ids[i]: k for i, k in self._thing_index.items()},
             json_file=json_file,
         )
@@ -75,18 +72,18 @@ def _ids_in_file(json_file: str, categories: list[dict]) -> list[int | str]:
     """The ids that the classes of ``categories`` have in an instance annotation, by their names."""
     content = read_json(json_file)
     listed = content.get("categories") if isinstance(content, dict) else None
-    as_things = [{"isthing": 1, **c} if isinstance(c, dict) else c for c in listed or []]
-    check_categories(as_things, f"'{json_file}'")
-    wanted = [{"isthing": 1, **c} for c in categories]
-    aligned = align_classes(
-        {"name": json_file, **benchmark_metadata(as_things)},
-        {"name": "", **benchmark_metadata(wanted)},
-        "the panoptic annotation",
+    in_file = [{"isthing": 1, **c} if isinstance(c, dict) else c for c in listed or []]
+    check_categories(in_file, f"'{json_file}'")
+    ours, reference = (
+        Classes.from_categories(side).to_metadata()
+        for side in (in_file, [{"isthing": 1, **c} for c in categories])
     )
+    ours["name"] = reference["name"] = json_file
+    aligned = align_classes(ours, reference, "the panoptic annotation")
     return [*aligned["thing_dataset_id_to_contiguous_id"]]
 
 
-def derive_instances(records: list[dict], thing_ids: dict[int, int]) -> dict:
+def derive_instances(records: list[dict], thing_ids: dict[int, int | str]) -> dict:
     """COCO instance annotation of panoptic records, masks as RLE, without its categories.
 
     Args:
@@ -98,8 +95,8 @@ def derive_instances(records: list[dict], thing_ids: dict[int, int]) -> dict:
         ids = read_panoptic_png(record["pan_seg_file_name"])
         image_id, (height, width) = record["image_id"], ids.shape
         images.append({"id": image_id, "height": height, "width": width})
-        segments = [
-            {**segment, "isthing": segment["category_id"] in thing_ids}  # not all records tell
+        segments = [  # other loaders may leave out isthing
+            {**segment, "isthing": segment["category_id"] in thing_ids}
             for segment in record["segments_info"]
         ]
         for instance in instances_from_panoptic(ids, segments):
@@ -112,7 +109,7 @@ def derive_instances(records: list[dict], thing_ids: dict[int, int]) -> dict:
 
 
 def _derived_json(dataset_name, categories, thing_ids, output_dir: str) -> str:
-    """Path of the derived annotation; its name tells the panoptic JSON that it was made from."""
+    """Path of the derived annotation; its name has a hash of the panoptic JSON that it is from."""
     with open(MetadataCatalog.get(dataset_name).panoptic_json, "rb") as file:
         digest = hashlib.sha256(file.read()).hexdigest()[:12]
     path = os.path.join(output_dir, f"{dataset_name}_instances_{digest}.json")

@@ -5,15 +5,17 @@ import logging
 import operator
 import os
 from collections import OrderedDict, deque
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 
-from ..class_layout import dataset_category_ids
+from ..classes import Classes, unique_names
 from ..d2.data import MetadataCatalog
 from ..d2.evaluation import DatasetEvaluator
 from ..d2.utils import comm
-from .category_ids import with_dataset_ids
-from .panoptic_files import PanopticFiles
-from .pq_counter import COCO_SIZE_BOUNDS, SIZES, PanopticQuality
+from ..data.coco_panoptic import PanopticFiles
+from ..data.panoptic_json import is_integer
+from ..utils.errors import UserError
+from .pq_counter import COCO_SIZE_BOUNDS, SIZES, PanopticQuality, integer_id
 from .pq_tables import per_class_table, summary_table
 
 logger = logging.getLogger(__name__)
@@ -25,11 +27,11 @@ MAX_WAITING = 16  # predictions kept until their ground truth is read
 
 
 class PanopticQualityEvaluator(DatasetEvaluator):
-    """Counts each image as it comes; processes share a few numbers a class at the end.
+    """Counts each image as it comes; processes share a few numbers per class at the end.
 
     An image with several annotations counts once for each; predicting it again changes nothing.
     Threads read the ground truth while the model is at its next image, so a fault in it may be
-    told some images later. Images are counted in their order: figures do not depend on threads.
+    reported some images later. Images are counted in their order: figures do not depend on threads.
 
     The ground truth is the data set's ``panoptic_json`` and ``panoptic_root``. Model outputs are
     ``{"panoptic_seg": (ids (H, W), segments_info)}`` with contiguous category ids; they are read
@@ -44,7 +46,7 @@ class PanopticQualityEvaluator(DatasetEvaluator):
         metadata = MetadataCatalog.get(dataset_name)
         self._dataset_name = dataset_name
         self._ground_truth = PanopticFiles(metadata.panoptic_json, metadata.panoptic_root)
-        self._category_ids = dataset_category_ids(metadata)
+        self._category_ids = Classes.from_metadata(metadata).category_ids
         self._size_bounds = size_bounds
         self.reset()
 
@@ -63,7 +65,7 @@ class PanopticQualityEvaluator(DatasetEvaluator):
             self._predicted.add(str(image_id))
             pred_map, segments = output["panoptic_seg"]
             segments = with_dataset_ids(segments, self._category_ids, image_id)
-            truth = self._readers.submit(self._ground_truth.read_all, image_id)
+            truth = self._readers.submit(self._ground_truth.read, image_id)
             self._waiting.append((image_id, truth, pred_map.cpu().numpy(), segments))
             if len(self._waiting) > MAX_WAITING:
                 self._count_first()
@@ -90,7 +92,7 @@ class PanopticQualityEvaluator(DatasetEvaluator):
         if not comm.is_main_process():
             return None
         quality = functools.reduce(operator.add, parts)
-        expected = self._ground_truth.num_annotations
+        expected = len(self._ground_truth.content["annotations"])
         if quality.num_images != expected:
             logger.warning(
                 "Panoptic quality of '%s' is over %d annotations, its ground truth has %d.",
@@ -99,17 +101,40 @@ class PanopticQualityEvaluator(DatasetEvaluator):
                 expected,
             )
         results = quality.results()
-        logger.info(
-            "Panoptic quality on '%s':\n%s\n\n%s",
-            self._dataset_name,
-            per_class_table(results),
-            summary_table(results),
-        )
+        tables = per_class_table(results), summary_table(results)
+        logger.info("Panoptic quality on '%s':\n%s\n\n%s", self._dataset_name, *tables)
         return OrderedDict(panoptic_seg=flat_results(results))
 
 
+def with_dataset_ids(segments_info: list[dict], ids: Mapping[int, int | str], image_id) -> list:
+    """New ``{id, category_id}`` dicts in the data set's ids; the model's own are left as they are.
+
+    Args:
+        segments_info: of a model, with contiguous category ids.
+        ids: contiguous id -> the data set's category id.
+
+    Raises:
+        UserError: a segment's id is no integer, or the data set does not have its class.
+    """
+    converted = []
+    for segment in segments_info:
+        segment_id, contiguous = integer_id(segment, image_id), segment.get("category_id")
+        category_id = ids.get(contiguous) if is_integer(contiguous) else None
+        if category_id is None:
+            raise UserError(
+                f"Image {image_id}: predicted segment {segment_id} has class {contiguous!r}, which "
+                f"the data set lacks (it has {len(ids)} classes): evaluate on a data set with the "
+                "classes that the model was trained for."
+            )
+        converted.append({"id": segment_id, "category_id": category_id})
+    return converted
+
+
 def flat_results(results: dict) -> dict[str, float]:
-    """``PanopticQuality.results()`` in percent under the keys of COCOPanopticEvaluator."""
+    """``PanopticQuality.results()`` in percent under the keys of COCOPanopticEvaluator.
+
+    Of classes of the same name the key also has the category id: ``PQ-cat (7)``.
+    """
     flat = {
         f"{key.upper()}{suffix}": 100 * results[split][key]
         for split, suffix in SPLIT_SUFFIXES.items()
@@ -118,6 +143,8 @@ def flat_results(results: dict) -> dict[str, float]:
     for split, suffix in SPLIT_SUFFIXES.items():
         for size in SIZES:
             flat[f"PQ{suffix}_{size}"] = 100 * results["by_size"][size][split]["pq"]
-    for row in results["per_class"].values():
-        flat[f"PQ-{row['name']}"] = 100 * row["pq"]
+    rows = results["per_class"]
+    names = unique_names([row["name"] for row in rows.values()], rows)
+    for name, row in zip(names, rows.values(), strict=True):
+        flat[f"PQ-{name}"] = 100 * row["pq"]
     return flat

@@ -4,24 +4,25 @@ The measure is that of Kirillov et al., "Panoptic Segmentation" (arXiv 1801.0086
 treatment of void and crowd regions of COCO's reference evaluation.
 """
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from ..data.panoptic_json import is_area, is_flag
-from .category_ids import integer_id
+from ..data.panoptic_json import is_area, is_flag, is_integer
+from ..utils.errors import UserError
 
 VOID = 0
 SIZES = ("small", "medium", "large")
 SPLITS = {"All": (True, False), "Things": (True,), "Stuff": (False,)}
 # COCO's bounds between small, medium and large, pixels of the original image. They are absolute,
-# so that PQ by size stands beside AP by size; tiny images may want bounds of their own.
+# so that PQ by size is comparable with AP by size; tiny images may need bounds of their own.
 COCO_SIZE_BOUNDS = (32**2, 96**2)
 
 
 class PanopticQuality:
-    """A streaming counter of panoptic quality: feed it image by image, add counters, read results.
+    """A streaming counter of panoptic quality: images are added one by one, and so are counters.
 
     A segment is a dict with ``id`` and ``category_id``; ground truth may add ``iscrowd`` (0, 1 or
     a bool) and ``area`` (pixels). Pixels of id 0 are void.
@@ -34,7 +35,7 @@ class PanopticQuality:
         size_bounds: the least area in pixels of a medium and of a large segment.
 
     Raises:
-        ValueError: an ``isthing`` is neither 0 nor 1.
+        UserError: an ``isthing`` is neither 0 nor 1.
     """
 
     def __init__(
@@ -44,19 +45,17 @@ class PanopticQuality:
     ):
         self.categories = {c["id"]: dict(c) for c in categories}
         for category_id, category in self.categories.items():
-            if not is_flag(category["isthing"]):
-                raise ValueError(
-                    f"Category {category_id} has isthing {category['isthing']!r}: give 1 for "
-                    "things, 0 for stuff."
+            if not is_flag(isthing := category.get("isthing")):
+                raise UserError(
+                    f"Category {category_id} has isthing {isthing!r}: give 1 for things, 0 for "
+                    "stuff."
                 )
         self.size_bounds = tuple(size_bounds)
         self.num_images = 0
         self._row = {category_id: row for row, category_id in enumerate(self.categories)}
         shape = (len(SIZES), len(self.categories))
-        self.iou = np.zeros(shape, dtype=np.float64)
-        self.tp = np.zeros(shape, dtype=np.int64)
-        self.fp = np.zeros(shape, dtype=np.int64)
-        self.fn = np.zeros(shape, dtype=np.int64)
+        self.iou = np.zeros(shape)
+        self.tp, self.fp, self.fn = (np.zeros(shape, np.int64) for _ in range(3))
 
     def add(
         self,
@@ -69,12 +68,12 @@ class PanopticQuality:
         """Count one image.
 
         Args:
-            image_id: only named in errors.
+            image_id: names the image in errors.
             gt_map, pred_map: integers (H, W), segment ids from 0 to 2^31 - 1.
             gt_segments, pred_segments: one dict for each nonzero id.
 
         Raises:
-            ValueError: maps of different size or not of integers, an id in a map but not among its
+            UserError: maps of different size or not of integers, an id in a map but not among its
                 segments or the reverse, an id listed twice or no integer, an unknown category, an
                 impossible area, an ``iscrowd`` that is neither 0 nor 1.
         """
@@ -88,7 +87,7 @@ class PanopticQuality:
             if g is None or p is None or g.iscrowd or g.category_id != p.category_id:
                 continue
             if g.area < intersection:
-                raise ValueError(
+                raise UserError(
                     f"Image {image_id}: ground-truth segment {gt_id} has area {g.area} in its "
                     f"JSON but at least {intersection} pixels: correct the annotation."
                 )
@@ -154,16 +153,14 @@ class PanopticQuality:
         isthing = np.array([bool(c["isthing"]) for c in self.categories.values()], dtype=bool)
         quality = _quality(iou, tp, fp, fn)
         occurs = tp + fp + fn > 0
-        averages = {}
-        for split, kinds in SPLITS.items():
-            chosen = occurs & np.isin(isthing, kinds)
-            n = int(chosen.sum())
-            averages[split] = {
-                key: float(values[chosen].mean()) if n else float("nan")
-                for key, values in quality.items()
+        chosen = {split: occurs & np.isin(isthing, kinds) for split, kinds in SPLITS.items()}
+        return {
+            split: {
+                **{k: float(v[c].mean()) if c.any() else math.nan for k, v in quality.items()},
+                "n": int(c.sum()),
             }
-            averages[split]["n"] = n
-        return averages
+            for split, c in chosen.items()
+        }
 
     def _per_class(self, iou, tp, fp, fn) -> dict[int | str, dict]:
         quality = _quality(iou, tp, fp, fn)
@@ -192,17 +189,17 @@ class PanopticQuality:
 
         segments = {}
         for info in listed:
-            segment_id, category_id = integer_id(info, image_id), info["category_id"]
+            segment_id, category_id = integer_id(info, image_id), info.get("category_id")
             where = f"Image {image_id}: {kind} segment {segment_id}"
             if segment_id in segments:
-                raise ValueError(f"{where} is listed twice in segments_info: list each id once.")
+                raise UserError(f"{where} is listed twice in segments_info: list each id once.")
             if segment_id not in areas:
-                raise ValueError(
+                raise UserError(
                     f"{where} is listed in segments_info but owns no pixel of the map: remove it "
                     "from the list or correct the map."
                 )
             if category_id not in self._row:
-                raise ValueError(
+                raise UserError(
                     f"{where} has the unknown category_id {category_id}: use one of the data "
                     "set's categories."
                 )
@@ -210,19 +207,32 @@ class PanopticQuality:
             stated = info if side == 0 else {}
             area, iscrowd = stated.get("area", areas[segment_id]), stated.get("iscrowd", 0)
             if not is_area(area) or area > pixels:
-                raise ValueError(
+                raise UserError(
                     f"{where} has area {area!r}: write its number of pixels, of which the image "
                     f"has {pixels}."
                 )
             if not is_flag(iscrowd):
-                raise ValueError(f"{where} has iscrowd {iscrowd!r}: write 1 for a crowd, else 0.")
+                raise UserError(f"{where} has iscrowd {iscrowd!r}: write 1 for a crowd, else 0.")
             segments[segment_id] = _Segment(category_id, int(area), bool(iscrowd))
         for segment_id in areas.keys() - segments.keys():
-            raise ValueError(
+            raise UserError(
                 f"Image {image_id}: {kind} segment {segment_id} is in the map but not listed in "
                 "segments_info: list it or set its pixels to 0 (void)."
             )
         return segments
+
+
+def integer_id(segment: Mapping, image_id: int | str) -> int:
+    """The ``id`` of a segment, an integer of Python or NumPy, as int.
+
+    Raises:
+        UserError: it is something else.
+    """
+    if not is_integer(segment_id := segment.get("id")):
+        raise UserError(
+            f"Image {image_id}: segments_info has the segment id {segment_id!r}: give integers."
+        )
+    return int(segment_id)
 
 
 @dataclass(frozen=True)
@@ -240,16 +250,16 @@ def joint_histogram(
     Ids change rarely along a row, so whole runs of equal pairs are counted, not pixels.
 
     Raises:
-        ValueError: maps of different size or not of integers (H, W), or ids out of range.
+        UserError: maps of different size or not of integers (H, W), or ids out of range.
     """
     if gt_map.shape != pred_map.shape:
-        raise ValueError(
+        raise UserError(
             f"Image {image_id}: the ground truth has (height, width) {gt_map.shape}, the "
             f"prediction {pred_map.shape}: predict at the annotation's size."
         )
     for kind, ids in (("ground truth", gt_map), ("prediction", pred_map)):
         if ids.ndim != 2 or not np.issubdtype(ids.dtype, np.integer):
-            raise ValueError(
+            raise UserError(
                 f"Image {image_id}: the {kind} has shape {ids.shape} and type {ids.dtype}: give "
                 "segment ids as integers (H, W)."
             )
@@ -263,7 +273,7 @@ def joint_histogram(
     gt, pred = gt[starts], pred[starts]
     for kind, ids in (("ground truth", gt), ("prediction", pred)):
         if ids.min() < 0 or ids.max() >= 2**31:
-            raise ValueError(
+            raise UserError(
                 f"Image {image_id}: the {kind} holds segment ids from {ids.min()} to {ids.max()}: "
                 "ids must be from 0 to 2147483647."
             )

@@ -7,13 +7,14 @@ import zipfile
 
 from tqdm import tqdm
 
-from ..class_layout import dataset_category_ids
+from ..classes import Classes
 from ..d2.data import DatasetCatalog, MetadataCatalog
 from ..d2.evaluation import DatasetEvaluator
 from ..d2.utils import comm
-from ..data.files import atomic_write, write_json
 from ..data.panoptic_png import write_panoptic_png
-from .category_ids import with_dataset_ids
+from ..utils.errors import UserError
+from ..utils.files import atomic_write, write_json
+from .panoptic_evaluator import with_dataset_ids
 
 logger = logging.getLogger(__name__)
 
@@ -31,13 +32,21 @@ class SubmissionWriter(DatasetEvaluator):
         metadata: gives the original category ids; by default that of the data set.
 
     Raises:
-        ValueError: two images would share one PNG.
+        UserError: two images would share one PNG.
     """
 
     def __init__(self, dataset_name: str, output_dir: str, metadata=None):
-        self._category_ids = dataset_category_ids(metadata or MetadataCatalog.get(dataset_name))
+        classes = Classes.from_metadata(metadata or MetadataCatalog.get(dataset_name))
+        self._category_ids = classes.category_ids
         self._stem = os.path.join(output_dir, f"panoptic_{dataset_name}_results")
-        _check_names(DatasetCatalog.get(dataset_name))
+        first: dict[str, dict] = {}
+        for record in DatasetCatalog.get(dataset_name):
+            other = first.setdefault(_png_name(record), record)
+            if other is not record:
+                raise UserError(
+                    f"Images {other['image_id']} and {record['image_id']} would both be written to "
+                    f"'{_png_name(record)}': give their image files different names."
+                )
         self.reset()
 
     def reset(self) -> None:
@@ -63,29 +72,15 @@ class SubmissionWriter(DatasetEvaluator):
             return {}
         annotations = sorted(itertools.chain(*parts), key=lambda a: a["file_name"])
         write_json(f"{self._stem}.json", {"annotations": annotations})
-        self._write_zip([a["file_name"] for a in annotations])
+        folder = os.path.basename(self._stem)
+        with atomic_write(f"{self._stem}.zip") as file, zipfile.ZipFile(file, "w") as archive:
+            archive.write(f"{self._stem}.json", f"{folder}.json", zipfile.ZIP_DEFLATED)
+            for annotation in tqdm(annotations, desc="Zip", unit="image", disable=None):
+                name = annotation["file_name"]  # PNGs are compressed already
+                archive.write(os.path.join(self._stem, name), f"{folder}/{name}")
         logger.info("The predictions of %d images are in %s.zip", len(annotations), self._stem)
         return {}
-
-    def _write_zip(self, names: list[str]) -> None:
-        inside = os.path.basename(self._stem)
-        with atomic_write(f"{self._stem}.zip") as file, zipfile.ZipFile(file, "w") as archive:
-            archive.write(f"{self._stem}.json", f"{inside}.json", zipfile.ZIP_DEFLATED)
-            for name in tqdm(names, desc="Zip", unit="image", disable=None):
-                # PNGs are compressed already.
-                archive.write(os.path.join(self._stem, name), f"{inside}/{name}")
 
 
 def _png_name(sample: dict) -> str:
     return os.path.splitext(os.path.basename(sample["file_name"]))[0] + ".png"
-
-
-def _check_names(records: list[dict]) -> None:
-    first: dict[str, dict] = {}
-    for record in records:
-        other = first.setdefault(_png_name(record), record)
-        if other is not record:
-            raise ValueError(
-                f"Images {other['image_id']} and {record['image_id']} would both be written to "
-                f"'{_png_name(record)}': give their image files different names."
-            )

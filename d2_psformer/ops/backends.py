@@ -3,13 +3,12 @@
 import functools
 import importlib
 import warnings
-from collections.abc import Sequence
 from types import ModuleType
 
 import torch
-from torch import Tensor
 
 from . import build
+from .inputs import Inputs
 
 NAMES = ("cpu", "cuda", "triton", "pytorch")
 # The compiled backends that tensors of a device may take, the fastest first.
@@ -20,7 +19,7 @@ _MODULES = {
     "triton": ".triton_kernel",
     "pytorch": ".reference",
 }
-_told: set[tuple[str, str]] = set()
+_warned: set[tuple[str, str]] = set()
 
 
 @functools.cache
@@ -31,9 +30,7 @@ def module(name: str) -> ModuleType:
 
 @functools.cache
 def unavailable(name: str) -> str | None:
-    """Why the backend cannot be used, with the mend; None if it can."""
-    if name in build.LIBRARIES and build.library_path(name) is None:
-        return build.why_missing(name)
+    """Why the backend cannot be used and what to do about it; None if it can."""
     return module(name).unavailable()
 
 
@@ -42,65 +39,52 @@ def default(device_type: str) -> str:
     """What serves a call that names no backend: "auto" (see :func:`choose`), or "pytorch".
 
     Where no kernel can serve, plain PyTorch is called outside of the operator, so that compilers
-    see through it.
+    see its operators.
     """
-    reasons = {}
-    for name in FOR_DEVICE.get(device_type, ()):
-        reasons[name] = unavailable(name)
-        if reasons[name] is None:
-            return "auto"
-    _tell_once(device_type, "pytorch", reasons)
+    reasons = {name: unavailable(name) for name in FOR_DEVICE.get(device_type, ())}
+    if None in reasons.values():
+        return "auto"
+    _warn_once(device_type, "pytorch", reasons)
     return "pytorch"
 
 
-def choose(
-    backend: str,
-    value: Tensor,
-    shapes: Sequence[tuple[int, int]],
-    sampling: Tensor,
-    attention: Tensor,
-    reference: Tensor | None,
-) -> ModuleType:
+def choose(backend: str, inputs: Inputs) -> ModuleType:
     """The named backend, or for "auto" the fastest that can serve these tensors.
 
     Raises:
-        RuntimeError: the named one cannot; says why and the mend.
+        RuntimeError: the named one cannot; the message says why and what to do.
     """
-    inputs = (value, shapes, sampling, attention, reference)
-    device_type = value.device.type
+    device_type = inputs.value.device.type
     if backend != "auto":
-        reason = _refusal(backend, device_type, inputs)
+        reason = _refusal(backend, inputs)
         if reason is not None:
             raise RuntimeError(f"Backend {backend!r} of multi-scale deformable attention: {reason}")
         return module(backend)
     reasons = {}
-    for name in FOR_DEVICE.get(device_type, ()):
-        reason = _refusal(name, device_type, inputs)
+    for name in (*FOR_DEVICE.get(device_type, ()), "pytorch"):
+        reason = _refusal(name, inputs)
         if reason is None:
             break
         reasons[name] = reason
-    else:
-        name = "pytorch"
-    if reasons:
-        _tell_once(device_type, name, reasons)
+    _warn_once(device_type, name, reasons)
     return module(name)
 
 
-def _refusal(name: str, device_type: str, inputs: tuple) -> str | None:
-    reason = unavailable(name)
+def _refusal(name: str, inputs: Inputs) -> str | None:
+    reason, device_type = unavailable(name), inputs.value.device.type
     if reason is not None:
         return reason
     if name in build.LIBRARIES and name != device_type:
         return f"it serves tensors on {name}, these are on {device_type}."
-    return module(name).supports(*inputs)
+    return module(name).supports(inputs)
 
 
-def _tell_once(device_type: str, serving: str, reasons: dict[str, str]) -> None:
-    """One warning for each device type and reason, when a slower backend serves."""
+def _warn_once(device_type: str, serving: str, reasons: dict[str, str]) -> None:
+    """Warn that a slower backend serves, once for each device type and reason."""
     news = [(device_type, reason) for reason in reasons.values()]
-    if _told.issuperset(news):
+    if _warned.issuperset(news):
         return
-    _told.update(news)
+    _warned.update(news)
     why = " ".join(f"{name}: {reason}" for name, reason in reasons.items())
     warnings.warn(
         f"Multi-scale deformable attention on {device_type} runs on the slower backend "

@@ -1,7 +1,7 @@
-"""Compiles the kernel libraries, and keeps a record of what was built or left out, and why.
+"""Compiles the kernel libraries and records what was built or left out, and why.
 
-The kernels are plain C: no torch and no Python headers, so that they compile in seconds, inside an
-isolated ``pip install`` too, and fit every torch. Nothing here imports torch.
+The libraries need no headers of torch or Python: they compile in seconds, inside an isolated
+``pip install`` too, and fit every torch. Nothing here imports torch.
 """
 
 import hashlib
@@ -10,7 +10,6 @@ import logging
 import os
 import shlex
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterable
@@ -27,8 +26,8 @@ SHOWN_LINES = 20
 logger = logging.getLogger(__name__)
 
 
-def build(names: Iterable[str] = tuple(LIBRARIES), folder: Path | None = None) -> dict[str, dict]:
-    """Compile libraries; what cannot be compiled is told in the record, not raised.
+def build(names: Iterable[str], folder: Path | None = None) -> dict[str, dict]:
+    """Compile libraries, and record each as soon as it is finished, the reason of a failure too.
 
     Args:
         names: keys of ``LIBRARIES``.
@@ -39,20 +38,25 @@ def build(names: Iterable[str] = tuple(LIBRARIES), folder: Path | None = None) -
     """
     folder = _writable_folder() if folder is None else folder
     folder.mkdir(parents=True, exist_ok=True)
-    entries = {name: _build_one(name, folder) for name in names}
-    _write_record(folder, entries)
+    entries = {}
+    for name in names:
+        entries[name] = _build_one(name, folder)
+        _write_record(folder, {name: entries[name]})
     return entries
 
 
+def useful_here() -> list[str]:
+    """Libraries that this machine has a use for; FORCE_CUDA=1 adds that for CUDA."""
+    return ["cpu", "cuda"] if os.environ.get("FORCE_CUDA") == "1" or sees_gpu() else ["cpu"]
+
+
 def build_at_install(folder: Path) -> dict[str, dict]:
-    """What an install compiles: nothing if D2_PSFORMER_NO_EXT=1; CUDA's only where it has a use."""
-    left_out = {}
+    """What an install compiles: nothing if D2_PSFORMER_NO_EXT=1, else what has a use here."""
+    chosen, reason = useful_here(), "The install saw no NVIDIA GPU (FORCE_CUDA=1 compiles anyway)."
     if os.environ.get("D2_PSFORMER_NO_EXT") == "1":
-        left_out = dict.fromkeys(LIBRARIES, "D2_PSFORMER_NO_EXT=1 was set at the install.")
-    elif os.environ.get("FORCE_CUDA") != "1" and not sees_gpu():
-        left_out = {"cuda": "The install saw no NVIDIA GPU (FORCE_CUDA=1 compiles all the same)."}
-    entries = build([name for name in LIBRARIES if name not in left_out], folder)
-    skipped = {name: _entry(name, reason=reason) for name, reason in left_out.items()}
+        chosen, reason = [], "D2_PSFORMER_NO_EXT=1 was set at the install."
+    entries = build(chosen, folder)
+    skipped = {name: _entry(name, reason=reason) for name in LIBRARIES if name not in chosen}
     _write_record(folder, skipped)
     return entries | skipped
 
@@ -64,8 +68,11 @@ def library_path(name: str) -> Path | None:
 
 
 def record() -> dict[str, dict]:
-    """What was built or left out, by name: built, reason, compiler, version, flags, targets,
-    seconds, output (last lines of an error), sources (their hash), time. Empty if never tried."""
+    """What was built or left out, by name; empty if it was never tried.
+
+    An entry has: built, reason, compiler, version, flags, targets, seconds, output (last lines of
+    an error), sources (their hash), time.
+    """
     found = {}
     for name in LIBRARIES:
         folders = [_folder_of(name), *_folders()]
@@ -77,7 +84,7 @@ def record() -> dict[str, dict]:
 
 
 def why_missing(name: str) -> str:
-    """Why there is no library, with the mend, in sentences."""
+    """Why there is no library and what to do about it, in sentences."""
     entry = record().get(name)
     if entry is None:
         reason = "It has not been compiled."
@@ -101,7 +108,7 @@ def _build_one(name: str, folder: Path) -> dict:
         if not recipe.units:
             raise CannotBuildError(f"There are no sources of {name} in {SOURCES}.")
         with tempfile.TemporaryDirectory(dir=folder, prefix=".build_") as workplace:
-            built = _compile(recipe, Path(workplace))
+            built = _compile(name, recipe, Path(workplace))
             # Whole or not at all, also when two builds run at once or the old one is in use.
             os.replace(built, folder / _file_name(name))
         reason = ""
@@ -112,8 +119,10 @@ def _build_one(name: str, folder: Path) -> dict:
     return _entry(name, recipe, reason, output, time.perf_counter() - start)
 
 
-def _compile(recipe: Recipe, workplace: Path) -> Path:
-    """Every source in a process of its own, then the link; returns the library."""
+def _compile(name: str, recipe: Recipe, workplace: Path) -> Path:
+    """Compile every source in a process of its own, then link; returns the library."""
+    logger.info("%s: compiling for %s", name, ", ".join(recipe.targets))
+    start = time.perf_counter()
     library = workplace / "library.so"
     objects = [str(workplace / f"{i}.o") for i in range(len(recipe.units))]
     commands = [
@@ -121,22 +130,23 @@ def _compile(recipe: Recipe, workplace: Path) -> Path:
         for (source, own), target in zip(recipe.units, objects, strict=True)
     ]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for _ in pool.map(_run, commands):
-            pass
+        for done, _ in enumerate(pool.map(_run, commands), 1):
+            seconds = time.perf_counter() - start
+            logger.info("%s: %d of %d parts, %.0f s", name, done, len(commands), seconds)
     _run([*recipe.compiler, "-shared", *objects, "-o", str(library), *recipe.link])
     return library
 
 
 def _run(command: list[str]) -> None:
-    logger.info(shlex.join(command))
+    logger.debug(shlex.join(command))
     done = subprocess.run(
         command, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
     if done.returncode:
         lines = done.stdout.strip().splitlines()
-        told = next((line for line in lines if "error" in line), lines[-1] if lines else "no word")
+        errors = [line for line in lines if "error" in line] or lines[-1:] or ["no message"]
         raise CannotBuildError(
-            f"{Path(command[0]).name} ended with status {done.returncode}: {told.strip()}.\n"
+            f"{Path(command[0]).name} ended with status {done.returncode}: {errors[0].strip()}.\n"
             + "\n".join(lines[-SHOWN_LINES:])
         )
 
@@ -155,7 +165,6 @@ def _entry(
         "output": output,
         "sources": _fingerprint(name),
         "time": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "python": sys.version.split()[0],
     }
 
 

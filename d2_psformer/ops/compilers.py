@@ -1,4 +1,4 @@
-"""Which compiler, with which flags, makes each kernel library. Needs no torch: installs use it."""
+"""Compiler and flags of each kernel library. Needs no torch: installs use it."""
 
 import os
 import platform
@@ -13,22 +13,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 SOURCES = Path(__file__).parent / "csrc"
-# The same results as without optimisation, but for fused multiply-add: no fast-math (NaN rules).
+# No fast-math, which would break the rules of NaN; only multiplications and additions are fused.
 CPU_FLAGS = ["-std=c++17", "-O3", "-fPIC", "-fno-math-errno", "-ffp-contract=fast"]
-CPU_TARGETS = {
-    "generic": [],
-    "avx2": ["-mavx2", "-mfma", "-mf16c"],
-    "avx512": [
-        *("-mavx2", "-mfma", "-mf16c", "-mavx512f", "-mavx512dq", "-mavx512bw", "-mavx512vl"),
-        "-mprefer-vector-width=512",
-    ],
-}
+_AVX2 = ["-mavx2", "-mfma", "-mf16c"]
+_AVX512 = ["-mavx512f", "-mavx512dq", "-mavx512bw", "-mavx512vl", "-mprefer-vector-width=512"]
+CPU_TARGETS = {"generic": [], "avx2": _AVX2, "avx512": [*_AVX2, *_AVX512]}
 CUDA_FLAGS = ["-std=c++17", "-O3", "-Xcompiler=-fPIC"]
 OLDEST_GPU = 70  # compute capability times ten
 
 
 class CannotBuildError(Exception):
-    """One sentence that says what is missing and what would mend it."""
+    """One sentence that says what is missing and what to do."""
 
 
 @dataclass(frozen=True)
@@ -53,10 +48,10 @@ class Recipe:
 
 
 def cpu_recipe() -> Recipe:
-    """Every source once for each instruction set, but cpu_dispatch.cpp, which chooses among them.
+    """Every source once for each instruction set, except cpu_dispatch.cpp, which chooses one.
 
-    The library is not linked with an OpenMP runtime where that can be left open: it then takes
-    the one that torch has loaded, and with it torch's threads.
+    Where possible the library is linked without an OpenMP runtime: it then uses the one that torch
+    has loaded, and with it torch's threads.
     """
     compiler = _find_cpp_compiler()
     version = _first_line([*compiler, "--version"])
@@ -69,7 +64,8 @@ def cpu_recipe() -> Recipe:
         else:
             units += [(source, [f"-DPSFORMER_ISA={isa}", *own]) for isa, own in targets.items()]
     flags, link = list(CPU_FLAGS), []
-    if _has_openmp(compiler):
+    program = "#include <omp.h>\nint main() { return omp_get_max_threads() < 1; }"
+    if _succeeds([*compiler, "-fopenmp"], ".cpp", program):
         flags.append("-fopenmp")
         link = ["-fopenmp"] if "clang" in version else []
     return Recipe(compiler, version, list(targets), flags, units, link)
@@ -85,7 +81,8 @@ def cuda_recipe() -> Recipe:
     chosen = os.environ.get("TORCH_CUDA_ARCH_LIST")
     targets = _chosen_architectures(chosen) if chosen else _known_architectures(nvcc)
     flags = [*CUDA_FLAGS, f"--threads={os.cpu_count() or 1}", *map(_code_flag, targets)]
-    folders = [] if _finds_its_headers(nvcc) else _cuda_folders_of_wheels()
+    headers = "#include <cuda_runtime.h>\n#include <cuda_bf16.h>\n"
+    folders = [] if _succeeds([nvcc, "-E"], ".cu", headers) else _cuda_folders_of_wheels()
     flags += [f"-I{folder}" for folder in folders if folder.name == "include"]
     release = re.search(r"release (\d+)", version)
     if release and int(release[1]) >= 13:  # every driver for these can unpack it
@@ -114,13 +111,13 @@ def _find_cpp_compiler() -> list[str]:
     )
 
 
-def _has_openmp(compiler: list[str]) -> bool:
-    program = "#include <omp.h>\nint main() { return omp_get_max_threads() < 1; }"
+def _succeeds(command: list[str], suffix: str, program: str) -> bool:
+    """Whether a compiler accepts a program, whose file is the last word of its command."""
     with tempfile.TemporaryDirectory() as folder:
-        source = Path(folder, "probe.cpp")
+        source = Path(folder, f"probe{suffix}")
         source.write_text(program)
-        command = [*compiler, "-fopenmp", str(source), "-o", str(source.with_suffix(""))]
-        return subprocess.run(command, check=False, capture_output=True).returncode == 0
+        done = subprocess.run([*command, str(source)], check=False, capture_output=True, cwd=folder)
+        return done.returncode == 0
 
 
 def _find_nvcc() -> str:
@@ -143,7 +140,7 @@ def _known_architectures(nvcc: str) -> list[str]:
     numbers = {int(n) for n in re.findall(r"\bsm_(\d+)\b", _output([nvcc, "--list-gpu-code"]))}
     numbers = sorted(number for number in numbers if number >= OLDEST_GPU)
     if not numbers:
-        raise CannotBuildError(f"{nvcc} does not tell the GPUs it compiles for; it is too old.")
+        raise CannotBuildError(f"{nvcc} is too old: it does not list the GPUs it compiles for.")
     return [*(f"sm_{number}" for number in numbers), f"compute_{numbers[-1]}"]
 
 
@@ -163,14 +160,6 @@ def _chosen_architectures(listed: str) -> list[str]:
 def _code_flag(target: str) -> str:
     number = target.partition("_")[2]
     return f"-gencode=arch=compute_{number},code={target}"
-
-
-def _finds_its_headers(nvcc: str) -> bool:
-    with tempfile.TemporaryDirectory() as folder:
-        source = Path(folder, "probe.cu")
-        source.write_text("#include <cuda_runtime.h>\n#include <cuda_bf16.h>\n")
-        command = [nvcc, "-E", str(source)]
-        return subprocess.run(command, check=False, capture_output=True).returncode == 0
 
 
 def _nvidia_wheels() -> list[Path]:

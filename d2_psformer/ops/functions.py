@@ -8,7 +8,7 @@ from torch import Tensor
 from . import backends
 from . import operator as registered
 from . import reference as plain
-from .checks import check_inputs
+from .inputs import Inputs, check_inputs, wide_type
 
 
 def ms_deform_attn(
@@ -39,7 +39,7 @@ def ms_deform_attn(
 
     Raises:
         ValueError: a shape, type or device that does not fit, named with what was expected.
-        RuntimeError: the backend asked for is not there; the message says why and the mend.
+        RuntimeError: the backend asked for is not there; the message says why and what to do.
     """
     return _run(value, spatial_shapes, sampling_locations, attention_weights, None, backend)
 
@@ -73,8 +73,7 @@ def fused_ms_deform_attn(
     Raises:
         ValueError, RuntimeError: as there.
     """
-    wide = torch.float64 if value.dtype == torch.float64 else torch.float32
-    reference_points = reference_points.to(wide)
+    reference_points = reference_points.to(wide_type(value.dtype))
     return _run(
         value, spatial_shapes, sampling_offsets, attention_logits, reference_points, backend
     )
@@ -105,11 +104,12 @@ def _run(
             device_type, value, sampling, attention, reference_points
         )
     pairs = list(zip(shapes[::2], shapes[1::2], strict=True))
-    check_inputs(value, pairs, sampling, attention, reference_points)
+    inputs = Inputs(value, pairs, sampling, attention, reference_points)
+    check_inputs(inputs)
     if not autocast:
-        return plain.forward(value, pairs, sampling, attention, reference_points)
+        return plain.forward(inputs)
     with torch.autocast(device_type, enabled=False):
-        return plain.forward(value, pairs, sampling, attention, reference_points)
+        return plain.forward(inputs)
 
 
 def _flat(spatial_shapes: Sequence[tuple[int, int]] | Tensor) -> list[int]:

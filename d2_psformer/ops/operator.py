@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from . import backends
-from .checks import HALF, check_inputs
+from .inputs import HALF, Inputs, check_inputs
 from .reference import fused_gradients, locations_of, weights_of
 
 INPUTS = (
@@ -31,30 +31,34 @@ def _pairs(flat: list[int]) -> list[tuple[int, int]]:
     return list(zip(flat[::2], flat[1::2], strict=True))
 
 
-def _forward(value, shapes, sampling, attention, reference, backend):
-    shapes = _pairs(shapes)
-    check_inputs(value, shapes, sampling, attention, reference)
-    kernel = backends.choose(backend, value, shapes, sampling, attention, reference)
-    return kernel.forward(value, shapes, sampling, attention, reference)
+def _checked(value, shapes, *others) -> Inputs:
+    inputs = Inputs(value, _pairs(shapes), *others)
+    check_inputs(inputs)
+    return inputs
 
 
-def _backward(grad_output, value, shapes, sampling, attention, reference, backend):
-    shapes = _pairs(shapes)
-    check_inputs(value, shapes, sampling, attention, reference)
+def _forward(*arguments) -> Tensor:
+    *tensors, backend = arguments
+    inputs = _checked(*tensors)
+    return backends.choose(backend, inputs).forward(inputs)
+
+
+def _backward(grad_output, *arguments) -> tuple[Tensor, Tensor, Tensor]:
+    *tensors, backend = arguments
+    inputs = _checked(*tensors)
+    value, sampling = inputs.value, inputs.sampling
     expected = (value.shape[0], sampling.shape[1], value.shape[2] * value.shape[3])
     if grad_output.shape != expected or grad_output.dtype != value.dtype:
         raise ValueError(
             f"grad_output must be {expected} of {value.dtype}, got {tuple(grad_output.shape)} "
             f"of {grad_output.dtype}."
         )
-    kernel = backends.choose(backend, value, shapes, sampling, attention, reference)
-    grad_output = grad_output.contiguous()  # a sum's gradient is one number, expanded
-    return kernel.backward(grad_output, value, shapes, sampling, attention, reference)
+    # the gradient of a sum is one number, expanded
+    return backends.choose(backend, inputs).backward(grad_output.contiguous(), inputs)
 
 
 def _fake_forward(value, shapes, sampling, attention, reference, backend):
-    check_inputs(value, _pairs(shapes), sampling, attention, reference)
-    return value.new_empty(value.shape[0], sampling.shape[1], value.shape[2] * value.shape[3])
+    return _checked(value, shapes, sampling, attention, reference).new_output()
 
 
 def _fake_backward(grad_output, value, shapes, sampling, attention, reference, backend):
@@ -80,7 +84,7 @@ def _gradients(ctx, grad_output: Tensor):
 
 
 def _fused_gradients(grad_output, value, shapes, offsets, logits, reference, backend):
-    """Of the reference points too, which kernels leave out: by the classic form's gradients."""
+    """Gradients that include those of the reference points, which kernels do not compute."""
     pairs = _pairs(shapes)
     weights = weights_of(logits)
     grad_value, grad_locations, grad_weights = ms_deform_attn_backward(

@@ -1,4 +1,4 @@
-"""Multi-scale deformable attention in plain PyTorch: the gold standard, and backend "pytorch".
+"""Backend "pytorch": the operator in plain PyTorch, which all kernels are compared with.
 
 Differentiable, exportable to ONNX, runs on every device. It differs from the compiled kernels in
 one point: ``grid_sample`` multiplies what it reads, so that an infinite or NaN pixel makes every
@@ -11,36 +11,27 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .inputs import Inputs, wide_type
+
 Shapes = Sequence[tuple[int, int]]
 OUTSIDE = -2.0  # left of every map, wherever its first pixel lies
 
 
 def unavailable() -> None:
-    """It always is available."""
+    """None: it is always available."""
 
 
-def supports(
-    value: Tensor, shapes: Shapes, sampling: Tensor, attention: Tensor, reference: Tensor | None
-) -> None:
-    """It serves everything."""
+def supports(inputs: Inputs) -> None:
+    """None: it serves all inputs."""
 
 
-def forward(
-    value: Tensor, shapes: Shapes, sampling: Tensor, attention: Tensor, reference: Tensor | None
-) -> Tensor:
-    """Sample every level bilinearly and sum with the attention's weights.
-
-    Args:
-        value: (B, S, heads, channels), all levels one after the other, S = sum of H_l * W_l.
-        shapes: (H, W) of every level.
-        sampling: (B, Q, heads, levels, points, 2), locations in [0, 1], x before y; offsets if
-            there is a reference.
-        attention: (B, Q, heads, levels, points), weights; logits if there is a reference.
-        reference: None, or (B, Q, levels, 2) points or (B, Q, levels, 4) boxes.
+def forward(inputs: Inputs) -> Tensor:
+    """Sample every level bilinearly and sum with the attention weights.
 
     Returns:
         (B, Q, heads * channels) in the type of ``value``. Half types are computed in float32.
     """
+    value, shapes, sampling, attention, reference = inputs
     if reference is not None:
         sampling = locations_of(sampling, shapes, reference)
         attention = weights_of(attention)
@@ -54,18 +45,16 @@ def forward(
     return output.contiguous().to(dtype)
 
 
-def backward(
-    grad_output: Tensor,
-    value: Tensor,
-    shapes: Shapes,
-    sampling: Tensor,
-    attention: Tensor,
-    reference: Tensor | None,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients of value, sampling and attention, where autograd is not at hand: in an operator."""
+def backward(grad_output: Tensor, inputs: Inputs) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradients of value, sampling and attention for the operator, inside of which no autograd is.
+
+    Args:
+        grad_output: (B, Q, heads * channels).
+    """
+    value, shapes, sampling, attention, reference = inputs
     if reference is not None:
         locations, weights = locations_of(sampling, shapes, reference), weights_of(attention)
-        grad_value, *grads = backward(grad_output, value, shapes, locations, weights, None)
+        grad_value, *grads = backward(grad_output, Inputs(value, shapes, locations, weights, None))
         grads = fused_gradients(*grads, shapes, sampling, attention, weights, reference)
         return grad_value, grads[0], grads[1]
     types = [x.dtype for x in (value, sampling, attention)]
@@ -122,9 +111,8 @@ def _weights_by_head(attention: Tensor) -> Tensor:
 
 
 def _wide(*tensors: Tensor) -> list[Tensor]:
-    """In float32, or in float64 if the first is."""
-    dtype = torch.float64 if tensors[0].dtype == torch.float64 else torch.float32
-    return [x.to(dtype) for x in tensors]
+    """In the type that sums of the first are made in."""
+    return [x.to(wide_type(tensors[0].dtype)) for x in tensors]
 
 
 def locations_of(offsets: Tensor, shapes: Shapes, reference: Tensor) -> Tensor:
@@ -148,7 +136,7 @@ def level_sizes(shapes: Shapes, like: Tensor) -> Tensor:
 
 def weights_of(logits: Tensor) -> Tensor:
     """Softmax over levels and points together, at least in float32."""
-    dtype = torch.float64 if logits.dtype == torch.float64 else torch.float32
+    dtype = wide_type(logits.dtype)
     return logits.flatten(-2).softmax(-1, dtype=dtype).unflatten(-1, logits.shape[-2:])
 
 

@@ -1,14 +1,14 @@
-"""A quick look at a backend: does it agree with the reference, and how fast is it?"""
+"""A quick look at a backend: does it agree with plain PyTorch, and how fast is it?"""
 
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from .functions import fused_ms_deform_attn, ms_deform_attn
+from .inputs import Inputs
 
 SMALL = [(5, 7), (3, 4), (1, 2)]
 MODERATE = [(60, 80), (30, 40), (15, 20), (8, 10)]  # levels of an image of 480 x 640
@@ -17,53 +17,12 @@ LARGEST_DIFFERENCE = 1e-3
 REPEATS = 5
 
 
-@dataclass(frozen=True)
-class Inputs:
-    """Tensors of one fused call; offsets of a few cells, so that some points lie outside."""
-
-    value: Tensor
-    offsets: Tensor
-    logits: Tensor
-    reference: Tensor
-    shapes: list[tuple[int, int]]
-
-    @classmethod
-    def random(
-        cls, shapes: list[tuple[int, int]], queries: int, batch: int, device: str, components: int
-    ) -> "Inputs":
-        """The same numbers in every run and on every device."""
-        generator = torch.Generator().manual_seed(0)
-        length, levels = sum(h * w for h, w in shapes), len(shapes)
-        points = (batch, queries, HEADS, levels, POINTS)
-        sizes = [(batch, length, HEADS, CHANNELS), (*points, 2), points]
-        tensors = [torch.randn(size, generator=generator) for size in sizes]
-        tensors[1] *= 4
-        reference = torch.rand((batch, queries, levels, components), generator=generator)
-        return cls(*(x.to(device) for x in (*tensors, reference)), shapes)
-
-    def run(self, backend: str, fused: bool = True) -> Tensor:
-        """The fused form, or the classic one with the raw numbers as locations and weights."""
-        tensors = (self.value, self.shapes, self.offsets, self.logits)
-        if fused:
-            return fused_ms_deform_attn(*tensors, self.reference, backend=backend)
-        return ms_deform_attn(*tensors, backend=backend)
-
-    def gradients(self, backend: str, fused: bool = True) -> tuple[Tensor, ...]:
-        """Of values, offsets and logits, for a gradient that differs at every output."""
-        inputs = [x.requires_grad_() for x in (self.value, self.offsets, self.logits)]
-        output = self.run(backend, fused)
-        return torch.autograd.grad(output, inputs, output.detach().cos())
-
-
 def largest_difference(backend: str, device: str) -> float:
     """Between the backend and plain PyTorch: outputs and gradients, relative to the largest."""
     worst = 0.0
-    for components, fused in ((2, False), (2, True), (4, True)):
-        inputs = Inputs.random(SMALL, queries=9, batch=2, device=device, components=components)
-        ours, theirs = (
-            (inputs.run(name, fused), *inputs.gradients(name, fused))
-            for name in (backend, "pytorch")
-        )
+    for components in (0, 2, 4):
+        inputs = _random_inputs(SMALL, 9, 2, components, device)
+        ours, theirs = (_with_gradients(inputs, name) for name in (backend, "pytorch"))
         for mine, expected in zip(ours, theirs, strict=True):
             difference = (mine - expected).abs().max() / expected.abs().max().clamp(min=1e-6)
             # a NaN is a difference too
@@ -74,10 +33,39 @@ def largest_difference(backend: str, device: str) -> float:
 def milliseconds(backend: str, device: str) -> tuple[float, float]:
     """Medians of a forward pass, and of forward and backward, with as many queries as cells."""
     queries = sum(h * w for h, w in MODERATE)
-    inputs = Inputs.random(MODERATE, queries, batch=1, device=device, components=2)
+    inputs = _random_inputs(MODERATE, queries, 1, 2, device)
     with torch.no_grad():
-        forward = _median(lambda: inputs.run(backend), device)
-    return forward, _median(lambda: inputs.gradients(backend), device)
+        forward = _median(lambda: _forward(inputs, backend), device)
+    return forward, _median(lambda: _with_gradients(inputs, backend), device)
+
+
+def _random_inputs(
+    shapes: list[tuple[int, int]], queries: int, batch: int, components: int, device: str
+) -> Inputs:
+    """The same numbers in every run and on every device; some points lie outside of the maps."""
+    generator = torch.Generator().manual_seed(0)
+    points = (batch, queries, HEADS, len(shapes), POINTS)
+    value = (batch, sum(h * w for h, w in shapes), HEADS, CHANNELS)
+    value, sampling, attention = (
+        torch.randn(size, generator=generator).to(device) for size in (value, (*points, 2), points)
+    )
+    reference = torch.rand((batch, queries, len(shapes), components), generator=generator)
+    return Inputs(
+        value, shapes, sampling * 4, attention, reference.to(device) if components else None
+    )
+
+
+def _forward(inputs: Inputs, backend: str) -> Tensor:
+    if inputs.reference is None:
+        return ms_deform_attn(*inputs[:4], backend=backend)
+    return fused_ms_deform_attn(*inputs, backend=backend)
+
+
+def _with_gradients(inputs: Inputs, backend: str) -> tuple[Tensor, ...]:
+    """Output; gradients of value, sampling and attention, for one that differs at every output."""
+    leaves = [x.requires_grad_() for x in (inputs.value, inputs.sampling, inputs.attention)]
+    output = _forward(inputs, backend)
+    return output, *torch.autograd.grad(output, leaves, output.detach().cos())
 
 
 def _median(function: Callable[[], object], device: str) -> float:

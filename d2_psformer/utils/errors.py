@@ -1,4 +1,9 @@
-"""The error that a user can fix."""
+"""The errors that a user can fix, and how they get from one process to another."""
+
+import traceback
+from collections.abc import Iterable
+from difflib import get_close_matches
+from typing import NoReturn
 
 
 class UserError(ValueError):
@@ -6,3 +11,42 @@ class UserError(ValueError):
 
     Commands print the sentence alone. Every other error is a bug and keeps its traceback.
     """
+
+
+def is_user_error(error: BaseException) -> bool:
+    """True for a :class:`UserError` and for an error of the system about a named file."""
+    return isinstance(error, UserError) or (
+        isinstance(error, OSError) and error.filename is not None
+    )
+
+
+def sentence_of(error: BaseException) -> str:
+    """The sentence of an error for which :func:`is_user_error` is true."""
+    return str(error) if isinstance(error, UserError) else f"'{error.filename}': {error.strerror}."
+
+
+def check_known(what: str, name: str, known: Iterable[str]) -> None:
+    """Check that a name is one of the known ones.
+
+    Args:
+        what: describes the name in the message, e.g. "MODEL.DEVICE".
+
+    Raises:
+        UserError: it is not; the message has the names like it, or a few of the known ones.
+    """
+    names = sorted(known)
+    if name not in names:
+        near = get_close_matches(name, names) or [*names[:5], "..."]
+        raise UserError(f"{what} '{name}' is unknown: use one of {', '.join(near)}.")
+
+
+class CarriedError:
+    """An error on its way to another process, with its traceback as text (a pickle has none)."""
+
+    def __init__(self, error: Exception):
+        self.error = error
+        self.text = "".join(traceback.format_exception(error))
+
+    def throw(self) -> NoReturn:
+        """Raise the error; its cause shows the traceback of the other process."""
+        raise self.error from RuntimeError(f"In another process:\n\n{self.text}")

@@ -3,11 +3,11 @@
 Curves are in :mod:`.curves`, which is not imported here because it alone needs Matplotlib.
 """
 
+from ..utils.files import write_picture
 from .attention import AttentionRecord, SegmentAttention, recording_attention
 from .attention_files import check_choice, choose_segments, write_attention
 from .attention_maps import draw_attention_maps
 from .attention_points import draw_sampling_points
-from .files import write_picture
 from .inputs import Input, find_inputs
 from .overlays import VideoOverlays, draw_overlay
 from .results import ResultWriter

@@ -1,17 +1,18 @@
-"""Pictures of attention as files: for chosen segments of an image."""
+"""Pictures of attention as files, for chosen segments of an image."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from ..utils.errors import UserError
+from ..utils.files import safe_name, write_picture
 from .attention import AttentionRecord
 from .attention_maps import draw_attention_maps
 from .attention_points import draw_sampling_points
-from .files import write_picture
 from .overlays import Segments
 
-MOST_SEGMENTS = 6  # drawn where nobody has chosen
+MOST_SEGMENTS = 6  # drawn where none is chosen
 
 
 def class_name(segment: dict, metadata) -> str:
@@ -20,25 +21,25 @@ def class_name(segment: dict, metadata) -> str:
     return names[segment["category_id"]]
 
 
-def check_choice(wanted: Sequence[str], metadata) -> None:
+def check_choice(chosen: Sequence[str], metadata) -> None:
     """
     Raises:
-        ValueError: one sentence: something is neither a number nor a class.
+        UserError: something is neither a number nor a class.
     """
     names = {*metadata.thing_classes, *metadata.stuff_classes}
-    for one in wanted:
+    for one in chosen:
         if not one.isdecimal() and one not in names:
-            raise ValueError(
+            raise UserError(
                 f"There is no class '{one}': name ids of segments, or classes of the model as "
                 "panoptic.json lists them."
             )
 
 
-def choose_segments(segments_info: Segments, wanted: Sequence[str], metadata) -> Segments:
-    """Segments of these ids or classes, or the surest few where nothing is wanted."""
-    if not wanted:
+def choose_segments(segments_info: Segments, chosen: Sequence[str], metadata) -> Segments:
+    """Segments of the chosen ids or classes, or those of the highest scores if none is chosen."""
+    if not chosen:
         return sorted(segments_info, key=lambda s: -s["score"])[:MOST_SEGMENTS]
-    return [s for s in segments_info if str(s["id"]) in wanted or class_name(s, metadata) in wanted]
+    return [s for s in segments_info if str(s["id"]) in chosen or class_name(s, metadata) in chosen]
 
 
 def write_attention(
@@ -52,7 +53,7 @@ def write_attention(
     """Write ``ID_CLASS_maps.jpg`` and, of things, ``ID_CLASS_points.jpg`` for each segment.
 
     Args:
-        folder: made if it is not there.
+        folder: made if it does not exist.
         image: uint8 (H, W, 3), RGB.
         ids: integers (H, W) of panoptic_seg.
         segments: some of its segments_info.
@@ -61,7 +62,7 @@ def write_attention(
     for segment in segments:
         name = class_name(segment, metadata)
         attention = record.of(segment)
-        stem = f"{segment['id']}_{name.replace('/', '-').replace(' ', '_')}"
+        stem = f"{segment['id']}_{safe_name(name).replace(' ', '_')}"
         maps = draw_attention_maps(image, ids, attention, name)
         write_picture(folder / f"{stem}_maps.jpg", maps)
         if attention.points:

@@ -58,7 +58,7 @@ class _View:
         corners = np.array([width, height]) * np.stack([low, high])
         (left, top), (right, bottom) = corners[0].astype(int), np.ceil(corners[1]).astype(int)
         factor = _SIDE / max(right - left, bottom - top)
-        size = (round((right - left) * factor), round((bottom - top) * factor))
+        size = [max(1, round(side * factor)) for side in (right - left, bottom - top)]
         part = Image.fromarray(image[top:bottom, left:right])
         self.ground = np.asarray(part.resize(size, Image.Resampling.BICUBIC)) * _DIMMED
         self.outline = outline(mask[top:bottom, left:right], size)

@@ -8,13 +8,14 @@ from collections.abc import Mapping
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from ..data.files import atomic_write
+from ..utils.errors import UserError
+from ..utils.files import atomic_write
 
-# name -> iterations and values
+# Name -> iterations and values.
 Curves = Mapping[str, tuple[list[int], list[float]]]
 
-# What is drawn, panel by panel: title, names as patterns, scale of the vertical axis. Losses of
-# intermediate layers end in their number and are left out: their sum is in the total.
+# Title of each panel, pattern of its names, scale of its vertical axis. Losses of intermediate
+# layers end in a number and are left out: the total contains them.
 _PANELS = (
     ("Total loss", r"total_loss", "log"),
     ("Losses of the last layer", r"loss_\w*[a-z]", "log"),
@@ -29,12 +30,11 @@ def read_curves(metrics_json: str | os.PathLike) -> Curves:
     """Read JSON lines; where a resumed training wrote an iteration again, the later line counts.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it holds no line with an iteration.
+        UserError: the file does not exist, or has no line with an iteration.
     """
     by_iteration: dict[int, dict[str, float]] = {}
     if not os.path.isfile(metrics_json):
-        raise FileNotFoundError(
+        raise UserError(
             f"'{metrics_json}' does not exist: name the OUTPUT_DIR of a training that has started."
         )
     with open(metrics_json, encoding="utf-8") as file:
@@ -45,7 +45,7 @@ def read_curves(metrics_json: str | os.PathLike) -> Curves:
             except (ValueError, KeyError, AttributeError):
                 continue  # cut short when the training was killed
     if not by_iteration:
-        raise ValueError(f"'{metrics_json}' has no line of figures yet: let the training go on.")
+        raise UserError(f"'{metrics_json}' has no line of figures yet: let the training go on.")
     curves: dict[str, tuple[list[int], list[float]]] = {}
     for iteration, entry in sorted(by_iteration.items()):
         for name, value in entry.items():
@@ -56,7 +56,7 @@ def read_curves(metrics_json: str | os.PathLike) -> Curves:
 
 
 def draw_curves(curves: Curves, path: str | os.PathLike) -> None:
-    """Write a PNG, atomically, with one panel for each kind of figure that is there."""
+    """Write a PNG, atomically, with one panel for each kind of figure."""
     panels = []
     for title, pattern, scale in _PANELS:
         names = [name for name in curves if re.fullmatch(pattern, name)]
@@ -69,7 +69,7 @@ def draw_curves(curves: Curves, path: str | os.PathLike) -> None:
         axes = figure.add_subplot(rows, columns, i)
         for name in names:
             iterations, values = curves[name]
-            # few points, as of evaluations, would be invisible without a mark
+            # Few points, as of evaluations, would be invisible without a mark.
             mark = "o" if len(iterations) < 30 else None
             axes.plot(iterations, values, label=name, marker=mark, markersize=3, linewidth=1.2)
         axes.set_title(title)

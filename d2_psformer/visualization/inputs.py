@@ -1,11 +1,14 @@
-"""What a user names on the command line: images and videos, with a name each for their results."""
+"""Images and videos that a user names on the command line, with a name each for their results."""
 
 import glob
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..data.files import IMAGE_EXTENSIONS
+from ..utils.errors import UserError
+from ..utils.files import comparable_name, safe_name
 
 VIDEO_EXTENSIONS = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg")
 
@@ -15,7 +18,8 @@ class Input:
     """An image or a video.
 
     Attributes:
-        name: for its results: the file's name without extension, with a number where that is taken.
+        name: for its results: the file's name without extension, shortened where it is very long,
+            with a number where another input has it.
     """
 
     path: Path
@@ -30,11 +34,12 @@ def find_inputs(given: Sequence[str]) -> list[Input]:
     """List the files behind files, folders (not what is below them) and glob patterns.
 
     Raises:
-        FileNotFoundError: something is not there, a folder has no image or video, or a pattern fits
-            no file.
+        UserError: something does not exist, a folder has no image or video, or a pattern fits no
+            file.
     """
-    paths = dict.fromkeys(path for one in given for path in _expand(one))  # each file once
-    return [Input(path, name) for path, name in zip(paths, _unique_stems(paths), strict=True)]
+    paths = {os.path.abspath(path): path for one in given for path in _expand(one)}  # each once
+    names = _unique_stems(paths.values())
+    return [Input(path, name) for path, name in zip(paths.values(), names, strict=True)]
 
 
 def _expand(given: str) -> list[Path]:
@@ -43,23 +48,25 @@ def _expand(given: str) -> list[Path]:
         known = IMAGE_EXTENSIONS + VIDEO_EXTENSIONS
         found = sorted(p for p in path.iterdir() if p.is_file() and p.suffix.lower() in known)
         if not found:
-            raise FileNotFoundError(f"Folder '{given}' has no image or video: check --input.")
+            raise UserError(f"Folder '{given}' has no image or video: check --input.")
         return found
     if path.exists():
         return [path]
     found = sorted(p for p in map(Path, glob.glob(str(path), recursive=True)) if p.is_file())
     if not found:
-        raise FileNotFoundError(f"'{given}' does not exist: check --input.")
+        raise UserError(f"'{given}' does not exist: check --input.")
     return found
 
 
 def _unique_stems(paths: Iterable[Path]) -> list[str]:
-    names, taken = [], set()  # taken in small letters: some file systems do not tell them apart
+    """File names without extension and with numbers, different on every file system."""
+    names, taken = [], set()
     for path in paths:
-        name, number = path.stem, 1
-        while name.lower() in taken:
+        stem = safe_name(path.stem)
+        name, number = stem, 1
+        while comparable_name(name) in taken:
             number += 1
-            name = f"{path.stem}_{number}"
-        taken.add(name.lower())
+            name = f"{stem}_{number}"
+        taken.add(comparable_name(name))
         names.append(name)
     return names

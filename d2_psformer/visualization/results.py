@@ -5,11 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from ..class_layout import ClassLayout, dataset_category_ids
-from ..data.files import write_json
+from ..classes import Classes
 from ..data.panoptic_png import write_panoptic_png
 from ..data.segments import label_segments, segment_boxes
-from .files import write_picture
+from ..utils.files import write_json, write_picture
 from .overlays import Segments, draw_overlay
 
 
@@ -27,7 +26,7 @@ class ResultWriter:
     def __init__(self, folder: Path, metadata):
         self.folder = folder
         self.metadata = metadata
-        self._category_ids = dataset_category_ids(metadata)
+        self._classes = Classes.from_metadata(metadata)
         self._images: list[dict] = []
         self._annotations: list[dict] = []
 
@@ -76,8 +75,8 @@ class ResultWriter:
         return [
             {
                 "id": int(segment["id"]),
-                "category_id": self._category_ids[segment["category_id"]],
-                "category": self._name(segment["category_id"], segment["isthing"]),
+                "category_id": self._classes.category_ids[segment["category_id"]],
+                "category": self._classes.names[segment["category_id"]],
                 "isthing": bool(segment["isthing"]),
                 "score": round(float(segment["score"]), 4),
                 "area": int(segment["area"]),
@@ -88,24 +87,11 @@ class ResultWriter:
 
     def write_summary(self) -> None:
         """Write ``panoptic.json``."""
-        layout = ClassLayout.from_metadata(self.metadata)
-        categories = [
-            {
-                "id": self._category_ids[contiguous],
-                "name": self._name(contiguous, contiguous in layout.thing_ids),
-                "isthing": int(contiguous in layout.thing_ids),
-            }
-            for contiguous in sorted(layout.thing_ids + layout.stuff_ids)
-        ]
         write_json(
             self.folder / "panoptic.json",
             {
                 "images": self._images,
                 "annotations": self._annotations,
-                "categories": categories,
+                "categories": self._classes.categories(),
             },
         )
-
-    def _name(self, contiguous: int, isthing: bool) -> str:
-        names = self.metadata.thing_classes if isthing else self.metadata.stuff_classes
-        return names[contiguous]

@@ -1,7 +1,6 @@
 """Reading and writing videos with OpenCV."""
 
 import os
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,7 +8,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-_USUAL_RATE = 25.0  # frames a second, for files that do not tell theirs
+from ..utils.errors import UserError
+from ..utils.files import atomic_path
+
+_USUAL_RATE = 25.0  # frames a second, for files without one
 
 
 class Video:
@@ -20,7 +22,7 @@ class Video:
         length: number of frames as the file states it, which may be wrong; 0 if it does not.
 
     Raises:
-        ValueError: the file cannot be read as a video.
+        UserError: the file cannot be read as a video.
     """
 
     def __init__(self, path: str | os.PathLike):
@@ -44,7 +46,7 @@ class Video:
     def _open(self) -> cv2.VideoCapture:
         capture = cv2.VideoCapture(os.fspath(self.path))
         if not capture.isOpened():
-            raise ValueError(
+            raise UserError(
                 f"Video '{self.path}' cannot be read by OpenCV: convert it to MP4 (H.264)."
             )
         return capture
@@ -62,16 +64,19 @@ class VideoWriter:
         """Append a frame, uint8 (H, W, 3), RGB.
 
         Raises:
-            OSError: OpenCV cannot write the file.
+            UserError: OpenCV cannot write the file.
         """
-        # MPEG-4 wants even sides.
-        height, width = (side - side % 2 for side in frame.shape[:2])
+        height, width = frame.shape[:2]
+        # MPEG-4 requires even sides.
+        frame = np.pad(frame, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
         if self._writer is None:
             code = cv2.VideoWriter_fourcc(*"mp4v")
-            self._writer = cv2.VideoWriter(str(self._path), code, self._rate, (width, height))
+            self._writer = cv2.VideoWriter(str(self._path), code, self._rate, frame.shape[1::-1])
             if not self._writer.isOpened():
-                raise OSError(f"OpenCV cannot write '{self._path}': is the disk full?")
-        self._writer.write(np.ascontiguousarray(frame[:height, :width, ::-1]))
+                raise UserError(
+                    f"OpenCV cannot write a video to '{self._path.parent}': is the disk full?"
+                )
+        self._writer.write(np.ascontiguousarray(frame[..., ::-1]))
 
     def close(self) -> None:
         if self._writer is not None:
@@ -81,15 +86,9 @@ class VideoWriter:
 @contextmanager
 def write_video(path: Path, rate: float) -> Iterator[VideoWriter]:
     """Write an MP4 file that takes its name only if the block succeeds and has added a frame."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.{uuid.uuid4().hex}.mp4")
-    writer = VideoWriter(temporary, rate)
-    try:
+    with atomic_path(path) as temporary:
+        writer = VideoWriter(temporary, rate)
         try:
             yield writer
         finally:
             writer.close()
-        if temporary.is_file():
-            os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -140,7 +140,7 @@ def command(monkeypatch):
 @pytest.mark.parametrize(
     ("source", "target", "sentence"),
     [
-        ("nothing.pth", "ours.pth", "There is no weight file"),
+        ("nothing.pth", "ours.pth", "does not exist"),
         ("other.pth", "ours.pth", "'roi_head.fc.weight' is no parameter"),
     ],
 )

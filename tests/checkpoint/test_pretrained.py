@@ -11,6 +11,7 @@ from torch import nn
 
 from d2_psformer.checkpoint import load_pretrained_backbone, pretrained
 from d2_psformer.modeling.backbone import TimmBackbone
+from d2_psformer.utils.errors import UserError
 
 LEVELS = ["res3", "res4", "res5"]
 
@@ -138,7 +139,7 @@ def test_output_norms_of_an_official_detector_are_kept(tmp_path):
 
 def test_missing_file():
     model, cfg = make(weights="/nowhere/resnet18.pth")
-    with pytest.raises(FileNotFoundError, match=r"'/nowhere/resnet18\.pth'"):
+    with pytest.raises(UserError, match=r"'/nowhere/resnet18\.pth'"):
         load_pretrained_backbone(model, cfg)
 
 
@@ -222,7 +223,7 @@ def test_weights_through_timm(name, tag, monkeypatch):
 
 def test_a_failed_download_says_what_to_do():
     model, cfg = make("resnet18", tag="tv_in1k")
-    with pytest.raises(OSError, match=r"'resnet18\.tv_in1k'.*network.*BACKBONE\.WEIGHTS"):
+    with pytest.raises(UserError, match=r"'resnet18\.tv_in1k'.*network.*BACKBONE\.WEIGHTS"):
         load_pretrained_backbone(model, cfg)
 
 

@@ -4,7 +4,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from d2_psformer.checkpoint.files import read_weights
+from d2_psformer.checkpoint import read_checkpoint
+from d2_psformer.utils.errors import UserError
 
 WEIGHTS = {"a.weight": torch.ones(2, 3), "a.bias": torch.zeros(2)}
 
@@ -13,32 +14,70 @@ class Payload:
     """An object that plain loading must refuse."""
 
 
+def prefixed(prefix: str) -> dict:
+    return {prefix + key: value for key, value in WEIGHTS.items()}
+
+
+def saved(folder, content) -> str:
+    torch.save(content, folder / "weights.pth")
+    return str(folder / "weights.pth")
+
+
+def assert_loads(path: str, **others) -> None:
+    loaded = read_checkpoint(path)
+    assert loaded.keys() == {"model", *others}
+    assert {key: loaded[key] for key in others} == others
+    assert loaded["model"].keys() == WEIGHTS.keys()
+    assert all(torch.equal(loaded["model"][key], value) for key, value in WEIGHTS.items())
+
+
 @pytest.mark.parametrize(
-    "content",
+    ("content", "others"),
     [
-        WEIGHTS,
-        {"model": WEIGHTS, "iteration": 3},
-        {"state_dict": WEIGHTS, "meta": {"epoch": 24}, "optimizer": {}},
+        (WEIGHTS, {}),
+        ({"epoch": 3, **WEIGHTS}, {}),
+        ({"model": WEIGHTS, "iteration": 3}, {"iteration": 3}),
+        ({"state_dict": WEIGHTS, "meta": {"epoch": 24}}, {"meta": {"epoch": 24}}),
+        ({"model": {"state_dict": WEIGHTS, "n": 1}, "epoch": 3}, {"epoch": 3, "n": 1}),
+        ({"model_state_dict": WEIGHTS}, {}),
     ],
-    ids=["bare", "detectron2", "mmcv"],
 )
-def test_wrappers_are_taken_off(tmp_path, content):
-    path = tmp_path / "weights.pth"
-    torch.save(content, path)
-    loaded = read_weights(str(path))
-    assert set(loaded) >= set(WEIGHTS)
-    assert all(torch.equal(loaded[k], v) for k, v in WEIGHTS.items())
+def test_wrappers_are_taken_off(tmp_path, content, others):
+    assert_loads(saved(tmp_path, content), **others)
+
+
+@pytest.mark.parametrize(
+    "prefix", ["module.", "model.", "_orig_mod.", "module._orig_mod.", "_orig_mod.model.module."]
+)
+def test_prefixes_are_taken_off(tmp_path, prefix):
+    assert_loads(saved(tmp_path, {"state_dict": prefixed(prefix)}))
+
+
+def test_compiled_parts_have_plain_names(tmp_path):
+    weights = {"backbone._orig_mod.a": torch.ones(1), "head.b": torch.ones(1)}
+    assert read_checkpoint(saved(tmp_path, weights))["model"].keys() == {"backbone.a", "head.b"}
+
+
+def test_a_part_named_model_stays(tmp_path):
+    weights = {"model.a": torch.ones(1), "head.b": torch.ones(1)}
+    assert read_checkpoint(saved(tmp_path, weights))["model"].keys() == weights.keys()
 
 
 def test_safetensors(tmp_path):
     path = tmp_path / "weights.safetensors"
-    save_file(WEIGHTS, path)
-    assert set(read_weights(str(path))) == set(WEIGHTS)
+    save_file(prefixed("model."), path)
+    assert_loads(str(path))
+
+
+def expect_refusal(path: str, sentence: str) -> None:
+    with pytest.raises(UserError, match=sentence) as caught:
+        read_checkpoint(path)
+    assert path in str(caught.value)
+    assert "weights_only" not in str(caught.value)
 
 
 def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"no weight file '.*nothing\.pth'"):
-        read_weights(str(tmp_path / "nothing.pth"))
+    expect_refusal(str(tmp_path / "nothing.pth"), "does not exist")
 
 
 @pytest.mark.parametrize("name", ["weights.pth", "weights.safetensors"])
@@ -46,29 +85,34 @@ def test_a_missing_file_is_named(tmp_path):
 def test_a_damaged_file_is_named(tmp_path, name, content):
     path = tmp_path / name
     path.write_bytes(content)
-    with pytest.raises(ValueError, match=rf"'.*{name}' cannot be read"):
-        read_weights(str(path))
+    expect_refusal(str(path), "cannot be read")
 
 
 def test_a_cut_file_is_named(tmp_path):
     path = tmp_path / "weights.pth"
     torch.save(WEIGHTS, path)
     path.write_bytes(path.read_bytes()[:-200])
-    with pytest.raises(ValueError, match="cannot be read"):
-        read_weights(str(path))
+    expect_refusal(str(path), "cannot be read")
 
 
 def test_python_objects_are_refused_unless_trusted(tmp_path):
-    path = tmp_path / "weights.pth"
-    torch.save({"state_dict": WEIGHTS, "meta": Payload()}, path)
-    with pytest.raises(ValueError, match=r"Python objects.*--trust"):
-        read_weights(str(path))
-    assert set(read_weights(str(path), trust=True)) == set(WEIGHTS)
+    path = saved(tmp_path, {"state_dict": WEIGHTS, "meta": Payload()})
+    expect_refusal(path, r"Python objects.*--trust")
+    assert read_checkpoint(path, trust=True)["model"].keys() == WEIGHTS.keys()
 
 
-@pytest.mark.parametrize("content", [[1, 2], torch.ones(3), {"epoch": 3}, {"model": 3}])
-def test_a_file_without_named_tensors_is_told(tmp_path, content):
-    path = tmp_path / "weights.pth"
-    torch.save(content, path)
-    with pytest.raises(ValueError, match="holds no named tensors"):
-        read_weights(str(path))
+@pytest.mark.parametrize(
+    "content",
+    [
+        [1, 2],
+        torch.ones(3),
+        None,
+        {},
+        {"epoch": 3},
+        {"model": 3},
+        {"model": {}},
+        {1: torch.ones(2)},
+    ],
+)
+def test_a_file_without_named_tensors_is_refused(tmp_path, content):
+    expect_refusal(saved(tmp_path, content), "holds no named tensors")

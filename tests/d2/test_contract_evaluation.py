@@ -19,7 +19,6 @@ from d2_psformer.d2.evaluation import (
     DatasetEvaluator,
     DatasetEvaluators,
     SemSegEvaluator,
-    inference_context,
     inference_on_dataset,
     print_csv_format,
     verify_results,
@@ -52,11 +51,12 @@ class Doubler(nn.Module):
 
 
 def test_every_batch_is_evaluated_once_without_gradients():
-    model, collector = Doubler().train(), Collector()
-    results = inference_on_dataset(model, [[1, 2], [3]], collector)
-    assert collector.pairs == [(1, 2), (2, 4), (3, 6)]
-    assert results == {"numbers": {"sum": 12}}
-    assert model.training
+    for mode in (True, False):
+        model, collector = Doubler().train(mode), Collector()
+        results = inference_on_dataset(model, [[1, 2], [3]], collector)
+        assert collector.pairs == [(1, 2), (2, 4), (3, 6)]
+        assert results == {"numbers": {"sum": 12}}
+        assert model.training == mode
 
 
 def test_a_model_may_be_a_function_and_evaluators_several_or_none():
@@ -87,14 +87,6 @@ def test_two_evaluators_cannot_share_a_task():
     evaluators.reset()
     with pytest.raises(AssertionError, match="same"):
         evaluators.evaluate()
-
-
-@pytest.mark.parametrize("training", [True, False])
-def test_the_mode_comes_back(training):
-    model = nn.Dropout().train(training)
-    with inference_context(model):
-        assert not model.training
-    assert model.training == training
 
 
 def test_main_metrics_are_logged_for_copying(caplog):

@@ -1,13 +1,11 @@
 """Event storage and writers, the same on both backends."""
 
 import json
-import logging
 
 import pytest
 import torch
 
 from d2_psformer.d2.utils import (
-    CommonMetricPrinter,
     EventStorage,
     EventWriter,
     JSONWriter,
@@ -18,20 +16,6 @@ from d2_psformer.d2.utils import (
 
 def read_lines(path):
     return [json.loads(line) for line in path.read_text().splitlines()]
-
-
-@pytest.fixture
-def printed():
-    """Messages of CommonMetricPrinter."""
-    logger = CommonMetricPrinter().logger
-    messages = []
-    handler = logging.Handler()
-    handler.emit = lambda record: messages.append(record.getMessage())
-    logger.addHandler(handler)
-    level, _ = logger.level, logger.setLevel(logging.INFO)
-    yield messages
-    logger.removeHandler(handler)
-    logger.setLevel(level)
 
 
 def test_the_innermost_storage_is_in_use():
@@ -75,19 +59,8 @@ def test_noisy_scalars_are_smoothed_over_iterations():
         "exact": (9, 9),
         "rare": (8, 9),
     }
-    assert storage.count_samples("rare", 4) == 2
-    assert storage.count_samples("noisy", 100) == 10
-    assert storage.smoothing_hints() == {"noisy": True, "exact": False, "rare": True}
     with pytest.raises(AssertionError, match="exact"):
         storage.put_scalar("exact", 1)
-
-
-def test_name_scopes_prefix_scalars():
-    storage = EventStorage()
-    with storage.name_scope("scope"):
-        storage.put_scalar("a", 1)
-    storage.put_scalar("a", 2)
-    assert storage.latest() == {"scope/a": (1.0, 0), "a": (2.0, 0)}
 
 
 def test_json_has_one_line_an_iteration(tmp_path):
@@ -122,7 +95,7 @@ def test_json_is_appended_to(tmp_path):
     assert [line["iteration"] for line in read_lines(path)] == [0, 10]
 
 
-def test_tensorboard_holds_scalars_and_images(tmp_path):
+def test_tensorboard_holds_scalars(tmp_path):
     accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     writer = TensorboardXWriter(str(tmp_path))
     writer.close()
@@ -130,7 +103,6 @@ def test_tensorboard_holds_scalars_and_images(tmp_path):
 
     with EventStorage(3) as storage:
         storage.put_scalar("loss", 2)
-        storage.put_image("picture", torch.zeros(3, 4, 5, dtype=torch.uint8))
         writer = TensorboardXWriter(str(tmp_path))
         writer.write()
         storage.step()
@@ -140,54 +112,10 @@ def test_tensorboard_holds_scalars_and_images(tmp_path):
     events = accumulator.EventAccumulator(str(tmp_path))
     events.Reload()
     assert [(event.step, event.value) for event in events.Scalars("loss")] == [(3, 2), (4, 4)]
-    (image,) = events.Images("picture")
-    assert (image.step, image.height, image.width) == (3, 4, 5)
-
-
-def test_printed_line(printed):
-    with EventStorage() as storage:
-        printer = CommonMetricPrinter(max_iter=100)
-        for _ in range(2):
-            storage.put_scalars(time=2.0, data_time=0.25, total_loss=3.0, other=5.0)
-            storage.put_scalar("[metric]pq", 0.5)
-            storage.put_scalar("lr", 0.0125, smoothing_hint=False)
-            storage.step()
-        printer.write()
-        assert storage.latest()["eta_seconds"][0] == 2.0 * 97
-    (line,) = printed
-    for part in (
-        "eta: 0:03:14",
-        "iter: 2",
-        "total_loss: 3",
-        "[metric]pq: 0.5",
-        "time: 2.0000",
-        "last_time: 2.0000",
-        "data_time: 0.2500",
-        "last_data_time: 0.2500",
-        "lr: 0.0125",
-    ):
-        assert part in line
-    assert "other" not in line
-
-
-def test_printed_line_without_anything_known(printed):
-    with EventStorage() as storage:
-        CommonMetricPrinter().write()
-        printer = CommonMetricPrinter(max_iter=10)
-        printer.write()
-        storage.iter = 5
-        printer.write()
-        storage.iter = 10
-        printer.write()  # the training is over
-    assert "eta" not in printed[0]
-    assert "lr: N/A" in printed[0]
-    assert "eta" not in printed[1]
-    assert "eta: 0:00:00" in printed[2]  # estimated from the clock
-    assert len(printed) == 3
 
 
 def test_writers_are_event_writers(tmp_path):
-    for kind in (JSONWriter, TensorboardXWriter, CommonMetricPrinter):
+    for kind in (JSONWriter, TensorboardXWriter):
         assert issubclass(kind, EventWriter)
     with pytest.raises(NotImplementedError):
         EventWriter().write()

@@ -6,9 +6,13 @@ import pytest
 import torch
 from fvcore.common.param_scheduler import CosineParamScheduler, LinearParamScheduler
 
+from d2_psformer.d2 import from_backend
 from d2_psformer.d2.config import get_cfg
-from d2_psformer.d2.solver import LRMultiplier, WarmupParamScheduler, build_lr_scheduler
+from d2_psformer.d2.solver import build_lr_scheduler
 
+LRMultiplier, WarmupParamScheduler = map(
+    from_backend("solver"), ["LRMultiplier", "WarmupParamScheduler"]
+)
 MAX_ITER, WARMUP, FACTOR = 40, 8, 0.1
 
 

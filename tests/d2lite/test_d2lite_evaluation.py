@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from d2_psformer.d2lite.data import DatasetCatalog, MetadataCatalog
+from d2_psformer.d2lite.errors import UserError
 from d2_psformer.d2lite.evaluation import COCOEvaluator, SemSegEvaluator, inference_on_dataset
 from d2_psformer.d2lite.structures import Boxes, Instances
 from d2_psformer.d2lite.utils import comm
@@ -36,13 +37,13 @@ def evaluator():
 def test_labels_that_do_not_fit(evaluator, file_name, words):
     output = {"sem_seg": torch.eye(2)[:, None]}
     evaluator.process([{"file_name": "good"}], [output])
-    with pytest.raises(ValueError) as error:
+    with pytest.raises(UserError) as error:
         evaluator.process([{"file_name": file_name}], [output])
     assert all(word in str(error.value) for word in words)
 
 
 def test_average_precision_needs_an_annotation_file():
-    with pytest.raises(ValueError, match=r"no_annotation.*json_file"):
+    with pytest.raises(UserError, match=r"no_annotation.*json_file"):
         COCOEvaluator("no_annotation")
     MetadataCatalog.remove("no_annotation")
 

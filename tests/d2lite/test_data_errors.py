@@ -9,12 +9,7 @@ from numpy.testing import assert_array_equal
 from PIL import Image
 
 from d2_psformer.d2lite.config import get_cfg
-from d2_psformer.d2lite.data import (
-    DatasetMapper,
-    MapDataset,
-    build_detection_train_loader,
-    detection_utils,
-)
+from d2_psformer.d2lite.data import DatasetCatalog, DatasetMapper, MapDataset, detection_utils
 from d2_psformer.d2lite.data import transforms as T
 from d2_psformer.d2lite.data.datasets import load_coco_json, load_coco_panoptic_json
 from d2_psformer.d2lite.data.datasets.builtin_meta import (
@@ -23,6 +18,7 @@ from d2_psformer.d2lite.data.datasets.builtin_meta import (
     panoptic_metadata,
 )
 from d2_psformer.d2lite.data.datasets.cityscapes_panoptic import load_cityscapes_panoptic
+from d2_psformer.d2lite.errors import UnknownKeyError, UserError
 from d2_psformer.d2lite.structures import BoxMode
 
 META = panoptic_metadata(COCO_CATEGORIES)
@@ -42,20 +38,20 @@ def one_sentence(error, *words):
 
 @pytest.mark.parametrize("load", [load_coco_json, load_coco_panoptic_json])
 @pytest.mark.parametrize(
-    ("content", "error", "word"),
+    ("content", "word"),
     [
-        (None, FileNotFoundError, "DETECTRON2_DATASETS"),
-        ("{oops", ValueError, "JSON"),
-        ([1, 2], ValueError, "no '"),
-        ({"info": {}}, ValueError, "no '"),
+        (None, "DETECTRON2_DATASETS"),
+        ("{oops", "JSON"),
+        ([1, 2], "no '"),
+        ({"info": {}}, "no '"),
     ],
 )
-def test_annotation_files(tmp_path, load, content, error, word):
+def test_annotation_files(tmp_path, load, content, word):
     path = tmp_path / "annotations.json"
     if content is not None:
         write(path, content)
     arguments = (str(tmp_path), str(tmp_path), META) if load is load_coco_panoptic_json else ("",)
-    with pytest.raises(error) as raised:
+    with pytest.raises(UserError) as raised:
         load(str(path), *arguments)
     one_sentence(raised, path, word)
 
@@ -68,7 +64,7 @@ def panoptic_json(tmp_path, category=1):
 
 def test_a_category_without_metadata(tmp_path):
     path = panoptic_json(tmp_path, category=83)
-    with pytest.raises(KeyError) as raised:
+    with pytest.raises(UnknownKeyError) as raised:
         load_coco_panoptic_json(path, "", "", META)
     one_sentence(raised, path, "Segment 7", "image 3", "category 83")
 
@@ -77,19 +73,19 @@ def test_wrong_folders(tmp_path):
     path = panoptic_json(tmp_path)
     (tmp_path / "a.jpg").touch()
     for images, labels, missing in ((".", str(tmp_path), "a.jpg"), (str(tmp_path), ".", "a.png")):
-        with pytest.raises(FileNotFoundError) as raised:
+        with pytest.raises(UserError) as raised:
             load_coco_panoptic_json(path, images, labels, META)
         one_sentence(raised, path, missing)
-    with pytest.raises(AssertionError, match="no image"):
+    with pytest.raises(UserError, match="no image"):
         load_coco_panoptic_json(write(tmp_path / "e.json", {"annotations": []}), "", "", META)
 
 
 @pytest.mark.parametrize(
     ("change", "error", "words"),
     [
-        ({"bbox": []}, ValueError, ["Annotation 4", "bbox"]),
-        ({"category_id": 5}, KeyError, ["Annotation 4", "category_id 5"]),
-        ({"id": 3}, ValueError, ["more than once"]),
+        ({"bbox": []}, UserError, ["Annotation 4", "bbox"]),
+        ({"category_id": 5}, UnknownKeyError, ["Annotation 4", "category_id 5"]),
+        ({"id": 3}, UserError, ["more than once"]),
     ],
 )
 def test_broken_annotations(tmp_path, change, error, words):
@@ -103,6 +99,11 @@ def test_broken_annotations(tmp_path, change, error, words):
     with pytest.raises(error) as raised:
         load_coco_json(path, "", "errors_of_d2lite")
     one_sentence(raised, path, *words)
+
+
+def test_an_unregistered_name():
+    with pytest.raises(UnknownKeyError, match=r"^Data set .no_such_set. is not registered; known"):
+        DatasetCatalog.get("no_such_set")
 
 
 def test_cityscapes(tmp_path):
@@ -148,17 +149,9 @@ def test_a_mask_format_that_is_not_there(tmp_path):
         "segmentation": [[0, 0, 9, 0, 9, 9]],
     }
     sample = {"file_name": str(tmp_path / "a.png"), "annotations": [annotation]}
-    with pytest.raises(ValueError) as raised:
+    with pytest.raises(UserError) as raised:
         DatasetMapper(cfg, True)(sample)
     one_sentence(raised, "INPUT.MASK_FORMAT", "bitmask")
-
-
-def test_a_sampler_that_is_not_there():
-    cfg = get_cfg()
-    cfg.DATALOADER.SAMPLER_TRAIN = "RepeatFactorTrainingSampler"
-    with pytest.raises(ValueError) as raised:
-        build_detection_train_loader(cfg, dataset=[{"a": 1}], mapper=dict)
-    one_sentence(raised, "DATALOADER.SAMPLER_TRAIN", "RepeatFactorTrainingSampler")
 
 
 def test_polygons_are_cropped_without_further_packages():

@@ -94,7 +94,7 @@ def test_files_of_python_2_and_caffe2(tmp_path):
     read = read_zoo_pickle(str(path))
     np.testing.assert_array_equal(read["model"]["conv1_w"], expected["conv1_w"], strict=True)
     assert (read["__author__"], read["matching_heuristics"]) == ("Caffe2", True)
-    with pytest.raises(ValueError, match=r"caffe2\.pkl' has the layer names of Caffe2"):
+    with pytest.raises(ValueError, match=r"caffe2\.pkl' has names of layers that only Detectron2"):
         d2lite.DetectionCheckpointer(nn.Linear(3, 2)).load(str(path))
 
 
@@ -150,7 +150,7 @@ REFUSED = {
     "bytes": ({"weight": np.array([b"a"])}, "an array of 'S1'"),
     "dates": ({"weight": np.array(["2020-01-01"], "M8[D]")}, "an array of 'M8'"),
     "no array": ({"weight": [1.0, 2.0]}, "'weight' is no array"),
-    "number as name": ({3: np.ones(2)}, "a key of its dicts is no text"),
+    "number as name": ({3: np.ones(2)}, "the name 3 of a weight is no text"),
     "nothing": (None, "damaged"),
 }
 

@@ -4,10 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from d2_psformer.class_layout import ClassLayout
+from d2_psformer.classes import Classes
 from d2_psformer.d2.data import DatasetCatalog, MetadataCatalog
-from d2_psformer.data.ade20k_categories import ADE20K_CATEGORIES
-from d2_psformer.data.builtin import register_builtin
+from d2_psformer.data.builtin import ADE20K_CATEGORIES, register_builtin
 from d2_psformer.data.scenes import SCENES_CATEGORIES
 
 # Things, stuff.
@@ -23,7 +22,7 @@ CLASS_COUNTS = {
 @pytest.mark.parametrize("split", ["train", "val"])
 def test_classes_are_known_without_any_file(name, split):
     metadata = MetadataCatalog.get(name.format(split))
-    layout = ClassLayout.from_metadata(metadata)
+    layout = Classes.from_metadata(metadata)
     assert (layout.num_things, layout.num_stuff) == CLASS_COUNTS[name]
     assert sorted(layout.thing_ids + layout.stuff_ids) == list(range(layout.num_classes))
     assert len(metadata.stuff_classes) == len(metadata.stuff_colors) == layout.num_classes
@@ -36,7 +35,7 @@ def test_ade20k_keeps_the_order_of_the_benchmark():
     assert metadata.stuff_classes[:8] == [
         "wall", "building", "sky", "floor", "tree", "ceiling", "road, route", "bed"
     ]  # fmt: skip
-    layout = ClassLayout.from_metadata(metadata)
+    layout = Classes.from_metadata(metadata)
     assert layout.thing_ids[:6] == (7, 8, 10, 12, 14, 15)
     assert metadata.stuff_classes[149] == "flag"
     assert len({tuple(c["color"]) for c in ADE20K_CATEGORIES}) == 150

@@ -8,9 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from d2_psformer.class_layout import ClassLayout, class_names, dataset_category_ids
+from d2_psformer.classes import Classes
 from d2_psformer.d2.data import DatasetCatalog, MetadataCatalog
-from d2_psformer.data.category_metadata import benchmark_metadata, things_first_metadata
 from d2_psformer.data.class_metadata import (
     align_classes,
     align_data_set,
@@ -18,7 +17,8 @@ from d2_psformer.data.class_metadata import (
     has_classes,
     set_classes,
 )
-from d2_psformer.data.registration import register_with_metadata
+from d2_psformer.data.registration import register_with_classes
+from d2_psformer.utils.errors import UserError
 
 CATEGORIES = [
     {"id": 3, "name": "cat", "isthing": 1, "color": [200, 0, 0]},
@@ -28,8 +28,12 @@ CATEGORIES = [
 ]
 
 
-def metadata(categories, name="mine", make=things_first_metadata) -> dict:
-    return {"name": name, **make(categories)}
+def things_first(categories) -> Classes:
+    return Classes.from_categories(categories, things_first=True)
+
+
+def metadata(categories, name="mine", make=things_first) -> dict:
+    return {"name": name, **make(categories).to_metadata()}
 
 
 def with_ids(ids, categories=CATEGORIES) -> list[dict]:
@@ -45,9 +49,8 @@ REFERENCE = metadata(CATEGORIES, "theirs")
 
 def identities(known: dict) -> list[tuple]:
     """(name, thing, data-set id) by contiguous id."""
-    layout, ids = ClassLayout.from_metadata(known), dataset_category_ids(known)
-    names = class_names(known, layout)
-    return [(names[i], i in layout.thing_ids, ids[i]) for i in range(layout.num_classes)]
+    categories = Classes.from_metadata(known).categories()
+    return [(c["name"], bool(c["isthing"]), c["id"]) for c in categories]
 
 
 def test_equal_classes_are_left_alone():
@@ -55,9 +58,7 @@ def test_equal_classes_are_left_alone():
     assert align_classes(ours, REFERENCE, "it") is ours
 
 
-@given(
-    st.permutations([3, 7, 12, 40]), st.sampled_from([things_first_metadata, benchmark_metadata])
-)
+@given(st.permutations([3, 7, 12, 40]), st.sampled_from([things_first, Classes.from_categories]))
 def test_names_decide_whatever_the_ids(ids, make):
     aligned = align_classes(metadata(with_ids(ids), make=make), REFERENCE, "it")
     assert aligned["name"] == "mine"
@@ -96,7 +97,7 @@ def test_ids_decide_where_names_differ_and_it_is_said(caplog):
     ],
 )
 def test_other_classes_are_refused_by_name(categories, words):
-    with pytest.raises(ValueError, match="The classes of data set 'mine' and the model") as caught:
+    with pytest.raises(UserError, match="The classes of data set 'mine' and the model") as caught:
         align_classes(metadata(categories), REFERENCE, "the model")
     assert "\n" not in str(caught.value)
     for word in words:
@@ -109,7 +110,7 @@ def test_a_name_that_occurs_twice_is_identified_by_its_id():
     same_ids = metadata(with_ids([3, 7, 40, 12], doubled))
     found = identities(align_classes(same_ids, reference, "it"))
     assert found == [("cat", True, 3), ("cat", True, 7), ("grass", False, 40), ("sky", False, 12)]
-    with pytest.raises(ValueError, match=r"thing 'cat' \(id 1\), thing 'cat' \(id 2\)"):
+    with pytest.raises(UserError, match=r"thing 'cat' \(id 1\), thing 'cat' \(id 2\)"):
         align_classes(metadata(with_ids([1, 2, 12, 40], doubled)), reference, "it")
 
 
@@ -139,9 +140,9 @@ def test_a_file_with_other_ids_than_the_registration(tiny, forget):
     tiny.add(np.array([[1, 2], [2, 2]]), [(1, 3), (2, 12)])
     tiny.json.write_text(json.dumps(tiny.content))
     forget.append("static")
-    known = things_first_metadata(CATEGORIES)
-    register_with_metadata("static", tiny.images, tiny.json, tiny.panoptic, known)
-    align_data_set("static", {"name": "static", **known}, "its registration")
+    known = things_first(CATEGORIES)
+    register_with_classes("static", tiny.images, tiny.json, tiny.panoptic, known)
+    align_data_set("static", metadata(CATEGORIES, "static"), "its registration")
     found = identities(class_metadata("static"))
     assert found == [("cat", True, 7), ("dog", True, 3), ("grass", False, 40), ("sky", False, 12)]
     (record,) = DatasetCatalog.get("static")
@@ -153,10 +154,10 @@ def test_colours_of_the_registration_stay(tiny, forget):
     tiny.content["categories"] = [{**c, "color": [1, 2, 3]} for c in CATEGORIES]
     tiny.json.write_text(json.dumps(tiny.content))
     forget.append("static")
-    known = things_first_metadata(CATEGORIES)
-    register_with_metadata("static", tiny.images, tiny.json, tiny.panoptic, known)
-    align_data_set("static", {"name": "static", **known}, "its registration")
-    assert class_metadata("static") == {"name": "static", **known}
+    known = things_first(CATEGORIES)
+    register_with_classes("static", tiny.images, tiny.json, tiny.panoptic, known)
+    align_data_set("static", metadata(CATEGORIES, "static"), "its registration")
+    assert class_metadata("static") == metadata(CATEGORIES, "static")
 
 
 def test_data_of_things_alone_have_classes(forget):
@@ -182,7 +183,7 @@ def test_records_of_another_loader_are_renumbered(forget):
     ]
     forget.append("foreign")
     DatasetCatalog.register("foreign", lambda: records)
-    known = things_first_metadata(with_ids([7, 3, 12, 40]))
+    known = things_first(with_ids([7, 3, 12, 40])).to_metadata()
     MetadataCatalog.get("foreign").set(evaluator_type="x", **known)
     set_classes("foreign", align_classes(class_metadata("foreign"), REFERENCE, "it"))
     assert identities(class_metadata("foreign"))[0] == ("cat", True, 7)

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from d2_psformer.cli.check_data import main
 from d2_psformer.d2.data import DatasetCatalog
 from d2_psformer.data import check_dataset, write_panoptic_png
-from d2_psformer.data.__main__ import main
 
 IDS = np.array([[1, 1, 2, 2], [3, 3, 0, 2]])
 SEGMENTS = [(1, 7), (2, 40), (3, 7, 1)]
@@ -30,7 +30,7 @@ def test_a_sound_data_set(tiny):
     report = check_dataset(tiny.register())
     assert report.faults == []
     assert report.images == 2
-    assert report.classes == ["cat", "dog", "grass", "sky"]
+    assert report.classes.names == ("cat", "dog", "grass", "sky")
     assert report.counts.tolist() == [[0] * 4, [2, 4, 2, 8], [0] * 4, [2, 2, 0, 6]]
     assert report.void == 2
     lines = report.table().splitlines()

@@ -9,6 +9,7 @@ from PIL import Image, ImageOps, features
 
 from d2_psformer.data.images import read_pixels
 from d2_psformer.data.reading import read_image
+from d2_psformer.utils.errors import UserError
 
 EXIF_ORIENTATION = 274
 # From black to white, and around the steps of the high byte.
@@ -26,7 +27,7 @@ def save(path, image, **options) -> str:
 
 
 def refusal(path) -> str:
-    with pytest.raises(ValueError, match="black and white are not known") as caught:
+    with pytest.raises(UserError, match="black and white are not known") as caught:
         read_pixels(path, "RGB")
     message = str(caught.value)
     assert message.startswith(f"Image '{path}' has ") and message.endswith("8 bits a channel.")
@@ -158,16 +159,16 @@ def test_broken_exif_does_no_harm(tmp_path):
 
 
 def test_other_formats_are_refused(tmp_path):
-    with pytest.raises(ValueError, match=r"format 'L' is unknown: set INPUT\.FORMAT RGB or BGR"):
+    with pytest.raises(UserError, match=r"format 'L' is unknown: set INPUT\.FORMAT RGB or BGR"):
         read_pixels(save(tmp_path / "a.png", COLOURS), "L")
 
 
 def test_missing_and_broken_files(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"none\.png' does not exist"):
+    with pytest.raises(UserError, match=r"none\.png' does not exist"):
         read_pixels(tmp_path / "none.png", "RGB")
     save(tmp_path / "a.png", np.zeros((50, 50, 3), np.uint8))
     (tmp_path / "cut.png").write_bytes((tmp_path / "a.png").read_bytes()[:60])
     (tmp_path / "text.png").write_text("no image")
     for name in ("cut.png", "text.png"):
-        with pytest.raises(ValueError, match=rf"{name}' cannot be decoded \("):
+        with pytest.raises(UserError, match=rf"{name}' cannot be decoded \("):
             read_pixels(tmp_path / name, "RGB")

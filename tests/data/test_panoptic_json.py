@@ -16,6 +16,7 @@ from d2_psformer.data.panoptic_json import (
     is_integer,
     read_panoptic_json,
 )
+from d2_psformer.utils.errors import UserError
 
 CONTENT = {
     "images": [{"id": 1, "file_name": "1.jpg", "height": 2, "width": 3, "licence": None}],
@@ -102,17 +103,17 @@ def test_what_means_one_thing_is_read(read, place, value):
     ],
 )
 def test_what_could_mean_something_else_is_refused(read, place, value, sentence):
-    with pytest.raises(ValueError, match=sentence):
+    with pytest.raises(UserError, match=sentence):
         read(changed(CONTENT, place, value))
 
 
 def test_a_json_of_another_kind(read):
-    with pytest.raises(ValueError, match=r"p.json' holds \[1, 2\]: give a JSON object"):
+    with pytest.raises(UserError, match=r"p.json' holds \[1, 2\]: give a JSON object"):
         read([1, 2])
 
 
 def test_images_alone_need_a_file_name(read):
-    with pytest.raises(ValueError, match=r"images\[0\] of '.*p.json' lacks 'file_name': add"):
+    with pytest.raises(UserError, match=r"images\[0\] of '.*p.json' lacks 'file_name': add"):
         read({"images": [{"id": 1}]})
 
 
@@ -120,14 +121,14 @@ def test_an_annotation_without_its_image(read):
     message = (
         r"annotations\[0\] \('1.png'\) of '.*p.json' has image_id 9, which no entry of 'images'"
     )
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(UserError, match=message):
         read(changed(CONTENT, ("annotations", 0, "image_id"), 9))
 
 
 @pytest.mark.parametrize(("key", "id_key"), [("images", "id"), ("annotations", "image_id")])
 def test_image_ids_that_differ_in_type_alone(read, key, id_key):
     content = changed(CONTENT, (key,), CONTENT[key] + [{**CONTENT[key][0], id_key: "1"}])
-    with pytest.raises(ValueError, match=f"'{key}' of '.*' has the image ids 1 and '1': write all"):
+    with pytest.raises(UserError, match=f"'{key}' of '.*' has the image ids 1 and '1': write all"):
         read(content)
 
 
@@ -147,7 +148,7 @@ def test_image_ids_that_differ_in_type_alone(read, key, id_key):
 )
 def test_categories(place, value, sentence):
     check_categories(CATEGORIES, "here")
-    with pytest.raises(ValueError, match=sentence):
+    with pytest.raises(UserError, match=sentence):
         check_categories(changed(CATEGORIES, place, value), "here")
 
 
@@ -165,7 +166,7 @@ def test_stuff_stays_stuff(tiny, isthing):
 
 def test_texts_for_isthing_are_refused_at_registration(tiny):
     tiny.content["categories"] = [{"id": 3, "name": "sky", "isthing": "0"}]
-    with pytest.raises(ValueError, match=r"'isthing' of categories\[0\] of '.*' is '0'"):
+    with pytest.raises(UserError, match=r"'isthing' of categories\[0\] of '.*' is '0'"):
         tiny.register()
 
 
@@ -191,7 +192,7 @@ def test_ids_of_images_may_be_texts_on_one_side(tiny):
 def test_images_listed_twice_are_refused(tiny):
     tiny.add([[1, 1]], [(1, 7)])
     tiny.content["images"] *= 2
-    with pytest.raises(ValueError, match=r"Image 1 is twice in 'images' of '.*': keep one"):
+    with pytest.raises(UserError, match=r"Image 1 is twice in 'images' of '.*': keep one"):
         tiny.records()
 
 

@@ -11,6 +11,7 @@ from d2_psformer.data import (
     register_panoptic,
     semantic_from_panoptic,
 )
+from d2_psformer.utils.errors import UserError
 
 IDS = np.array([[70000, 70000, 5, 0], [9, 70000, 5, 0], [9, 9, 5, 300]])
 SEGMENTS = [
@@ -33,7 +34,7 @@ def test_many_classes_need_two_bytes():
     assert semantic_from_panoptic(IDS, many, 65535).tolist()[0] == [65535, 65535, 400, 65535]
     assert semantic_from_panoptic(IDS, many, 65535).dtype == np.uint16
     assert semantic_from_panoptic(IDS, many).dtype == np.uint16
-    with pytest.raises(ValueError, match="Class 255 has the number"):
+    with pytest.raises(UserError, match="Class 255 has the number"):
         semantic_from_panoptic(IDS, [{"id": 5, "category_id": 255}])
 
 

@@ -9,9 +9,9 @@ import torch
 from PIL import Image
 
 from d2_psformer import add_psformer_config
-from d2_psformer.d2 import BACKEND
+from d2_psformer.d2 import BACKEND, from_backend
 from d2_psformer.d2.config import get_cfg
-from d2_psformer.d2.data import DatasetCatalog, MetadataCatalog, register_coco_panoptic, transforms
+from d2_psformer.d2.data import DatasetCatalog, MetadataCatalog, transforms
 from d2_psformer.d2.structures import BitMasks, Boxes
 from d2_psformer.data import (
     PanopticMapper,
@@ -20,6 +20,7 @@ from d2_psformer.data import (
     write_panoptic_png,
 )
 from d2_psformer.data.label_masks import LabelMasks
+from d2_psformer.utils.errors import UserError
 
 EXIF_ORIENTATION = 274
 
@@ -90,7 +91,7 @@ def test_records_of_detectron2_map_alike(tiny, cfg):
     (ours,) = tiny.records()
     known = MetadataCatalog.get("tiny").as_dict()
     keys = [key for key in known if key.startswith(("thing_", "stuff_"))]
-    register_coco_panoptic(
+    from_backend("data.datasets")("register_coco_panoptic")(
         "theirs", {k: known[k] for k in keys}, str(tiny.images), str(tiny.panoptic), str(tiny.json)
     )
     (theirs,) = DatasetCatalog.get("theirs")
@@ -108,7 +109,7 @@ def test_flip_crop_and_resize_move_masks_and_image_together(tiny, cfg, seed):
     tiny.add(ids, segments)
     record = tiny.records()[0]
     record["file_name"] = record["pan_seg_file_name"]
-    nearest = transforms.Resize((97, 51), interp=Image.Resampling.NEAREST)
+    nearest = transforms.ResizeShortestEdge(97, interp=Image.Resampling.NEAREST)
     mapper = PanopticMapper(
         True,
         augmentations=[
@@ -123,7 +124,7 @@ def test_flip_crop_and_resize_move_masks_and_image_together(tiny, cfg, seed):
     sample = mapper(record)
     red, green, blue = sample["image"].to(torch.int64)
     augmented = (red + 256 * green + 65536 * blue).numpy()
-    assert augmented.shape == (97, 51)
+    assert min(augmented.shape) == 97
     assert (sample["height"], sample["width"]) == (60, 80)
     _check_against_naive(sample, augmented, record["segments_info"])
 
@@ -182,10 +183,10 @@ def test_inference_needs_no_annotation(tiny, cfg):
     assert "instances" not in sample
     assert sample["image"].shape == (3, 26, 35)
     assert (sample["height"], sample["width"]) == (60, 80)
-    with pytest.raises(FileNotFoundError, match=r"picture_1.png' does not exist"):
+    with pytest.raises(UserError, match=r"picture_1.png' does not exist"):
         PanopticMapper(cfg, True)(record)
     del record["pan_seg_file_name"]
-    with pytest.raises(ValueError, match=r"has no 'pan_seg_file_name'"):
+    with pytest.raises(UserError, match=r"has no 'pan_seg_file_name'"):
         PanopticMapper(cfg, True)(record)
 
 
@@ -227,7 +228,7 @@ def test_png_in_the_stored_frame_is_refused(tiny, cfg):
     _rotated_picture(tiny, ids)
     record = tiny.records()[0]
     write_panoptic_png(record["pan_seg_file_name"], np.rot90(ids))
-    with pytest.raises(ValueError, match=r"picture_1.png' is 2 x 3 .* 3 x 2 with its EXIF .*turn"):
+    with pytest.raises(UserError, match=r"picture_1.png' is 2 x 3 .* 3 x 2 with its EXIF .*turn"):
         PanopticMapper(cfg, True)(record)
 
 
@@ -235,10 +236,10 @@ def test_sizes_that_disagree_are_told(tiny, cfg):
     tiny.add([[1, 1, 1], [1, 1, 1]], [(1, 7)], image=np.zeros((5, 4, 3), np.uint8))
     record = tiny.records()[0]
     for is_train in (True, False):
-        with pytest.raises(ValueError, match=r"picture_1.png' is 4 x 5 pixels .* says 3 x 2"):
+        with pytest.raises(UserError, match=r"picture_1.png' is 4 x 5 pixels .* says 3 x 2"):
             PanopticMapper(cfg, is_train)(record)
     del record["height"], record["width"]
-    with pytest.raises(ValueError, match=r"PNG '.*' is 3 x 2 .*picture_1.png' is 4 x 5"):
+    with pytest.raises(UserError, match=r"PNG '.*' is 3 x 2 .*picture_1.png' is 4 x 5"):
         PanopticMapper(cfg, True)(record)
 
 
@@ -247,9 +248,9 @@ def test_ids_that_disagree_are_told(tiny, cfg):
     record = tiny.records()[0]
     mapper = PanopticMapper(cfg, True)
     surplus = {**record["segments_info"][0], "id": 70000}
-    with pytest.raises(ValueError, match=r"picture_1.png' has no pixel of segment 70000"):
+    with pytest.raises(UserError, match=r"picture_1.png' has no pixel of segment 70000"):
         mapper({**record, "segments_info": record["segments_info"] + [surplus]})
-    with pytest.raises(ValueError, match=r"picture_1.png' has pixels of segment 2, which"):
+    with pytest.raises(UserError, match=r"picture_1.png' has pixels of segment 2, which"):
         mapper({**record, "segments_info": record["segments_info"][:1]})
 
 
@@ -262,7 +263,7 @@ def test_unreadable_images_are_named(tiny, cfg, damage):
     path.write_bytes({"cut": whole[: len(whole) // 2], "text": b"no image"}.get(damage, b""))
     if damage == "gone":
         path.unlink()
-    error = FileNotFoundError if damage == "gone" else ValueError
+    error = UserError
     reason = "does not exist" if damage == "gone" else "cannot be decoded"
     with pytest.raises(error, match=rf"Image '.*picture_1.jpg' {reason}"):
         PanopticMapper(cfg, False)(record)

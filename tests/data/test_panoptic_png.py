@@ -10,6 +10,7 @@ from PIL import Image
 
 from d2_psformer.data import read_panoptic_png, write_panoptic_png
 from d2_psformer.data.panoptic_png import MAX_SEGMENT_ID, ids_to_rgb
+from d2_psformer.utils.errors import UserError
 
 id_maps = hnp.arrays(
     st.sampled_from([np.int32, np.int64, np.uint32]),
@@ -87,21 +88,21 @@ def test_kinds_that_hold_no_ids_are_refused(tmp_path):
         "bits.png": "grey with 1 bits",
         "lossy.png": "no PNG",
     }.items():
-        with pytest.raises(ValueError, match=rf"{name}' is {reason}.*8-bit RGB"):
+        with pytest.raises(UserError, match=rf"{name}' is {reason}.*8-bit RGB"):
             read_panoptic_png(tmp_path / name)
 
 
 def test_missing_and_damaged_files_are_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"none.png' does not exist"):
+    with pytest.raises(UserError, match=r"none.png' does not exist"):
         read_panoptic_png(tmp_path / "none.png")
     noise = np.random.default_rng(0).integers(0, MAX_SEGMENT_ID, (50, 50))
     write_panoptic_png(tmp_path / "cut.png", noise)
     whole = (tmp_path / "cut.png").read_bytes()
     (tmp_path / "cut.png").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(ValueError, match=r"cut.png' cannot be decoded"):
+    with pytest.raises(UserError, match=r"cut.png' cannot be decoded"):
         read_panoptic_png(tmp_path / "cut.png")
     (tmp_path / "cut.png").write_bytes(b"")
-    with pytest.raises(ValueError, match=r"cut.png' is no PNG"):
+    with pytest.raises(UserError, match=r"cut.png' is no PNG"):
         read_panoptic_png(tmp_path / "cut.png")
 
 

@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
 
-from d2_psformer.class_layout import ClassLayout
+from d2_psformer.classes import Classes
 from d2_psformer.d2.data import DatasetCatalog, MetadataCatalog
 from d2_psformer.data import register_from_config, register_panoptic
+from d2_psformer.utils.errors import UserError
 
 IDS = [[70000, 70000, 5], [0, 300, 5]]
 SEGMENTS = [(70000, 7), (5, 40), (300, 3, 1)]
@@ -25,7 +26,7 @@ def test_metadata_comes_from_the_json_alone(tiny):
     assert metadata.image_root == str(tiny.images)
     assert metadata.panoptic_root == str(tiny.panoptic)
     assert metadata.panoptic_json == str(tiny.json)
-    layout = ClassLayout.from_metadata(metadata)
+    layout = Classes.from_metadata(metadata)
     assert (layout.thing_ids, layout.stuff_ids) == ((0, 1), (2, 3))
 
 
@@ -59,7 +60,7 @@ def test_only_things_and_only_stuff(tiny, isthing, counts):
     tiny.content["categories"] = [{**c, "isthing": isthing} for c in tiny.content["categories"]]
     tiny.add(IDS, SEGMENTS)
     record = tiny.records()[0]
-    layout = ClassLayout.from_metadata(MetadataCatalog.get("tiny"))
+    layout = Classes.from_metadata(MetadataCatalog.get("tiny"))
     assert (layout.num_things, layout.num_stuff) == counts
     assert {s["isthing"] for s in record["segments_info"]} == {bool(isthing)}
 
@@ -125,9 +126,9 @@ def test_images_alone_need_no_panoptic_categories(tiny, categories):
 @pytest.mark.parametrize(
     ("how", "error", "message"),
     [
-        ("image", FileNotFoundError, r"Image 'picture_1.png' of '.*panoptic.json' is not in"),
-        ("double image", ValueError, r"Image 1 is twice in '.*panoptic.json'"),
-        ("key", ValueError, r"images\[0\] of '.*panoptic.json' lacks 'file_name'"),
+        ("image", UserError, r"Image 'picture_1.png' of '.*panoptic.json' is not in"),
+        ("double image", UserError, r"Image 1 is twice in '.*panoptic.json'"),
+        ("key", UserError, r"images\[0\] of '.*panoptic.json' lacks 'file_name'"),
     ],
 )
 def test_bad_images_alone_are_told_by_name(tiny, how, error, message):
@@ -146,13 +147,13 @@ def test_bad_images_alone_are_told_by_name(tiny, how, error, message):
 def test_doing_it_twice_is_fine_with_the_same_files_only(tiny, tmp_path):
     tiny.register()
     tiny.register()
-    with pytest.raises(ValueError, match=r"'tiny' is already registered with other files"):
+    with pytest.raises(UserError, match=r"'tiny' is already registered with other files"):
         register_panoptic("tiny", tmp_path, tiny.json, tiny.panoptic)
 
 
 def test_names_of_detectron2_are_left_alone(tiny):
     loader = DatasetCatalog["coco_2017_val_panoptic"]
-    with pytest.raises(ValueError, match="choose another name"):
+    with pytest.raises(UserError, match="choose another name"):
         tiny.register("coco_2017_val_panoptic")
     assert DatasetCatalog["coco_2017_val_panoptic"] is loader
 
@@ -165,7 +166,7 @@ def test_register_from_config(tiny, cfg):
     register_from_config(cfg)
     assert len(DatasetCatalog.get("own")) == 1
     cfg.DATASETS.REGISTER = [entry[:3]]
-    with pytest.raises(ValueError, match=r"DATASETS.REGISTER .* write \[name"):
+    with pytest.raises(UserError, match=r"DATASETS.REGISTER .* write \[name"):
         register_from_config(cfg)
 
 
@@ -197,20 +198,20 @@ def _break(tiny, how: str) -> None:
 @pytest.mark.parametrize(
     ("how", "error", "message"),
     [
-        ("image", FileNotFoundError, r"Image 'picture_1.png' of '.*panoptic.json' is not in"),
-        ("png", FileNotFoundError, r"Panoptic PNG 'picture_1.png' of .* is not in"),
-        ("category", ValueError, r"Segment 70000 of 'picture_1.png' .* has category 99"),
-        ("double segment", ValueError, r"Segment id 70000 of 'picture_1.png' .* listed twice"),
-        ("double image", ValueError, r"Image 1 is twice in '.*panoptic.json'"),
+        ("image", UserError, r"Image 'picture_1.png' of '.*panoptic.json' is not in"),
+        ("png", UserError, r"Panoptic PNG 'picture_1.png' of .* is not in"),
+        ("category", UserError, r"Segment 70000 of 'picture_1.png' .* has category 99"),
+        ("double segment", UserError, r"Segment id 70000 of 'picture_1.png' .* listed twice"),
+        ("double image", UserError, r"Image 1 is twice in '.*panoptic.json'"),
         (
             "void segment",
-            ValueError,
+            UserError,
             r"'id' of segments_info\[0\] of 'picture_1.png' in .* is 0: write",
         ),
-        ("large segment", ValueError, r"'id' of .* is 16777216: write an integer of 1"),
-        ("text segment", ValueError, r"'id' of .* is '1': write an integer of 1"),
-        ("key", ValueError, r"annotations\[0\] of '.*' lacks 'segments_info': add"),
-        ("nothing", ValueError, r"panoptic.json' has neither 'annotations' nor 'images'"),
+        ("large segment", UserError, r"'id' of .* is 16777216: write an integer of 1"),
+        ("text segment", UserError, r"'id' of .* is '1': write an integer of 1"),
+        ("key", UserError, r"annotations\[0\] of '.*' lacks 'segments_info': add"),
+        ("nothing", UserError, r"panoptic.json' has neither 'annotations' nor 'images'"),
     ],
 )
 def test_bad_records_are_told_by_name(tiny, how, error, message):
@@ -221,11 +222,11 @@ def test_bad_records_are_told_by_name(tiny, how, error, message):
 
 
 def test_missing_json_and_folders(tiny):
-    with pytest.raises(FileNotFoundError, match=r"panoptic.json' does not exist"):
+    with pytest.raises(UserError, match=r"panoptic.json' does not exist"):
         register_panoptic("tiny", tiny.images, tiny.json, tiny.panoptic)
     tiny.add(IDS, SEGMENTS)
     tiny.images.rename(tiny.root / "moved")
-    with pytest.raises(FileNotFoundError, match=r"Folder '.*images' does not exist"):
+    with pytest.raises(UserError, match=r"Folder '.*images' does not exist"):
         tiny.records()
 
 
@@ -239,7 +240,7 @@ def test_missing_json_and_folders(tiny):
 )
 def test_bad_categories(tiny, categories, message):
     tiny.content["categories"] = categories
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(UserError, match=message):
         tiny.register()
 
 

@@ -12,12 +12,14 @@ import pytest
 from d2_psformer.d2.data import DatasetCatalog
 from d2_psformer.data import read_panoptic_png
 from d2_psformer.data.scenes import (
+    LEVELS,
     SCENES_CATEGORIES,
     ScenesSpec,
     generate_scene,
     write_scenes,
     writing,
 )
+from d2_psformer.utils.errors import UserError
 
 SPEC = ScenesSpec(train=5, val=3, size=64, seed=4)
 SCRIPT = Path(__file__).parents[2] / "datasets" / "generate_scenes.py"
@@ -96,7 +98,7 @@ def test_an_interrupted_run_leaves_what_was_there(tmp_path, monkeypatch):
 
 def test_a_folder_with_other_files_is_refused(tmp_path):
     (tmp_path / "holiday.jpg").write_bytes(b"dear")
-    with pytest.raises(FileExistsError, match=r"not empty and has no scenes\.json"):
+    with pytest.raises(UserError, match=r"not empty and has no scenes\.json"):
         write_scenes(tmp_path, SPEC)
     assert contents(tmp_path) == {"holiday.jpg": b"dear"}
 
@@ -111,7 +113,7 @@ def test_a_folder_with_other_files_is_refused(tmp_path):
     ],
 )
 def test_impossible_sizes_are_refused(wrong, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(UserError, match=message):
         ScenesSpec(**wrong)
 
 
@@ -125,7 +127,24 @@ def command(monkeypatch):
         monkeypatch.setattr(sys, "argv", ["generate_scenes.py", *map(str, arguments)])
         module.main()
 
+    run.module = module
     return run
+
+
+def test_defaults_of_the_command_are_those_of_the_package(command):
+    args = command.module.parse_arguments([])
+    assert ScenesSpec(args.train, args.val, args.size, args.seed, args.level) == ScenesSpec()
+    for level in LEVELS:
+        assert command.module.parse_arguments(["--level", level]).level == level
+
+
+def test_a_link_to_the_folder_stays(tmp_path):
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "scenes").symlink_to(tmp_path / "disk")
+    for seed in (0, 1):
+        assert write_scenes(tmp_path / "scenes", ScenesSpec(train=1, val=1, size=64, seed=seed))
+    assert (tmp_path / "scenes").is_symlink()
+    assert (tmp_path / "disk" / "panoptic_val.json").is_file()
 
 
 def test_command_writes_once(root, tmp_path, command, capsys):

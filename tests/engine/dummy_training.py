@@ -39,7 +39,7 @@ class DummyModel(nn.Module):
     @classmethod
     def from_config(cls, cfg):
         names = MetadataCatalog.get(cfg.DATASETS.TRAIN[0]).stuff_classes
-        return {"num_classes": len(names), "dropout": cfg.MODEL.PSFORMER.DROPOUT}
+        return {"num_classes": len(names), "dropout": cfg.MODEL.PIXEL_DECODER.DROPOUT}
 
     def forward(self, batch: list[dict]):
         images = torch.stack([x["image"] for x in batch]).to(self.backbone.weight.device)

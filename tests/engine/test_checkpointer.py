@@ -14,6 +14,7 @@ from d2_psformer.engine import (
     class_metadata,
     restore_class_metadata,
 )
+from d2_psformer.utils.errors import UserError
 
 register_dummy("dummy_train")
 METADATA = class_metadata("dummy_train")
@@ -84,8 +85,8 @@ def test_an_error_while_saving_leaves_the_old_files(tmp_path, monkeypatch):
     assert {path.name for path in tmp_path.iterdir()} == {"a.pth", "last_checkpoint"}
 
 
-def expect_refusal(path, model: nn.Module, *words: str, error=ValueError) -> None:
-    with pytest.raises(error) as caught:
+def expect_refusal(path, model: nn.Module, *words: str) -> None:
+    with pytest.raises(UserError) as caught:
         checkpointer_of(model).load(str(path))
     for word in (os.path.basename(path), *words):
         assert word in str(caught.value)
@@ -146,8 +147,26 @@ def test_weights_that_are_not_finite(tmp_path, value):
     assert (tmp_path / "b.pth").read_bytes() == before
 
 
+@pytest.mark.parametrize(
+    "wrap", [lambda x: x, lambda x: {"state_dict": x}, lambda x: {"model": {"state_dict": x}}]
+)
+@pytest.mark.parametrize("prefix", ["", "module.", "model._orig_mod."])
+def test_layouts_of_other_code(tmp_path, wrap, prefix):
+    weights = {prefix + key: value for key, value in model_of(1).state_dict().items()}
+    torch.save(wrap(weights), tmp_path / "a.pth")
+    model = model_of(0)
+    checkpointer_of(model).load(str(tmp_path / "a.pth"))
+    assert torch.equal(model[0].weight, model_of(1)[0].weight)
+
+
+@pytest.mark.parametrize("content", [torch.ones(2), [torch.ones(2)], {"model": 1}, "text"])
+def test_content_without_named_tensors(tmp_path, content):
+    torch.save(content, tmp_path / "a.pth")
+    expect_refusal(tmp_path / "a.pth", model_of(0), "no named tensors")
+
+
 def test_files_that_are_no_checkpoints(tmp_path):
-    expect_refusal(tmp_path / "nowhere.pth", model_of(0), error=FileNotFoundError)
+    expect_refusal(tmp_path / "nowhere.pth", model_of(0))
     for name, content in (("empty", b""), ("text", b"hello"), ("zip", b"PK\x03\x04" + bytes(50))):
         path = tmp_path / f"{name}.pth"
         path.write_bytes(content)
@@ -170,7 +189,7 @@ def test_code_in_a_checkpoint_is_not_run(tmp_path, monkeypatch):
 
 def test_last_checkpoint_names_a_lost_file(tmp_path):
     (tmp_path / "last_checkpoint").write_text("model_0000009.pth")
-    with pytest.raises(FileNotFoundError, match=r"model_0000009\.pth.*last_checkpoint"):
+    with pytest.raises(UserError, match=r"model_0000009\.pth.*last_checkpoint"):
         checkpointer_of(model_of(0), tmp_path).resume_or_load("", resume=True)
 
 

@@ -6,7 +6,7 @@ from dummy_processes import run_script, weights_of
 from dummy_training import RecordingTrainer, dummy_cfg
 
 # Without dropout, whose masks differ from process to process.
-OPTIONS = ("MODEL.PSFORMER.DROPOUT", "0.0", "SOLVER.MAX_ITER", "6", "SOLVER.STEPS", "(4,)")
+OPTIONS = ("MODEL.PIXEL_DECODER.DROPOUT", "0.0", "SOLVER.MAX_ITER", "6", "SOLVER.STEPS", "(4,)")
 
 
 @pytest.fixture(scope="module")

@@ -109,7 +109,7 @@ def test_config_stays_as_it_was(tiny):
 def test_no_weights(tiny):
     with pytest.raises(ValueError, match=r"MODEL\.WEIGHTS is empty"):
         Predictor(config(tiny, "MODEL.WEIGHTS", ""))
-    with pytest.raises(FileNotFoundError, match=r"'nowhere\.pth' does not exist.*MODEL\.WEIGHTS"):
+    with pytest.raises(ValueError, match=r"'nowhere\.pth' does not exist.*MODEL\.WEIGHTS"):
         Predictor(config(tiny, "MODEL.WEIGHTS", "nowhere.pth"))
 
 
@@ -132,5 +132,5 @@ def test_weights_of_other_classes(tiny):
 
 def test_a_file_that_is_no_checkpoint(tiny, tmp_path):
     (tmp_path / "broken.pth").write_bytes(b"no checkpoint")
-    with pytest.raises(ValueError, match=r"broken\.pth' is no checkpoint"):
+    with pytest.raises(ValueError, match=r"broken\.pth' cannot be read"):
         Predictor(config(tiny, "MODEL.WEIGHTS", str(tmp_path / "broken.pth")))

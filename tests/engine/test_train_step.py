@@ -8,6 +8,7 @@ from torch.nn.utils import clip_grad_norm_
 
 from d2_psformer.engine import TrainStep, build_gradient_clipper
 from d2_psformer.engine.train_step import amp_dtype
+from d2_psformer.utils.errors import UserError
 
 
 class MeanModel(nn.Module):
@@ -135,7 +136,7 @@ def test_a_loss_that_is_not_finite_stops_before_the_step(value):
     model = MeanModel()
     model.scale = value
     before = copy.deepcopy(model.state_dict())
-    with pytest.raises(FloatingPointError) as error:
+    with pytest.raises(UserError) as error:
         step_of(model, rank=2)([images(2)], iteration=11)
     for word in ("loss_square", str(value), "iteration 11", "process 2", "BASE_LR", "1.jpg"):
         assert word in str(error.value)
@@ -155,7 +156,7 @@ def test_a_gradient_that_is_not_finite_stops_before_the_step(tmp_path, clip_type
     cfg.SOLVER.CLIP_GRADIENTS.CLIP_TYPE = clip_type or "value"
     model = RootModel()
     before = copy.deepcopy(model.state_dict())
-    with pytest.raises(FloatingPointError, match=r"'linear\.weight' is not finite at iteration 7"):
+    with pytest.raises(UserError, match=r"'linear\.weight' is not finite at iteration 7"):
         step_of(model, clip=build_gradient_clipper(cfg))([images(1)], iteration=7)
     torch.testing.assert_close(model.state_dict(), before, rtol=0, atol=0)
 
@@ -169,7 +170,7 @@ def test_a_norm_that_overflows_is_no_skipped_step():
 
     model = HugeModel()
     before = copy.deepcopy(model.state_dict())
-    with pytest.raises(FloatingPointError, match="gradient of 'all parameters'"):
+    with pytest.raises(UserError, match="gradient of 'all parameters'"):
         step_of(model, amp_dtype=torch.float16)([images(1)], iteration=0)
     torch.testing.assert_close(model.state_dict(), before, rtol=0, atol=0)
 
@@ -178,7 +179,7 @@ def test_float16_stops_when_the_loss_scale_has_collapsed(caplog):
     model = RootModel()
     step = step_of(model, amp_dtype=torch.float16)
     before = copy.deepcopy(model.state_dict())
-    with pytest.raises(FloatingPointError, match=r"'linear\.weight'.*iteration 16 .*bfloat16"):
+    with pytest.raises(UserError, match=r"'linear\.weight'.*iteration 16 .*bfloat16"):
         for iteration in range(100):
             step([images(1)], iteration)
     assert step.scaler.get_scale() == 1

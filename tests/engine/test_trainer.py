@@ -9,6 +9,7 @@ from d2_psformer.d2.data import DatasetCatalog, MetadataCatalog
 from d2_psformer.d2.utils import EventStorage
 from d2_psformer.engine import Trainer, class_metadata
 from d2_psformer.engine.writers import MetricPrinter
+from d2_psformer.utils.errors import UserError
 
 
 def test_what_a_run_leaves(tmp_path):
@@ -75,8 +76,6 @@ def test_data_sets_of_other_classes(tmp_path):
         Trainer(cfg)
     with pytest.raises(ValueError, match=r"DATASETS\.TRAIN is empty"):
         Trainer(dummy_cfg(tmp_path, "DATASETS.TRAIN", ()))
-    with pytest.raises(ValueError, match="'dummy_nowhere' has no panoptic metadata"):
-        Trainer(dummy_cfg(tmp_path, "DATASETS.TRAIN", ("dummy_nowhere",)))
 
 
 @pytest.fixture
@@ -119,11 +118,37 @@ def test_batches_that_do_not_come_out_even(tmp_path):
         Trainer(dummy_cfg(tmp_path, "SOLVER.ACCUMULATION_STEPS", 3))
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "sentence"),
+    [
+        ("DATASETS.TRAIN", "('dummy_tran',)", "'dummy_tran' is unknown: use one of dummy_train"),
+        ("DATASETS.TEST", "('dummy_tran',)", "'dummy_tran' is unknown: use one of dummy_train"),
+        ("SOLVER.LR_SCHEDULER_NAME", "WarmupLR", "WarmupLR"),
+    ],
+)
+def test_unknown_names_in_the_config(tmp_path, key, value, sentence):
+    with pytest.raises(UserError, match=sentence):
+        Trainer(dummy_cfg(tmp_path, key, value))
+
+
+def test_the_config_is_saved_when_training_starts_and_not_before(tmp_path, monkeypatch):
+    RecordingTrainer(dummy_cfg(tmp_path, "SOLVER.MAX_ITER", 1)).train()
+    first = (tmp_path / "config.yaml").read_text()
+    assert "MAX_ITER: 1\n" in first
+    trainer = Trainer(dummy_cfg(tmp_path))  # whose images have no ground truth
+    with pytest.raises(UserError, match="no panoptic ground truth"):
+        trainer.train()
+    trainer = Trainer(dummy_cfg(tmp_path, "MODEL.WEIGHTS", "nowhere.pth"))
+    with pytest.raises(UserError, match=r"nowhere\.pth"):
+        trainer.resume_or_load(resume=False)
+    assert (tmp_path / "config.yaml").read_text() == first
+
+
 def test_a_loss_that_is_not_finite_ends_training(tmp_path):
     trainer = RecordingTrainer(dummy_cfg(tmp_path))
     with torch.no_grad():
         trainer.model.classifier.weight[0, 0] = float("nan")
-    with pytest.raises(FloatingPointError, match="'loss_class' became nan at iteration 0"):
+    with pytest.raises(UserError, match="'loss_class' became nan at iteration 0"):
         trainer.train()
     assert not (tmp_path / "model_final.pth").exists()
 
@@ -134,7 +159,7 @@ def test_gradients_that_are_not_finite_leave_no_checkpoint(tmp_path, clip_type):
     cfg.SOLVER.CLIP_GRADIENTS.CLIP_TYPE = clip_type or "value"
     trainer = RecordingTrainer(cfg)
     trainer.model.backbone.weight.register_hook(lambda grad: grad * float("nan"))
-    with pytest.raises(FloatingPointError, match=r"gradient of 'backbone\.weight'.*iteration 0"):
+    with pytest.raises(UserError, match=r"gradient of 'backbone\.weight'.*iteration 0"):
         trainer.train()
     assert not (tmp_path / "last_checkpoint").exists()
 

@@ -5,10 +5,10 @@ import pytest
 
 from d2_psformer.d2.data import DatasetCatalog, MetadataCatalog
 from d2_psformer.data import register_panoptic, write_panoptic_png
-from d2_psformer.data.files import read_json, write_json
 from d2_psformer.data.scenes import SCENES_CATEGORIES, ScenesSpec, generate_scene, write_scenes
 from d2_psformer.evaluation.colour_baseline import ColourBaseline, evaluate_colour_baseline
 from d2_psformer.evaluation.pq_counter import PanopticQuality
+from d2_psformer.utils.files import read_json, write_json
 
 THINGS = [c["id"] for c in SCENES_CATEGORIES if c["isthing"]]
 TOYS = [

@@ -18,7 +18,7 @@ def evaluate(name, folder, predict, share):
     """All results over ``share`` of the images, predicted more and more wrongly."""
     cfg = get_cfg()
     add_psformer_config(cfg)
-    test = cfg.MODEL.PSFORMER.TEST
+    test = cfg.MODEL.POSTPROCESSING
     test.SEMANTIC_ON = test.INSTANCE_ON = True
     records = DatasetCatalog.get(name)
     outputs = [predict(r, shift=shift, num_classes=4) for shift, r in enumerate(records)]

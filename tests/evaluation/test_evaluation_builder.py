@@ -12,6 +12,7 @@ from d2_psformer.d2.config import get_cfg
 from d2_psformer.d2.data import DatasetCatalog, MetadataCatalog
 from d2_psformer.d2.evaluation import inference_on_dataset
 from d2_psformer.evaluation import build_evaluator
+from d2_psformer.utils.errors import UserError
 
 
 @pytest.fixture
@@ -52,7 +53,7 @@ def infer(evaluator, records, predict):
 
 def test_everything_at_once_and_saved(cfg, make_panoptic, predict):
     data = make_panoptic()
-    test = cfg.MODEL.PSFORMER.TEST
+    test = cfg.MODEL.POSTPROCESSING
     test.SEMANTIC_ON = test.INSTANCE_ON = True
     results = infer(build_evaluator(cfg, data.name), DatasetCatalog.get(data.name), predict)
     assert set(results) == {"panoptic_seg", "sem_seg", "bbox", "segm"}
@@ -86,24 +87,24 @@ def test_several_data_sets_do_not_overwrite_each_other(cfg, make_panoptic, predi
 def test_only_stuff_has_no_instances(cfg, make_panoptic, predict):
     sky = [{"id": 3, "name": "sky", "isthing": 0}, {"id": 4, "name": "grass", "isthing": 0}]
     data = make_panoptic(categories=sky)
-    cfg.MODEL.PSFORMER.TEST.INSTANCE_ON = True
+    cfg.MODEL.POSTPROCESSING.INSTANCE_ON = True
     evaluator = build_evaluator(cfg, data.name)
     assert list(infer(evaluator, DatasetCatalog.get(data.name), predict)) == ["panoptic_seg"]
-    cfg.MODEL.PSFORMER.TEST.PANOPTIC_ON = False
-    with pytest.raises(ValueError, match=f"Nothing to evaluate on '{data.name}'"):
+    cfg.MODEL.POSTPROCESSING.PANOPTIC_ON = False
+    with pytest.raises(UserError, match=f"Nothing to evaluate on '{data.name}'"):
         build_evaluator(cfg, data.name)
 
 
 def test_without_ground_truth_a_submission_is_written(cfg, no_ground_truth, predict):
     name, records = no_ground_truth
-    cfg.MODEL.PSFORMER.TEST.SEMANTIC_ON = True
+    cfg.MODEL.POSTPROCESSING.SEMANTIC_ON = True
     assert infer(build_evaluator(cfg, name), records, predict) == {}
     folder = Path(cfg.OUTPUT_DIR) / "inference" / name
     with zipfile.ZipFile(folder / f"panoptic_{name}_results.zip") as archive:
         assert len(archive.namelist()) == 1 + len(records)
     assert not (folder / "metrics.json").exists()
-    cfg.MODEL.PSFORMER.TEST.PANOPTIC_ON = False
-    with pytest.raises(ValueError, match="Nothing to evaluate"):
+    cfg.MODEL.POSTPROCESSING.PANOPTIC_ON = False
+    with pytest.raises(UserError, match="Nothing to evaluate"):
         build_evaluator(cfg, name)
 
 
@@ -111,7 +112,7 @@ def test_detectron2s_evaluator_can_be_chosen(cfg, make_panoptic, predict):
     data = make_panoptic()
     cfg.TEST.PANOPTIC_EVALUATOR = "detectron2"
     if BACKEND != "detectron2":
-        with pytest.raises(ImportError, match="needs Detectron2 and panopticapi"):
+        with pytest.raises(UserError, match="needs Detectron2 and panopticapi"):
             build_evaluator(cfg, data.name)
         return
     pytest.importorskip("panopticapi", reason="panopticapi is not installed")
@@ -127,5 +128,5 @@ def test_detectron2s_evaluator_can_be_chosen(cfg, make_panoptic, predict):
 
 def test_an_unknown_choice_is_told(cfg, make_panoptic):
     cfg.TEST.PANOPTIC_EVALUATOR = "theirs"
-    with pytest.raises(ValueError, match=r"TEST\.PANOPTIC_EVALUATOR is 'theirs'"):
+    with pytest.raises(UserError, match=r"TEST\.PANOPTIC_EVALUATOR is 'theirs'"):
         build_evaluator(cfg, make_panoptic().name)

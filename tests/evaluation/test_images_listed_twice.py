@@ -12,6 +12,7 @@ from d2_psformer.d2.data import DatasetCatalog, MetadataCatalog
 from d2_psformer.data import register_panoptic, write_panoptic_png
 from d2_psformer.evaluation import PanopticQualityEvaluator
 from d2_psformer.evaluation.panoptic_quality import evaluate_files
+from d2_psformer.utils.errors import UserError
 
 CATEGORIES = [{"id": 1, "name": "cat", "isthing": 1}, {"id": 2, "name": "sky", "isthing": 0}]
 # One cat above one sky, and the same in seven pieces each, of which none matches the whole.
@@ -83,7 +84,7 @@ def test_numbers_and_texts_in_one_file(case):
     content = json.loads(Path(truth).read_text())
     content["annotations"][1]["image_id"] = "3"
     Path(truth).write_text(json.dumps(content))
-    with pytest.raises(ValueError, match=r"gt.json' has the image ids 3 and '3'"):
+    with pytest.raises(UserError, match=r"gt.json' has the image ids 3 and '3'"):
         evaluate_files(truth, predicted)
 
 

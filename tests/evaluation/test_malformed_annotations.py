@@ -13,6 +13,7 @@ from d2_psformer.data import check_dataset, register_panoptic, write_panoptic_pn
 from d2_psformer.evaluation import PanopticQualityEvaluator
 from d2_psformer.evaluation.builder import has_ground_truth
 from d2_psformer.evaluation.panoptic_quality import evaluate_files
+from d2_psformer.utils.errors import UserError
 
 NAME = "malformed"
 VALUES = [
@@ -110,7 +111,7 @@ def checked(path, _):
     register(path)
     faults = check_dataset(NAME).faults
     if faults:
-        raise ValueError(faults[0])
+        raise UserError(faults[0])
     return 1
 
 
@@ -152,7 +153,7 @@ def test_every_change_is_read_rightly_or_refused_by_name(root, predict, use, sou
         path.write_text(json.dumps(content))
         try:
             result = use(path, predict)
-        except (ValueError, FileNotFoundError) as error:
+        except UserError as error:
             refused += 1
             if str(root) not in str(error) or "\n" in str(error) or what == "nothing":
                 wrong.append((what, str(error)))

@@ -6,14 +6,14 @@ import math
 
 import pytest
 
-from d2_psformer.class_layout import dataset_category_ids
+from d2_psformer.classes import Classes
 from d2_psformer.d2.data import DatasetCatalog, MetadataCatalog
 from d2_psformer.d2.panoptic_evaluation import COCOPanopticEvaluator
+from d2_psformer.data.coco_panoptic import PanopticFiles
 from d2_psformer.evaluation import PanopticQualityEvaluator
-from d2_psformer.evaluation.category_ids import with_dataset_ids
-from d2_psformer.evaluation.panoptic_evaluator import MAX_WAITING, flat_results
-from d2_psformer.evaluation.panoptic_files import PanopticFiles
+from d2_psformer.evaluation.panoptic_evaluator import MAX_WAITING, flat_results, with_dataset_ids
 from d2_psformer.evaluation.pq_counter import PanopticQuality
+from d2_psformer.utils.errors import UserError
 
 KEYS = ["PQ", "SQ", "RQ", "PQ_th", "SQ_th", "RQ_th", "PQ_st", "SQ_st", "RQ_st"]
 
@@ -58,12 +58,12 @@ def test_threads_that_read_change_no_bit(make_panoptic, predict):
     outputs = shifted(records, predict)
     found = run(PanopticQualityEvaluator(data.name), records, outputs)["panoptic_seg"]
     truth = PanopticFiles(data.json, data.folder)
-    ids = dataset_category_ids(MetadataCatalog.get(data.name))
+    ids = Classes.from_metadata(MetadataCatalog.get(data.name)).category_ids
     expected = PanopticQuality(truth.categories)
     for record, output in zip(records, outputs, strict=True):
         image_id, (pred_map, segments) = record["image_id"], output["panoptic_seg"]
         segments = with_dataset_ids(segments, ids, image_id)
-        expected.add(image_id, *truth.read(image_id), pred_map.numpy(), segments)
+        expected.add(image_id, *truth.read(image_id)[-1], pred_map.numpy(), segments)
     assert str(found) == str(dict(flat_results(expected.results())))
 
 
@@ -112,11 +112,11 @@ def test_unknown_classes_and_images_are_told(make_panoptic, predict):
     record = DatasetCatalog.get(data.name)[0]
     evaluator = PanopticQualityEvaluator(data.name)
     output = predict(record)
-    with pytest.raises(ValueError, match="Image 7 has no annotation in"):
+    with pytest.raises(UserError, match="Image 7 has no annotation in"):
         evaluator.process([{**record, "image_id": 7}], [output])
         evaluator.evaluate()
     output["panoptic_seg"][1][0]["category_id"] = 60
-    with pytest.raises(ValueError, match="class 60, which the data set lacks"):
+    with pytest.raises(UserError, match="class 60, which the data set lacks"):
         evaluator.process([record], [output])
 
 

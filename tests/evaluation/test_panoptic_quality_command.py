@@ -1,4 +1,4 @@
-"""``python -m d2_psformer.evaluation.panoptic_quality`` from end to end."""
+"""``python -m d2_psformer.cli.panoptic_quality`` from end to end."""
 
 import json
 import shutil
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from d2_psformer.evaluation.panoptic_quality import main
+from d2_psformer.cli.panoptic_quality import main
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -38,7 +38,7 @@ def test_as_a_program(files, tmp_path):
     done = subprocess.run(
         [
             *(sys.executable, "-W", "error::RuntimeWarning"),
-            *("-m", "d2_psformer.evaluation.panoptic_quality"),
+            *("-m", "d2_psformer.cli.panoptic_quality"),
             *arguments(*files, "--per-class", "--json", str(out)),
         ],
         cwd=ROOT,

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from d2_psformer.evaluation import PanopticQuality
-from d2_psformer.evaluation.category_ids import with_dataset_ids
+from d2_psformer.evaluation.panoptic_evaluator import with_dataset_ids
 from d2_psformer.evaluation.pq_counter import joint_histogram
+from d2_psformer.utils.errors import UserError
 
 CATEGORIES = [
     {"id": 1, "name": "cat", "isthing": 1},
@@ -150,34 +151,34 @@ def test_flags_of_other_types(iscrowd, counts):
 
 @pytest.mark.parametrize("isthing", ["0", 2, None, 1.0])
 def test_categories_are_things_or_stuff(isthing):
-    with pytest.raises(ValueError, match=f"Category 4 has isthing {isthing!r}: give 1 for things"):
+    with pytest.raises(UserError, match=f"Category 4 has isthing {isthing!r}: give 1 for things"):
         PanopticQuality([{"id": 4, "name": "a", "isthing": isthing}])
 
 
 @pytest.mark.parametrize("area", [-1, 4.5, math.nan, math.inf, True, "10", None, 21])
 def test_impossible_areas(area):
     sentence = f"Image img: ground truth segment 5 has area {area!r}: .* of which the image has 20"
-    with pytest.raises(ValueError, match=sentence):
+    with pytest.raises(UserError, match=sentence):
         count(row(5, 5), [segment(5, area=area)], row(0, 0), [])
 
 
 @pytest.mark.parametrize("iscrowd", ["0", 2, None, 1.0])
 def test_crowds_are_0_or_1(iscrowd):
-    with pytest.raises(ValueError, match=f"segment 5 has iscrowd {iscrowd!r}: write 1"):
+    with pytest.raises(UserError, match=f"segment 5 has iscrowd {iscrowd!r}: write 1"):
         count(row(5), [segment(5, iscrowd=iscrowd)], row(0), [])
 
 
 @pytest.mark.parametrize("segment_id", [7.0, "7", None, True])
 def test_ids_that_are_no_integers(segment_id):
-    with pytest.raises(ValueError, match=f"Image img: segments_info has .* id {segment_id!r}"):
+    with pytest.raises(UserError, match=f"Image img: segments_info has .* id {segment_id!r}"):
         count(row(0), [], row(7), [segment(segment_id)])
-    with pytest.raises(ValueError, match=f"Image img: segments_info has .* id {segment_id!r}"):
+    with pytest.raises(UserError, match=f"Image img: segments_info has .* id {segment_id!r}"):
         with_dataset_ids([segment(segment_id)], {1: 1}, "img")
 
 
 @pytest.mark.parametrize("contiguous", [1.0, "1", [1], True])
 def test_predicted_classes_that_are_no_integers(contiguous):
-    with pytest.raises(ValueError, match=r"predicted segment 7 has class .* the data set lacks"):
+    with pytest.raises(UserError, match=r"predicted segment 7 has class .* the data set lacks"):
         with_dataset_ids([segment(7, contiguous)], {1: 1}, "img")
 
 
@@ -200,7 +201,7 @@ def test_predicted_classes_that_are_no_integers(contiguous):
 )
 def test_what_does_not_fit_is_told_in_one_sentence(gt, pred, sentence):
     quality = PanopticQuality(CATEGORIES)
-    with pytest.raises(ValueError, match=sentence):
+    with pytest.raises(UserError, match=sentence):
         quality.add("img", *gt, *pred)
     assert quality.num_images == 0
     assert not quality.fp.any() and not quality.fn.any()

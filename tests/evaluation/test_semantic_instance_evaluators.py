@@ -11,6 +11,7 @@ from d2_psformer.d2.data import DatasetCatalog, MetadataCatalog
 from d2_psformer.data import read_panoptic_png
 from d2_psformer.evaluation import InstancesFromPanopticEvaluator, SemanticFromPanopticEvaluator
 from d2_psformer.evaluation.instance_evaluator import derive_instances
+from d2_psformer.utils.errors import UserError
 
 MIXED = [
     {"id": "b", "name": "cube", "isthing": 1},
@@ -171,7 +172,7 @@ def test_the_instance_annotations_ids_may_be_others(things_last, predict, tmp_pa
     assert figures[1] == pytest.approx(figures[0], nan_ok=True)
 
     own.write_text(json.dumps({"categories": [{"id": 9, "name": "cone"}]}))
-    with pytest.raises(ValueError, match="only the second has thing 'cube', thing 'ball'"):
+    with pytest.raises(UserError, match="only the second has thing 'cube', thing 'ball'"):
         InstancesFromPanopticEvaluator(things_last, str(tmp_path))
 
 
@@ -180,5 +181,5 @@ def test_an_instance_annotation_of_another_format(things_last, tmp_path, content
     own = tmp_path / "instances.json"
     own.write_text(json.dumps(content))
     MetadataCatalog.get(things_last).json_file = str(own)
-    with pytest.raises(ValueError, match=r"instances\.json"):
+    with pytest.raises(UserError, match=r"instances\.json"):
         InstancesFromPanopticEvaluator(things_last, str(tmp_path))

@@ -8,6 +8,7 @@ import pytest
 from d2_psformer.d2.data import DatasetCatalog
 from d2_psformer.evaluation import PanopticQualityEvaluator, SubmissionWriter
 from d2_psformer.evaluation.panoptic_quality import evaluate_files
+from d2_psformer.utils.errors import UserError
 
 
 def run(evaluator, records, outputs):
@@ -43,5 +44,5 @@ def test_images_of_one_name_are_told(make_panoptic, tmp_path, monkeypatch):
     records = DatasetCatalog.get(data.name)
     records[1] = {**records[1], "file_name": f"elsewhere/{records[0]['file_name']}"}
     monkeypatch.setattr(DatasetCatalog, "get", lambda name: records)
-    with pytest.raises(ValueError, match=r"Images 100 and 101 would both be written to '0\.png'"):
+    with pytest.raises(UserError, match=r"Images 100 and 101 would both be written to '0\.png'"):
         SubmissionWriter(data.name, str(tmp_path))

@@ -103,9 +103,6 @@ def tensor_for(name: str, shape: torch.Size) -> torch.Tensor:
         values = 1 + 0.2 * np.abs(noise)
     elif name.endswith("mask_fc.weight"):
         values = 0.1 * noise
-    elif name.endswith(("final_attention.q_proj.weight", "final_attention.k_proj.weight")):
-        # masks with contrast
-        values = 1.5 * noise / np.sqrt(noise[0].size)
     elif "class_embed" in name and name.endswith("bias"):
         values = 0.5 * noise
     elif name.endswith("sampling_offsets.bias"):

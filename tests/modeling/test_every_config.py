@@ -14,7 +14,7 @@ from small_models import sample
 
 import d2_psformer.data
 import d2_psformer.modeling  # noqa: F401  both register by being imported
-from d2_psformer.class_layout import ClassLayout
+from d2_psformer.classes import Classes
 from d2_psformer.d2.config import CfgNode
 from d2_psformer.d2.data import MetadataCatalog
 from d2_psformer.d2.data import transforms as T
@@ -39,7 +39,7 @@ def read(name: str) -> CfgNode:
 
 def data_of_model(cfg: CfgNode) -> dict:
     """An image with two things and two kinds of stuff of the config's data set."""
-    layout = ClassLayout.from_metadata(MetadataCatalog.get(cfg.DATASETS.TRAIN[0]))
+    layout = Classes.from_metadata(MetadataCatalog.get(cfg.DATASETS.TRAIN[0]))
     classes = [layout.thing_ids[-1], *layout.stuff_ids[-2:], layout.thing_ids[0]]
     return sample(HEIGHT, WIDTH, classes)
 

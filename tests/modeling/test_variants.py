@@ -2,10 +2,9 @@
 
 import pytest
 import torch
+from d2_psformer.modeling.variants import CHOICES
 from small_models import image, sample, small_model
 from variant_models import JOINT, VARIANTS, VERSION_1, WITHOUT_LOCATION, build, build_filled
-
-from d2_psformer.modeling.variants import CHOICES
 
 
 def total(losses: dict[str, torch.Tensor]) -> torch.Tensor:

@@ -7,8 +7,6 @@ import torch
 from small_models import image, sample
 from variant_models import EVERY_RESULT, INFERENCE, VARIANTS, VERSION_1, build, build_filled
 
-from d2_psformer.class_layout import ClassLayout
-
 
 @torch.no_grad()
 def infer(model, *inputs: dict) -> list[dict]:
@@ -121,4 +119,5 @@ def test_joint_queries_with_any_classes(things, stuff):
     assert output["panoptic_seg"][1]
     for segment in output["panoptic_seg"][1]:
         assert segment["isthing"] == (segment["category_id"] in things)
-    assert model.class_layout == ClassLayout(tuple(things), tuple(stuff))
+    classes = model.class_layout
+    assert (classes.thing_ids, classes.stuff_ids) == (tuple(things), tuple(stuff))

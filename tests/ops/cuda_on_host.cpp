@@ -83,7 +83,7 @@ struct alignas(16) Aligned {
 };
 
 template <class Run>
-void for_each_item(const PsformerCudaArgs& a, int count, int bytes, Run run) {
+void for_each_item(const PsformerProblem& a, int count, int bytes, Run run) {
   std::vector<double> slots(count);
   std::vector<Aligned> scratch(bytes / 16 + 1);
   Lanes lanes;
@@ -101,7 +101,7 @@ void for_each_item(const PsformerCudaArgs& a, int count, int bytes, Run run) {
 }
 
 template <class T, int N, int L, int P>
-void run_item(const PsformerCudaArgs& a, int lanes, bool backward) {
+void run_item(const PsformerProblem& a, int lanes, bool backward) {
   using R = SumOf<T>;
   const int n = static_cast<int>(a.levels * a.points);
   const int bytes = backward ? BackwardScratch<R>::bytes(n) : ForwardScratch<R>::bytes(n);
@@ -117,7 +117,7 @@ void run_item(const PsformerCudaArgs& a, int lanes, bool backward) {
 }
 
 template <class T>
-void run_type(const PsformerCudaArgs& a, int lanes, bool backward) {
+void run_type(const PsformerProblem& a, int lanes, bool backward) {
   constexpr int N = 16 / sizeof(T);
   if (a.channels % N != 0) {
     run_item<T, 1, 0, 0>(a, lanes, backward);
@@ -128,10 +128,10 @@ void run_type(const PsformerCudaArgs& a, int lanes, bool backward) {
   }
 }
 
-extern "C" int64_t args_bytes() { return sizeof(PsformerCudaArgs); }
+extern "C" int64_t problem_bytes() { return sizeof(PsformerProblem); }
 
-extern "C" void run_on_host(const PsformerCudaArgs* a, int lanes, int backward) {
-  switch (a->dtype) {
+extern "C" void run_on_host(const PsformerProblem* a, int lanes, int backward) {
+  switch (a->value_type) {
     case PSFORMER_F32: return run_type<float>(*a, lanes, backward);
     case PSFORMER_F64: return run_type<double>(*a, lanes, backward);
 #ifdef __FLT16_MAX__

@@ -3,6 +3,7 @@
 import torch
 
 from d2_psformer.ops import reference
+from d2_psformer.ops.inputs import Inputs
 
 SHAPES = [(5, 7), (3, 4), (1, 1)]
 
@@ -39,7 +40,7 @@ def make_inputs(
     value, merged = value.to(dtype), merged.to(dtype)
     sampling = merged[..., : 2 * n].unflatten(-1, (heads, levels, points, 2))
     attention = merged[..., 2 * n :].unflatten(-1, (heads, levels, points))
-    return value, shapes, sampling, attention, references if components else None
+    return Inputs(value, shapes, sampling, attention, references if components else None)
 
 
 def border_inputs():
@@ -48,14 +49,14 @@ def border_inputs():
     value = torch.zeros(1, 6, 1, 4)
     value[0, 5] = float("inf")
     sampling = torch.tensor([1.5 / 3, 1.5 / 2]).view(1, 1, 1, 1, 1, 2)
-    return value, [(2, 3)], sampling, torch.ones(1, 1, 1, 1, 1), None
+    return Inputs(value, [(2, 3)], sampling, torch.ones(1, 1, 1, 1, 1), None)
 
 
 def check(kernel, inputs, tolerance=1e-5):
     """Forward and backward of a binding against the reference in float64."""
     torch.testing.assert_close(
-        kernel.forward(*inputs).double(),
-        reference.forward(*_in_double(inputs)),
+        kernel.forward(inputs).double(),
+        reference.forward(in_double(inputs)),
         atol=tolerance,
         rtol=tolerance,
     )
@@ -63,13 +64,13 @@ def check(kernel, inputs, tolerance=1e-5):
     generator = torch.Generator().manual_seed(7)
     grad = torch.randn(*sampling.shape[:2], value.shape[2] * value.shape[3], generator=generator)
     grad = grad.to(value)
-    found = kernel.backward(grad, *inputs)
-    expected = reference.backward(grad.double(), *_in_double(inputs))
+    found = kernel.backward(grad, inputs)
+    expected = reference.backward(grad.double(), in_double(inputs))
     for ours, theirs, like in zip(found, expected, (value, sampling, attention), strict=True):
         assert ours.dtype == like.dtype and ours.is_contiguous()
         scale = max(1.0, theirs.abs().max().item()) if theirs.numel() else 1.0
         torch.testing.assert_close(ours.double(), theirs, atol=tolerance * scale, rtol=tolerance)
 
 
-def _in_double(inputs):
-    return [x.double() if isinstance(x, torch.Tensor) else x for x in inputs]
+def in_double(inputs):
+    return Inputs(*(x.double() if isinstance(x, torch.Tensor) else x for x in inputs))

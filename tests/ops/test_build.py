@@ -1,16 +1,18 @@
-"""Compiling the kernels: with, without and with broken compilers; what the record tells."""
+"""Compiling the kernels with, without and with broken compilers; the record; the command."""
 
 import ctypes
 import json
 import os
 import shutil
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from tiny_sources import failing_compiler, pretended_nvcc, write_sources
 
 from d2_psformer.ops import __main__ as command
-from d2_psformer.ops import backends, build, compilers, cpu_kernel, cuda_kernel
+from d2_psformer.ops import backends, build, compilers, cpu_kernel, library, selfcheck
 
 HAS_COMPILER = any(shutil.which(name) for name in ("g++", "c++", "clang++"))
 needs_compiler = pytest.mark.skipif(not HAS_COMPILER, reason="no C++ compiler here")
@@ -27,7 +29,7 @@ def folder(tmp_path, monkeypatch):
     for name in ("CXX", "CUDA_HOME", "CUDA_PATH", "FORCE_CUDA", "D2_PSFORMER_NO_EXT"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.delenv("TORCH_CUDA_ARCH_LIST", raising=False)
-    caches = backends.unavailable, cpu_kernel._library, cuda_kernel._library
+    caches = backends.unavailable, library.load
     for cache in caches:
         cache.cache_clear()
     yield tmp_path / "lib"
@@ -40,7 +42,6 @@ def no_tools(monkeypatch):
     """A machine without compilers and without a GPU."""
     monkeypatch.setenv("PATH", "")
     monkeypatch.setattr(os, "access", lambda path, mode: False)
-    monkeypatch.setattr(compilers, "sees_gpu", lambda: False)
     monkeypatch.setattr(build, "sees_gpu", lambda: False)
 
 
@@ -56,9 +57,9 @@ def nvcc(tmp_path, monkeypatch):
 def test_one_library_holds_every_instruction_set(folder):
     (entry,) = build.build(["cpu"]).values()
     assert entry["built"], entry["output"]
-    library = ctypes.CDLL(str(build.library_path("cpu")))
+    compiled = ctypes.CDLL(str(build.library_path("cpu")))
     for name in entry["targets"]:
-        assert getattr(library, f"psformer_tiny_{name}")() == 4
+        assert getattr(compiled, f"psformer_tiny_{name}")() == 4
     assert entry == build.record()["cpu"] == json.loads((folder / build.RECORD).read_text())["cpu"]
     assert entry["reason"] == entry["output"] == ""
     assert "-O3" in entry["flags"] and "-ffast-math" not in entry["flags"]
@@ -67,12 +68,12 @@ def test_one_library_holds_every_instruction_set(folder):
 
 
 def test_without_a_compiler_the_record_says_so(folder, no_tools):
-    entries = build.build()
+    entries = build.build(["cpu", "cuda"])
     assert "No C++ compiler was found" in entries["cpu"]["reason"]
     assert "No nvcc was found" in entries["cuda"]["reason"]
     assert build.library_path("cpu") is None
     assert backends.unavailable("cpu").startswith("No C++ compiler was found")
-    assert "`python -m d2_psformer.ops build cuda` compiles it." in backends.unavailable("cuda")
+    assert "`python -m d2_psformer.ops build cuda` compiles it." in library.why_unusable("cuda")
 
 
 def test_what_a_failing_compiler_says_is_kept(folder, tmp_path, monkeypatch):
@@ -208,17 +209,52 @@ def test_an_install_compiles_cuda_only_where_it_has_a_use(folder, nvcc, monkeypa
 
 
 @needs_compiler
-def test_the_command_compiles_and_tells(folder, capsys):
-    assert command.main(["build", "cpu"]) == 0
-    assert "cpu: generic" in capsys.readouterr().out
-    assert any("generic" in line for line in command.described_libraries())
+def test_without_a_gpu_the_command_compiles_the_cpu_kernel_alone(folder, capsys, monkeypatch):
+    monkeypatch.setattr(build, "sees_gpu", lambda: False)
+    assert command.main(["build"]) == 0
+    lines = capsys.readouterr().out
+    assert "cpu: generic" in lines and "`build cuda` compiles it" in lines
+    assert build.record().keys() == {"cpu"}
+    assert any("generic" in line for line in command.library_lines())
+
+
+def test_with_a_gpu_the_command_compiles_both_and_shows_the_architectures(
+    folder, nvcc, capsys, caplog, monkeypatch
+):
+    caplog.set_level("INFO")
+    monkeypatch.setattr(build, "sees_gpu", lambda: True)
+    assert command.main(["build"]) == 0
+    assert "cuda: sm_70" in capsys.readouterr().out
+    assert "cuda: compiling for sm_70, sm_86, sm_120, compute_120" in caplog.messages
+    assert any(message.startswith("cuda: 1 of 1 parts") for message in caplog.messages)
+
+
+@needs_compiler
+def test_an_interrupt_loses_nothing_that_was_finished(folder, monkeypatch):
+    def interrupt():
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(build.LIBRARIES, "cuda", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        command.main(["build", "cpu", "cuda"])
+    assert build.record()["cpu"]["built"] and build.library_path("cpu").is_file()
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["build", "rocm"]])
+def test_help_and_wrong_arguments_need_no_torch(arguments):
+    code = (
+        "import runpy, sys; sys.modules['torch'] = None;"
+        f"sys.argv[1:] = {arguments}; runpy.run_module('d2_psformer.ops', run_name='__main__')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
+    assert done.returncode == (0 if arguments == ["--help"] else 2), done.stderr
 
 
 def test_the_command_ends_with_status_1_if_it_cannot_compile(folder, no_tools, capsys):
-    assert command.main(["build"]) == 1
-    told = capsys.readouterr().out
-    assert "cpu: left out. No C++ compiler" in told and "cuda: left out. No nvcc" in told
-    assert any("left out. No nvcc" in line for line in command.described_libraries())
+    assert command.main(["build", "cpu", "cuda"]) == 1
+    lines = capsys.readouterr().out
+    assert "cpu: left out. No C++ compiler" in lines and "cuda: left out. No nvcc" in lines
+    assert any("left out. No nvcc" in line for line in command.library_lines())
 
 
 def test_the_command_names_a_kernel_that_it_does_not_know(capsys):
@@ -231,12 +267,10 @@ def test_the_command_finds_a_wrong_kernel(monkeypatch, capsys):
     monkeypatch.setattr(backends, "FOR_DEVICE", {"cpu": ("cpu",)})
     monkeypatch.setattr(backends, "unavailable", lambda name: None)
     monkeypatch.setattr(cpu_kernel, "isa_in_use", lambda: "avx2")
-    monkeypatch.setattr(command.selfcheck, "milliseconds", lambda *_: (1.0, 2.0))
+    monkeypatch.setattr(selfcheck, "milliseconds", lambda *_: (1.0, 2.0))
     for difference, status in ((1e-6, 0), (float("inf"), 1)):
-        monkeypatch.setattr(
-            command.selfcheck, "largest_difference", lambda *_, told=difference: told
-        )
+        monkeypatch.setattr(selfcheck, "largest_difference", lambda *_, found=difference: found)
         assert command.main([]) == status
-    told = capsys.readouterr().out
-    assert "WRONG: differs by inf" in told
-    assert "available, on this processor with avx2" in told
+    lines = capsys.readouterr().out
+    assert "WRONG: differs by inf" in lines
+    assert "available, on this processor with avx2" in lines

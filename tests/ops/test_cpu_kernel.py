@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from d2_psformer.ops import cpu_kernel, reference
+from d2_psformer.ops.inputs import Inputs
 
 pytestmark = pytest.mark.usefixtures("cpu_library")
 
@@ -38,19 +39,13 @@ def inputs(
     sampling = merged[..., : 2 * numbers].view(batch, queries, heads, levels, points, 2)
     attention = merged[..., 2 * numbers : 3 * numbers].view(batch, queries, heads, levels, points)
     if size:
-        return (
-            value,
-            shapes,
-            sampling * 2,
-            attention,
-            torch.rand(batch, queries, levels, size).to(wide),
-        )
-    return value, shapes, sampling * 0.6 + 0.5, attention, None
+        boxes = torch.rand(batch, queries, levels, size).to(wide)
+        return Inputs(value, shapes, sampling * 2, attention, boxes)
+    return Inputs(value, shapes, sampling * 0.6 + 0.5, attention, None)
 
 
-def in_float64(value, shapes, sampling, attention, boxes):
-    value, sampling, attention = value.double(), sampling.double(), attention.double()
-    return value, shapes, sampling, attention, None if boxes is None else boxes.double()
+def in_float64(arguments):
+    return Inputs(*(x.double() if isinstance(x, torch.Tensor) else x for x in arguments))
 
 
 def assert_close(actual, expected, dtype):
@@ -60,12 +55,12 @@ def assert_close(actual, expected, dtype):
 
 def assert_equals_reference(arguments):
     dtype = arguments[0].dtype
-    output = cpu_kernel.forward(*arguments)
+    output = cpu_kernel.forward(arguments)
     assert output.dtype == dtype
-    assert_close(output, reference.forward(*in_float64(*arguments)), dtype)
+    assert_close(output, reference.forward(in_float64(arguments)), dtype)
     grad = torch.randn(output.shape).to(dtype)
-    grads = cpu_kernel.backward(grad, *arguments)
-    expected = reference.backward(grad.double(), *in_float64(*arguments))
+    grads = cpu_kernel.backward(grad, arguments)
+    expected = reference.backward(grad.double(), in_float64(arguments))
     for actual, wanted, source in zip(
         grads, expected, [arguments[i] for i in (0, 2, 3)], strict=True
     ):
@@ -106,31 +101,30 @@ def test_unusual_sizes(isa, change, size):
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_offsets_and_logits_may_be_of_half_type(isa, dtype):
     torch.manual_seed(0)
-    value, shapes, sampling, attention, boxes = inputs(size=2, dtype=dtype)
-    assert_equals_reference((value, shapes, sampling.to(dtype), attention.to(dtype), boxes))
+    given = inputs(size=2, dtype=dtype)
+    halves = {name: getattr(given, name).to(dtype) for name in ("sampling", "attention")}
+    assert_equals_reference(given._replace(**halves))
 
 
 @pytest.mark.parametrize("scale", [50.0, 1000.0])
 def test_softmax_of_large_logits(isa, scale):
     torch.manual_seed(0)
-    value, shapes, sampling, attention, boxes = inputs(size=2)
-    attention = attention * scale
-    attention[0, 0, 0, 0, 0] = -INF  # a masked point
-    expected = reference.forward(*in_float64(value, shapes, sampling, attention, boxes))
-    assert_close(
-        cpu_kernel.forward(value, shapes, sampling, attention, boxes), expected, torch.float32
-    )
+    given = inputs(size=2)
+    given.attention.mul_(scale)[0, 0, 0, 0, 0] = -INF  # a masked point
+    expected = reference.forward(in_float64(given))
+    assert_close(cpu_kernel.forward(given), expected, torch.float32)
 
 
 @pytest.mark.parametrize("queries", [60, 1])
 def test_points_beyond_the_map_give_nothing(isa, queries):
     """Also where the output's gradient is infinite."""
-    value, shapes, sampling, attention, _ = inputs(queries=queries, batch=1)
+    arguments = inputs(queries=queries, batch=1)
     far = torch.tensor([NAN, INF, -INF, 1e30, -1e30, 3.0, -2.0])
-    sampling[..., 0] = far[torch.arange(sampling[..., 0].numel()) % 7].view(sampling.shape[:-1])
-    output = cpu_kernel.forward(value, shapes, sampling, attention, None)
+    x = arguments.sampling[..., 0]
+    x.copy_(far[torch.arange(x.numel()) % 7].view(x.shape))
+    output = cpu_kernel.forward(arguments)
     assert torch.equal(output, torch.zeros_like(output))
-    for grad in cpu_kernel.backward(output + INF, value, shapes, sampling, attention, None)[1:]:
+    for grad in cpu_kernel.backward(output + INF, arguments)[1:]:
         assert torch.equal(grad, torch.zeros_like(grad))
 
 
@@ -142,10 +136,10 @@ def test_nothing_leaks_through_a_zero_weight(isa, bad, queries):
     value.view(5, 5, 32)[:, [1, 3]] = bad
     value.view(5, 5, 32)[[1, 3]] = bad
     centre = torch.full((1, queries, 1, 1, 1, 2), 0.5)
-    arguments = value, [(5, 5)], centre, torch.ones(1, queries, 1, 1, 1), None
-    output = cpu_kernel.forward(*arguments)
+    arguments = Inputs(value, [(5, 5)], centre, torch.ones(1, queries, 1, 1, 1), None)
+    output = cpu_kernel.forward(arguments)
     assert torch.equal(output, torch.ones_like(output))
-    grad_value, _, grad_attention = cpu_kernel.backward(torch.ones_like(output), *arguments)
+    grad_value, _, grad_attention = cpu_kernel.backward(torch.ones_like(output), arguments)
     assert grad_value.isfinite().all()
     assert torch.equal(grad_attention, torch.full_like(grad_attention, 32))
 
@@ -154,9 +148,9 @@ def test_the_gradient_on_a_pixel_centre_sees_the_next_pixel(isa):
     """The derivative from the right, as grid_sample's; initial offsets lie on centres."""
     value = torch.arange(25.0).view(1, 25, 1, 1).expand(1, 25, 1, 16).contiguous()
     centre = torch.full((1, 40, 1, 1, 1, 2), 0.5)
-    arguments = value, [(5, 5)], centre, torch.ones(1, 40, 1, 1, 1), None
-    grads = cpu_kernel.backward(torch.ones(1, 40, 16), *arguments)
-    expected = reference.backward(torch.ones(1, 40, 16).double(), *in_float64(*arguments))
+    arguments = Inputs(value, [(5, 5)], centre, torch.ones(1, 40, 1, 1, 1), None)
+    grads = cpu_kernel.backward(torch.ones(1, 40, 16), arguments)
+    expected = reference.backward(torch.ones(1, 40, 16).double(), in_float64(arguments))
     torch.testing.assert_close(grads[1].double(), expected[1])
 
 
@@ -165,14 +159,14 @@ def test_numerical_gradients(size):
     torch.manual_seed(0)
     arguments = inputs([(5, 4), (2, 3)], 1, 3, 2, 3, 2, size, torch.float64)
     grad = torch.randn(1, 3, 6, dtype=torch.float64)
-    grads = dict(zip((0, 2, 3), cpu_kernel.backward(grad, *arguments), strict=True))
+    grads = dict(zip((0, 2, 3), cpu_kernel.backward(grad, arguments), strict=True))
     for place, found in grads.items():
         direction, step = torch.randn(found.shape, dtype=torch.float64), 1e-7
         ends = []
         for sign in (1, -1):
             moved = list(arguments)
             moved[place] = moved[place] + sign * step * direction
-            ends.append((cpu_kernel.forward(*moved) * grad).sum())
+            ends.append((cpu_kernel.forward(Inputs(*moved)) * grad).sum())
         numerical = (ends[0] - ends[1]) / (2 * step)
         torch.testing.assert_close((found * direction).sum(), numerical, rtol=1e-5, atol=1e-6)
 
@@ -186,7 +180,7 @@ def test_the_same_bits_with_any_number_of_threads(threads, dtype, size):
     results = []
     for number in (1, 2, 3, 7, 3, 3, 3):
         threads(number)
-        results.append([cpu_kernel.forward(*arguments), *cpu_kernel.backward(grad, *arguments)])
+        results.append([cpu_kernel.forward(arguments), *cpu_kernel.backward(grad, arguments)])
     for other in results[1:]:
         assert all(torch.equal(a, b) for a, b in zip(results[0], other, strict=True))
 
@@ -194,37 +188,29 @@ def test_the_same_bits_with_any_number_of_threads(threads, dtype, size):
 @pytest.mark.parametrize(("batch", "queries"), [(0, 5), (2, 0)])
 def test_empty(batch, queries):
     arguments = inputs(batch=batch, queries=queries)
-    output = cpu_kernel.forward(*arguments)
+    output = cpu_kernel.forward(arguments)
     assert output.shape == (batch, queries, 96)
-    grads = cpu_kernel.backward(output, *arguments)
+    grads = cpu_kernel.backward(output, arguments)
     for grad, source in zip(grads, [arguments[i] for i in (0, 2, 3)], strict=True):
         assert torch.equal(grad, torch.zeros_like(source))
 
 
 def test_layouts_that_the_kernel_does_not_follow(isa):
-    value, shapes, sampling, attention, boxes = inputs(size=4)
-    expected = cpu_kernel.forward(value, shapes, sampling, attention, boxes)
-    assert torch.equal(
-        expected,
-        cpu_kernel.forward(
-            value.transpose(2, 3).contiguous().transpose(2, 3),
-            shapes,
-            sampling.transpose(2, 4).contiguous().transpose(2, 4),
-            attention.transpose(1, 4).contiguous().transpose(1, 4),
-            boxes.transpose(1, 2).contiguous().transpose(1, 2),
-        ),
-    )
+    given = inputs(size=4)
+    exchanged = {"value": (2, 3), "sampling": (2, 4), "attention": (1, 4), "reference": (1, 2)}
+    strided = {
+        name: getattr(given, name).transpose(*dims).contiguous().transpose(*dims)
+        for name, dims in exchanged.items()
+    }
+    assert torch.equal(cpu_kernel.forward(given), cpu_kernel.forward(given._replace(**strided)))
 
 
 def test_says_what_it_does_not_serve():
-    value, shapes, sampling, attention, _ = inputs(points=17)
-    assert "16 points" in cpu_kernel.supports(value, shapes, sampling, attention, None)
-    value, shapes, sampling, attention, _ = inputs()
-    assert cpu_kernel.supports(value, shapes, sampling, attention, None) is None
-    assert "int64" in cpu_kernel.supports(value.long(), shapes, sampling, attention, None)
+    assert "16 points" in cpu_kernel.supports(inputs(points=17))
+    assert cpu_kernel.supports(inputs()) is None
 
 
 def test_an_unknown_instruction_set_is_named(monkeypatch):
     monkeypatch.setenv(cpu_kernel.ISA_VARIABLE, "avx1024")
     with pytest.raises(RuntimeError, match="avx1024"):
-        cpu_kernel.forward(*inputs())
+        cpu_kernel.forward(inputs())

@@ -10,9 +10,10 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from kernel_cases import border_inputs, check, make_inputs
+from kernel_cases import border_inputs, check, in_double, make_inputs
 
-from d2_psformer.ops import build, compilers, cuda_kernel, reference
+from d2_psformer.ops import build, compilers, cuda_kernel, library, reference
+from d2_psformer.ops.inputs import Inputs
 
 
 @pytest.fixture(scope="session")
@@ -24,7 +25,7 @@ def host_library(tmp_path_factory):
     flags = ["-std=c++17", "-O1", "-fPIC", "-shared", f"-I{compilers.SOURCES}"]
     subprocess.run(["g++", *flags, str(source), "-o", str(path)], check=True)
     library = ctypes.CDLL(str(path))
-    library.args_bytes.restype = ctypes.c_int64
+    library.problem_bytes.restype = ctypes.c_int64
     return library
 
 
@@ -65,7 +66,7 @@ def test_equals_the_reference(on_host, components, channels, points):
 @pytest.mark.parametrize("components", [0, 2, 4])
 def test_double(on_host, components):
     inputs = make_inputs(components, channels=6)
-    check(cuda_kernel, [x.double() if isinstance(x, torch.Tensor) else x for x in inputs], 1e-12)
+    check(cuda_kernel, in_double(inputs), 1e-12)
 
 
 @pytest.mark.parametrize("components", [0, 4])
@@ -75,8 +76,8 @@ def test_half(on_host, components):
 
 
 def test_half_values_with_float_sampling(on_host):
-    value, *others = make_inputs(2, channels=16)
-    check(cuda_kernel, [value.half(), *others], 2e-3)
+    inputs = make_inputs(2, channels=16)
+    check(cuda_kernel, inputs._replace(value=inputs.value.half()), 2e-3)
 
 
 @pytest.mark.parametrize("components", [0, 2])
@@ -88,19 +89,19 @@ def test_sum_that_is_not_finite_is_nan(on_host, deterministic):
     inputs = make_inputs(2)
     grad = torch.ones(2, 5, 24)
     grad[0, 0, 0] = float("inf")
-    assert cuda_kernel.backward(grad, *inputs)[0].isnan().all()
+    assert cuda_kernel.backward(grad, inputs)[0].isnan().all()
 
 
 def test_tiny_and_huge_gradients_survive_the_fixed_point(on_host, deterministic):
     inputs = make_inputs(2)
     for scale in (1e-30, 1e30):
         grad = torch.full((2, 5, 24), scale)
-        found, expected = (f(grad, *inputs)[0] for f in (cuda_kernel.backward, reference.backward))
+        found, expected = (f(grad, inputs)[0] for f in (cuda_kernel.backward, reference.backward))
         torch.testing.assert_close(found / scale, expected / scale)
 
 
 def test_zero_gradient(on_host, deterministic):
-    assert not cuda_kernel.backward(torch.zeros(2, 5, 24), *make_inputs(0))[0].any()
+    assert not cuda_kernel.backward(torch.zeros(2, 5, 24), make_inputs(0))[0].any()
 
 
 @pytest.mark.parametrize("queries", [0, 1])
@@ -110,44 +111,43 @@ def test_few_queries(on_host, queries):
 
 def test_empty_batch(on_host):
     value, shapes, sampling, attention, boxes = make_inputs(4)
-    empty = (value[:0], shapes, sampling[:0], attention[:0], boxes[:0])
-    assert cuda_kernel.forward(*empty).shape == (0, 5, 24)
-    assert cuda_kernel.backward(torch.zeros(0, 5, 24), *empty)[0].shape == (0, 48, 3, 8)
+    empty = Inputs(value[:0], shapes, sampling[:0], attention[:0], boxes[:0])
+    assert cuda_kernel.forward(empty).shape == (0, 5, 24)
+    assert cuda_kernel.backward(torch.zeros(0, 5, 24), empty)[0].shape == (0, 48, 3, 8)
 
 
 def test_border_pixel_does_not_leak_through_zero_weight(on_host):
     inputs = border_inputs()
-    assert not cuda_kernel.forward(*inputs).any()
-    grad_value, _, grad_attention = cuda_kernel.backward(torch.ones(1, 1, 4), *inputs)
+    assert not cuda_kernel.forward(inputs).any()
+    grad_value, _, grad_attention = cuda_kernel.backward(torch.ones(1, 1, 4), inputs)
     assert grad_attention.item() == 0
     torch.testing.assert_close(grad_value[0, :, 0, 0], torch.eye(6)[4])
 
 
 def test_struct_has_the_size_that_the_library_expects(host_library):
-    assert host_library.args_bytes() == ctypes.sizeof(cuda_kernel.Arguments)
+    assert host_library.problem_bytes() == ctypes.sizeof(library.Problem)
 
 
 def test_copies_only_what_is_strided_inside():
-    tensor = torch.zeros(2, 3, 4, 5)
-    outside = tensor.transpose(0, 1)
-    assert cuda_kernel._contiguous_from(2, outside) is outside
-    assert cuda_kernel._contiguous_from(2, tensor.transpose(2, 3)).is_contiguous()
+    inputs = make_inputs(2)
+    assert all(x is y for x, y in zip(inputs, inputs.with_plain_rows(), strict=True))
+    inside = inputs.value.transpose(2, 3)
+    assert inputs._replace(value=inside).with_plain_rows().value.is_contiguous()
 
 
-def test_limits_are_told(monkeypatch):
+def test_limits_are_named(monkeypatch):
     monkeypatch.setattr(cuda_kernel, "_unfit_device", lambda index: None)
-    assert cuda_kernel.supports(*make_inputs()) is None
-    reason = cuda_kernel.supports(*make_inputs(points=17))
+    assert cuda_kernel.supports(make_inputs()) is None
+    reason = cuda_kernel.supports(make_inputs(points=17))
     assert "16 points" in reason and "17" in reason
 
 
 def test_errors_of_cuda_are_raised_in_its_words(monkeypatch):
-    library = SimpleNamespace(psformer_cuda_forward=lambda arguments, stream: b"out of memory")
-    monkeypatch.setattr(cuda_kernel, "_library", lambda: library)
+    monkeypatch.setattr(cuda_kernel, "_function", lambda name: lambda *_: b"out of memory")
     monkeypatch.setattr(torch.cuda, "device", lambda device: contextlib.nullcontext())
     monkeypatch.setattr(torch.cuda, "current_stream", lambda: SimpleNamespace(cuda_stream=0))
     with pytest.raises(RuntimeError, match="out of memory"):
-        cuda_kernel.forward(*make_inputs())
+        cuda_kernel.forward(make_inputs())
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="for machines without a GPU")
@@ -167,11 +167,12 @@ def test_compiles_for_the_newest_gpu(tmp_path, monkeypatch):
     entry = build.build(["cuda"], tmp_path)["cuda"]
     assert entry["built"], entry["reason"] + entry["output"]
     assert entry["targets"] == [f"sm_{number}"]
-    library = ctypes.CDLL(str(tmp_path / "libpsformer_cuda.so"))  # needs no driver
-    assert library.psformer_abi_version() == cuda_kernel.ABI
-    library.psformer_cuda_check_device.restype = ctypes.c_char_p
+    monkeypatch.setattr(build, "library_path", lambda name: tmp_path / "libpsformer_cuda.so")
+    library.load.cache_clear()
+    assert library.why_unusable("cuda") is None  # loading needs no driver
     if not torch.cuda.is_available():
-        assert library.psformer_cuda_check_device(0)
+        assert cuda_kernel._function("check_device")(0)
+    library.load.cache_clear()
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
@@ -188,7 +189,7 @@ def test_on_a_gpu(request, dtype, tolerance, is_deterministic):
     for components, channels, points in itertools.product((0, 2, 4), (32, 64, 20, 5), (4, 3)):
         inputs = make_inputs(components, channels, points, dtype=dtype, device="cuda")
         if dtype == torch.float64 and components:
-            inputs = (*inputs[:-1], inputs[-1].double())
+            inputs = in_double(inputs)
         check(cuda_kernel, inputs, tolerance)
 
 
@@ -198,5 +199,5 @@ def test_deterministic_backward_repeats_bit_by_bit_on_a_gpu(deterministic):
         pytest.skip(cuda_kernel.unavailable())
     inputs = make_inputs(2, 32, queries=3000, device="cuda")
     grad = torch.randn(2, 3000, 96, device="cuda")
-    first, *others = (cuda_kernel.backward(grad, *inputs)[0] for _ in range(5))
+    first, *others = (cuda_kernel.backward(grad, inputs)[0] for _ in range(5))
     assert all(torch.equal(first, other) for other in others)

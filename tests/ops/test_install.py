@@ -30,6 +30,7 @@ def copy(tmp_path):
     root = tmp_path / "project"
     left_out = shutil.ignore_patterns("__pycache__", "lib", "csrc")
     shutil.copytree(ROOT / "d2_psformer", root / "d2_psformer", ignore=left_out)
+    shutil.copytree(ROOT / "configs", root / "configs")
     for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, root)
     write_sources(root / OPS / "csrc")
@@ -109,4 +110,4 @@ def test_a_source_archive_brings_the_sources_and_nothing_that_was_compiled(copy)
     with tarfile.open(run(copy, "build_sdist")) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
     assert {"setup.py", f"{OPS}/csrc/cpu_kernel.cpp", f"{OPS}/csrc/cuda_kernel.cu"} <= names
-    assert not [name for name in names if name.startswith(f"{OPS}/lib")]
+    assert not [name for name in names if name.startswith(f"{OPS}/lib/")]

@@ -1,4 +1,4 @@
-"""Which backend serves, what is told when it is not the fastest, and kernels that fail."""
+"""Which backend serves, the warning when it is not the fastest, and kernels that fail."""
 
 import types
 import warnings
@@ -7,7 +7,7 @@ import pytest
 import torch
 from attention_inputs import call, random_inputs
 
-from d2_psformer.ops import backends, build, reference
+from d2_psformer.ops import backends, reference
 
 
 class Kernel:
@@ -19,21 +19,20 @@ class Kernel:
     def unavailable(self):
         return self.missing
 
-    def supports(self, *inputs):
+    def supports(self, inputs):
         return self.refusal
 
-    def forward(self, *inputs):
+    def forward(self, inputs):
         self.calls += 1
         if self.failure:
             raise self.failure
-        return reference.forward(*inputs)
+        return reference.forward(inputs)
 
 
 @pytest.fixture
 def fresh(monkeypatch):
-    """A process that has chosen nothing and told nothing; install(name=Kernel) sets backends."""
-    monkeypatch.setattr(backends, "_told", set())
-    monkeypatch.setattr(build, "library_path", lambda name: "here")
+    """A process without warnings so far; install(name=Kernel) sets backends."""
+    monkeypatch.setattr(backends, "_warned", set())
     backends.unavailable.cache_clear()
 
     def install(**kernels):
@@ -59,16 +58,16 @@ def test_the_fastest_serves_in_silence(fresh, gpu_first):
     assert (kernels.cpu.calls, kernels.triton.calls) == (1, 0)
 
 
-def test_the_next_serves_where_the_fastest_is_missing_and_that_is_told_once(fresh, gpu_first):
+def test_the_next_serves_where_the_fastest_is_missing_and_that_is_said_once(fresh, gpu_first):
     kernels = fresh(cpu=Kernel(missing="It is Sunday. Wait until Monday."), triton=Kernel())
-    with pytest.warns(UserWarning, match=r"on cpu .* 'triton'.*cpu: It is Sunday. Wait") as told:
+    with pytest.warns(UserWarning, match=r"on cpu .* 'triton'.*cpu: It is Sunday. Wait") as warned:
         call(random_inputs())
         call(random_inputs())
-    assert len(told) == 1
+    assert len(warned) == 1
     assert kernels.triton.calls == 2
 
 
-def test_the_next_serves_what_the_fastest_cannot_and_every_reason_is_told(fresh, gpu_first):
+def test_the_next_serves_what_the_fastest_cannot_and_every_reason_is_said(fresh, gpu_first):
     kernels = fresh(cpu=Kernel(refusal="it hates float32."), triton=Kernel())
     with pytest.warns(UserWarning, match="it hates float32"):
         call(random_inputs())
@@ -102,7 +101,7 @@ def test_devices_without_kernels_are_served_in_silence(fresh):
     assert output.shape == (2, 5, 12)
 
 
-def test_a_named_backend_that_is_missing_is_an_error_with_reason_and_mend(fresh):
+def test_a_named_backend_that_is_missing_is_an_error_with_its_reason(fresh):
     fresh(cpu=Kernel(missing="It is Sunday. Wait until Monday."))
     with pytest.raises(RuntimeError, match=r"Backend 'cpu' .* It is Sunday. Wait until Monday."):
         call(random_inputs(), "cpu")
@@ -112,15 +111,6 @@ def test_a_named_backend_for_another_device_is_an_error(fresh):
     fresh(cuda=Kernel())
     with pytest.raises(RuntimeError, match="serves tensors on cuda, these are on cpu"):
         call(random_inputs(), "cuda")
-
-
-def test_a_library_that_was_not_built_is_told_with_the_record_and_the_mend(fresh, monkeypatch):
-    fresh(cpu=Kernel())
-    monkeypatch.setattr(build, "library_path", lambda name: None)
-    entry = {"built": False, "reason": "No compiler was found."}
-    monkeypatch.setattr(build, "record", lambda: {"cpu": entry})
-    with pytest.raises(RuntimeError, match=r"No compiler was found. `python -m .* build cpu`"):
-        call(random_inputs(), "cpu")
 
 
 @pytest.mark.parametrize("failure", [RuntimeError("out of memory"), ValueError("bad luck")])

@@ -41,8 +41,8 @@ def test_compiles_for_a_gpu(name, components, tmp_path, monkeypatch):
 
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
     kernel = getattr(triton_code, f"{name}_kernel")
-    value, _, sampling, *_ = make_inputs(components, channels=32, dtype=torch.bfloat16)
-    sizes, _ = triton_kernel._sizes_and_grid(value, sampling, torch.empty(1, 1, 1, components))
+    inputs = make_inputs(components, channels=32, dtype=torch.bfloat16)
+    sizes, _ = triton_kernel._sizes_and_grid(inputs)
     halves = ("value", "out", "grad_out", "sampling", "attention", "grad_sampling")
     types = dict.fromkeys((*halves, "grad_attention"), "*bf16")
     types |= {"reference": "*fp32", "sums": "*fp32", "levels": "*i32"}
@@ -54,7 +54,7 @@ def test_compiles_for_a_gpu(name, components, tmp_path, monkeypatch):
 
 def test_cpu_tensors_are_refused_outside_of_the_interpreter(monkeypatch):
     monkeypatch.delenv("TRITON_INTERPRET", raising=False)
-    assert "cpu" in triton_kernel.supports(*make_inputs())
+    assert "cpu" in triton_kernel.supports(make_inputs())
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")

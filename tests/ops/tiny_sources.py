@@ -5,7 +5,7 @@ from pathlib import Path
 
 DISPATCH = """
 extern "C" int psformer_abi_version(void) { return %(abi)d; }
-extern "C" unsigned long psformer_cpu_problem_size(void) { return 1; }
+extern "C" int psformer_problem_size(void) { return 1; }
 """
 KERNEL = """
 #define JOIN_(a, b) a##b

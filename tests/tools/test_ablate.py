@@ -140,10 +140,10 @@ def test_another_config_is_told_and_redone_on_demand(files, capsys):
 
 def test_another_test_setting_needs_no_training(files, capsys):
     run(files, "--seeds", 0)
-    run(files, "--seeds", 0, "--redo", "--opts", "MODEL.PSFORMER.TEST.TOPK", 20)
+    run(files, "--seeds", 0, "--redo", "--opts", "MODEL.PSFORMER.TOPK", 20)
     assert set(calls(files).values()) == {1}  # evaluations are in new folders
     states = (files / "out").rglob("state.json")
-    tops = [json.loads(p.read_text())["identity"].get("MODEL.PSFORMER.TEST.TOPK") for p in states]
+    tops = [json.loads(p.read_text())["identity"].get("MODEL.PSFORMER.TOPK") for p in states]
     assert sorted(map(str, tops)) == ["20", "20", "20", "None", "None"]
 
 

@@ -6,7 +6,6 @@ import pytest
 import torch
 from benchmarks import merging
 from benchmarks.pipelines import run_stages
-
 from d2_psformer.modeling.merging import MaskWiseMerging
 
 

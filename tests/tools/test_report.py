@@ -13,6 +13,7 @@ from tiny_model import write_tiny_model
 from d2_psformer.d2.data import DatasetCatalog, MetadataCatalog
 from d2_psformer.data import register_panoptic
 from d2_psformer.data.scenes import ScenesSpec, write_scenes
+from d2_psformer.engine.report import image_quality
 
 spec = importlib.util.spec_from_file_location(
     "report", Path(__file__).parents[2] / "tools" / "report.py"
@@ -88,7 +89,10 @@ def test_an_evaluation_of_these_weights_is_not_repeated(root, monkeypatch):
     figures.write_text(json.dumps({"panoptic_seg": {**FIGURES, "PQ_st": 12.0}}))
     weights = root / "run" / "model_final.pth"
     evaluated = []
-    monkeypatch.setattr(report, "test", lambda *_: evaluated.append(1) or {"panoptic_seg": FIGURES})
+    monkeypatch.setattr(
+        "d2_psformer.engine.report.test",
+        lambda *_: evaluated.append(1) or {"panoptic_seg": FIGURES},
+    )
 
     os.utime(figures, (weights.stat().st_mtime + 5,) * 2)
     folder = run(root, "--num-images", "1", "--no-baseline")
@@ -108,8 +112,8 @@ def test_a_perfect_prediction_has_100():
     metadata = MetadataCatalog.get("scenes_val")
     ids = np.repeat([[5, 9]], 4, axis=0)
     segments = [{"id": 5, "category_id": 1}, {"id": 9, "category_id": 7}]
-    assert report.image_quality(metadata, (ids, segments), (ids, segments)) == pytest.approx(100)
-    assert report.image_quality(metadata, (ids, segments), (ids * 0, [])) == 0
+    assert image_quality(metadata, (ids, segments), (ids, segments)) == pytest.approx(100)
+    assert image_quality(metadata, (ids, segments), (ids * 0, [])) == 0
 
 
 @pytest.mark.parametrize(

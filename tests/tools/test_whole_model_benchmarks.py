@@ -13,9 +13,9 @@ from benchmarks.same_result import difference
 from benchmarks.stages import StageClock, stages_in_turns
 from tiny_benchmarks import tiny_options
 
-from d2_psformer.class_layout import ClassLayout
+from d2_psformer.classes import Classes
 
-COCO = ClassLayout(tuple(range(80)), tuple(range(80, 133)))
+COCO = Classes(tuple(range(80)), tuple(range(80, 133)))
 
 
 def test_inference(capsys):

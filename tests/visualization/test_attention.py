@@ -220,7 +220,7 @@ def untrained(image, options):
     """Model, record and result of the image, and what the mask decoder of things gave."""
     pairs = [text for key, value in options.items() for text in (f"MODEL.PSFORMER.{key}", value)]
     cfg = load_config(CONFIG, [str(text) for text in pairs])
-    cfg.MODEL.PSFORMER.TEST.SCORE_THRESHOLD = 0.0
+    cfg.MODEL.POSTPROCESSING.SCORE_THRESHOLD = 0.0
     model, masks = build_model(cfg).eval(), []
     model.thing_mask_decoder.register_forward_hook(lambda _, args, output: masks.extend(output[0]))
     pixels = torch.as_tensor(image.transpose(2, 0, 1).copy())

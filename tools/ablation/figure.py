@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from d2_psformer.data.files import atomic_write
+from d2_psformer.utils.files import atomic_write
 
 from .results import AblationResult, RowResult
 

@@ -4,13 +4,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from d2_psformer.class_layout import ClassLayout
+from d2_psformer.modeling.variants import check_variant
+
+from d2_psformer.classes import Classes
 from d2_psformer.d2.config import CfgNode
 from d2_psformer.d2.data import MetadataCatalog
 from d2_psformer.data import datasets_root, register_from_config
 from d2_psformer.data.scenes import LEVELS, ScenesSpec, scenes_folder, write_scenes
 from d2_psformer.engine import load_config
-from d2_psformer.modeling.variants import check_variant
 
 from .declarations import Ablation, Overrides, Row, folder_name
 from .steps import Step
@@ -104,7 +105,7 @@ class Planner:
     def _config(self, settings: Sequence[str]) -> CfgNode:
         cfg = load_config(self.config_file, list(settings))
         register_from_config(cfg)
-        layout = ClassLayout.from_metadata(MetadataCatalog.get(cfg.DATASETS.TRAIN[0]))
+        layout = Classes.from_metadata(MetadataCatalog.get(cfg.DATASETS.TRAIN[0]))
         check_variant(cfg.MODEL.PSFORMER, layout)
         return cfg
 

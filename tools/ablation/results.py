@@ -5,7 +5,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from d2_psformer.data.files import read_json
+from d2_psformer.utils.files import read_json
 
 from .declarations import Ablation, Row
 from .plan import Planner

@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 
 from d2_psformer.d2.config import CfgNode
-from d2_psformer.data.files import read_json, write_json
+from d2_psformer.utils.files import read_json, write_json
 
 TRAIN_NET = Path(__file__).resolve().parents[2] / "train_net.py"
 _STATE, _OUTPUT = "state.json", "output.txt"

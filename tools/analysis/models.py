@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 import d2_psformer.modeling  # noqa: F401  registers models
-from d2_psformer.class_layout import ClassLayout
+from d2_psformer.classes import Classes
 from d2_psformer.d2.config import CfgNode
 from d2_psformer.d2.data import MetadataCatalog
 from d2_psformer.d2.modeling import build_model
@@ -61,7 +61,7 @@ def read_config(path: str, opts: list[str]) -> CfgNode:
     register_from_config(cfg)
     if not cfg.DATASETS.TRAIN:
         raise ValueError(f"'{path}' has no DATASETS.TRAIN: it says which classes the model knows.")
-    ClassLayout.from_metadata(MetadataCatalog.get(cfg.DATASETS.TRAIN[0]))
+    Classes.from_metadata(MetadataCatalog.get(cfg.DATASETS.TRAIN[0]))
     return cfg
 
 
@@ -82,7 +82,7 @@ def analyze(cfg: CfgNode, size: tuple[int, int]) -> Analysis:
 
 def model_key(cfg: CfgNode) -> str:
     """The same for configs whose models compute the same: they differ in data or schedule."""
-    layout = ClassLayout.from_metadata(MetadataCatalog.get(cfg.DATASETS.TRAIN[0]))
+    layout = Classes.from_metadata(MetadataCatalog.get(cfg.DATASETS.TRAIN[0]))
     node = cfg.MODEL.clone()
     node.defrost()
     node.WEIGHTS = node.DEVICE = ""

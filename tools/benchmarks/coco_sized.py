@@ -14,9 +14,9 @@ from tqdm import tqdm
 
 from d2_psformer.d2.data import DatasetCatalog, MetadataCatalog
 from d2_psformer.data import register_panoptic
-from d2_psformer.data.files import read_json, write_json
 from d2_psformer.data.preparation import write_annotation
 from d2_psformer.data.scenes import SCENES_CATEGORIES, generate_scene
+from d2_psformer.utils.files import read_json, write_json
 
 HEIGHT, WIDTH = 480, 640
 DISTINCT_SCENES = 16

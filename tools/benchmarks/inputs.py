@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from d2_psformer.class_layout import ClassLayout
+from d2_psformer.classes import Classes
 from d2_psformer.d2.structures import BitMasks, Instances
 
 # a thing's half axes, as shares of the short side: most are small, as in COCO
@@ -48,7 +48,7 @@ def painted(labels: Tensor, seed: int = 0) -> Tensor:
 
 
 def training_sample(
-    height: int, width: int, things: int, stuff: int, layout: ClassLayout, seed: int = 0
+    height: int, width: int, things: int, stuff: int, layout: Classes, seed: int = 0
 ) -> dict:
     """What a mapper hands on: ``image``, and ``instances`` of so many segments, random classes."""
     labels = segment_labels(height, width, things, stuff, seed)

@@ -8,12 +8,11 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
+from d2_psformer.modeling.merging import MaskWiseMerging
+from d2_psformer.modeling.resized_masks import ResizedMasks
 from tabulate import tabulate
 from torch import Tensor
 from tqdm import tqdm
-
-from d2_psformer.modeling.merging import MaskWiseMerging
-from d2_psformer.modeling.resized_masks import ResizedMasks
 
 from .pipelines import TOTAL, Pipeline, run_stages, stage_table, time_stages
 from .plain_merging import Candidates, PlainMerging

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from d2_psformer.modeling.pixel_decoder import Memory
 from d2_psformer.ops import reference as grid_sample_kernel
+from d2_psformer.ops.inputs import Inputs
 
 
 def decode_masks(
@@ -68,7 +69,8 @@ def deformable_attention(
     offsets = linear(attention.sampling_offsets, query).unflatten(-1, (*points, 2))
     logits = linear(attention.attention_weights, query).unflatten(-1, points)
     values = values.unflatten(-1, (attention.num_heads, -1))
-    sampled = grid_sample_kernel.forward(values, memory.spatial_shapes, offsets, logits, reference)
+    inputs = Inputs(values, memory.spatial_shapes, offsets, logits, reference)
+    sampled = grid_sample_kernel.forward(inputs)
     return linear(attention.output_proj, sampled)
 
 

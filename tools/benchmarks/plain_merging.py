@@ -8,9 +8,8 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
-
 from d2_psformer.modeling.merging import MaskWiseMerging
+from torch import Tensor
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,11 @@ import copy
 import timm
 import torch
 import torch.nn.functional as F
+from d2_psformer.modeling.pixel_decoder.memory import Memory, level_padding_masks, valid_ratio
 from torch import Tensor, nn
 
 from d2_psformer.layers import inverse_sigmoid
 from d2_psformer.modeling.pixel_decoder.deformable_encoder import cell_centres
-from d2_psformer.modeling.pixel_decoder.memory import Memory, level_padding_masks, valid_ratio
 from d2_psformer.modeling.transformer_decoder import Locations
 
 from .plain_layers import (

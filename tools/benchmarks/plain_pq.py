@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from d2_psformer.class_layout import dataset_category_ids
+from d2_psformer.classes import Classes
 from d2_psformer.d2.data import MetadataCatalog
-from d2_psformer.evaluation.category_ids import with_dataset_ids
+from d2_psformer.evaluation.panoptic_evaluator import with_dataset_ids
 
 SHIFT = 256**3  # more than any segment id
 COUNTS = ("iou", "tp", "fp", "fn")
@@ -28,7 +28,7 @@ class FileEvaluator:
 
     def __init__(self, dataset_name: str):
         self.metadata = MetadataCatalog.get(dataset_name)
-        self.category_ids = dataset_category_ids(self.metadata)
+        self.category_ids = Classes.from_metadata(self.metadata).category_ids
 
     def reset(self) -> None:
         self._predictions: list[dict] = []

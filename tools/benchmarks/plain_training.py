@@ -2,18 +2,18 @@
 
 import torch
 import torch.nn.functional as F
+from d2_psformer.modeling.losses import pairwise_dice_cost, sigmoid_focal_loss
+from d2_psformer.modeling.matching import hungarian
+from d2_psformer.modeling.targets import BatchedThings, Match, Targets, prepare_targets
 from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 
-from d2_psformer.class_layout import ClassLayout
+from d2_psformer.classes import Classes
 from d2_psformer.d2.config import CfgNode
 from d2_psformer.engine.optimizer import parameter_groups
 from d2_psformer.layers import box_cxcywh_to_xyxy, generalized_box_iou
 from d2_psformer.modeling.criterion import PanopticCriterion, layer_suffix
-from d2_psformer.modeling.losses import pairwise_dice_cost, sigmoid_focal_loss
-from d2_psformer.modeling.matching import hungarian
 from d2_psformer.modeling.pixel_decoder import Memory
-from d2_psformer.modeling.targets import BatchedThings, Match, Targets, prepare_targets
 from d2_psformer.modeling.transformer_decoder import Locations
 
 from .plain_model import PlainPanopticSegFormer
@@ -28,7 +28,7 @@ class PlainTraining:
 
     def __init__(self, model: PlainPanopticSegFormer):
         self.model = model
-        self.layout: ClassLayout = model.weights.class_layout
+        self.layout: Classes = model.weights.class_layout
         self.criterion: PanopticCriterion = model.weights.criterion
 
     def losses(self, batched_inputs: list[dict]) -> dict[str, Tensor]:

@@ -11,14 +11,14 @@ import numpy as np
 import torch
 from tabulate import tabulate
 
-from d2_psformer.class_layout import dataset_category_ids
+from d2_psformer.classes import Classes
 from d2_psformer.d2.data import DatasetCatalog, MetadataCatalog
 from d2_psformer.d2.evaluation import DatasetEvaluator
 from d2_psformer.d2.panoptic_evaluation import COCOPanopticEvaluator
 from d2_psformer.data import read_panoptic_png
+from d2_psformer.data.coco_panoptic import PanopticFiles
 from d2_psformer.evaluation import PanopticQuality, PanopticQualityEvaluator
-from d2_psformer.evaluation.category_ids import with_dataset_ids
-from d2_psformer.evaluation.panoptic_files import PanopticFiles
+from d2_psformer.evaluation.panoptic_evaluator import with_dataset_ids
 
 from .coco_sized import add_dataset_options, coco_sized
 from .pipelines import TOTAL, Pipeline, stage_table, time_stages
@@ -127,14 +127,14 @@ def _work_on_images(dataset_name: str) -> dict[str, Pipeline]:
     """What is done to the images, in one process, each stage for all of them."""
     metadata = MetadataCatalog.get(dataset_name)
     truth = PanopticFiles(metadata.panoptic_json, metadata.panoptic_root)
-    category_ids, folder = dataset_category_ids(metadata), Path(dataset_name)
+    category_ids, folder = Classes.from_metadata(metadata).category_ids, Path(dataset_name)
 
     def predicted_segments(sample: dict, output: dict) -> list[dict]:
         return with_dataset_ids(output["panoptic_seg"][1], category_ids, sample["image_id"])
 
     def read_truth(predictions: list[Prediction]) -> list[tuple]:
         return [
-            (*truth.read(s["image_id"]), o["panoptic_seg"][0].numpy(), predicted_segments(s, o))
+            (*truth.read(s["image_id"])[-1], o["panoptic_seg"][0].numpy(), predicted_segments(s, o))
             for s, o in predictions
         ]
 
@@ -152,7 +152,7 @@ def _work_on_images(dataset_name: str) -> dict[str, Pipeline]:
     def read_both(predictions: list[Prediction]) -> list[tuple]:
         return [
             (
-                (decode_png(s["pan_seg_file_name"]), truth.annotations[str(s["image_id"])]),
+                (decode_png(s["pan_seg_file_name"]), truth.annotations[str(s["image_id"])][-1]),
                 (decode_png(folder / f"{s['image_id']}.png"), predicted_segments(s, o)),
             )
             for s, o in predictions

@@ -8,7 +8,7 @@ from tabulate import tabulate
 from torch import nn
 from tqdm import tqdm
 
-from d2_psformer.class_layout import ClassLayout
+from d2_psformer.classes import Classes
 from d2_psformer.d2.config import CfgNode
 from d2_psformer.d2.data import MetadataCatalog
 from d2_psformer.engine import TrainStep, build_gradient_clipper, build_optimizer
@@ -86,7 +86,7 @@ def _step(name: str, options: argparse.Namespace, clock: StageClock) -> Callable
     """A step of one contestant, whose methods the clock watches."""
     cfg = build_config(options)
     count = 1 if name in (PLAIN, OURS, MASK2FORMER) else options.batch
-    layout = ClassLayout.from_metadata(MetadataCatalog.get(cfg.DATASETS.TRAIN[0]))
+    layout = Classes.from_metadata(MetadataCatalog.get(cfg.DATASETS.TRAIN[0]))
     batch = [
         training_sample(*options.size, options.things, options.stuff, layout, seed)
         for seed in range(count)

@@ -1,69 +1,104 @@
-"""The config tree: Detectron2's keys and defaults, YAML files with ``_BASE_``, clear errors."""
+"""The config tree: Detectron2's keys and defaults, safe YAML files, clear errors."""
 
 import difflib
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import yaml
 from fvcore.common.config import CfgNode as _CfgNode
 
-from .config_file import read_config_file
+from ..errors import UnknownKeyError, UserError
+from ..utils.file_io import PathManager
 
+_VERSION = 2
 _DEFAULTS = Path(__file__).with_name("defaults.yaml")
 
 
-class UnknownKeyError(KeyError):
-    """A config key that does not exist; unlike KeyError it prints as the plain sentence."""
+class CheckedMerging:
+    """Mixin for a ``CfgNode``: files cannot run code, and mistakes are named in one sentence.
 
-    def __str__(self) -> str:
-        return self.args[0]
-
-
-class CfgNode(_CfgNode):
-    """fvcore's ``CfgNode``, reading safe YAML only and naming what is wrong in one sentence."""
+    The three merging methods raise :class:`UnknownKeyError` for a key that does not exist or that
+    was renamed, and :class:`UserError` for a value of another type. A config is then merged in
+    part.
+    """
 
     @classmethod
-    def load_yaml_with_base(cls, filename: str) -> dict[str, Any]:
-        """See :func:`read_config_file`."""
-        return read_config_file(filename)
+    def _open_cfg(cls, filename: str) -> IO:
+        return PathManager.open(filename, "r")
+
+    @classmethod
+    def load_yaml_with_base(cls, filename: str, allow_unsafe: bool = False) -> dict[str, Any]:
+        """See :func:`read_config_file`; ``allow_unsafe`` is ignored."""
+        if not PathManager.isfile(filename):
+            raise UserError(f"Config file '{filename}' does not exist.")
+        try:
+            # The constructor copies values that YAML's aliases share.
+            return cls(super().load_yaml_with_base(filename))
+        except (UserError, OSError, RecursionError):
+            raise
+        except Exception as error:  # A value that does not suit its tag can fail in any way.
+            raise UserError(
+                f"Config file '{filename}' is no safe YAML of 'KEY: value' pairs: "
+                f"{_one_line(error)}."
+            ) from error
 
     def merge_from_file(self, cfg_filename: str) -> None:
-        """Merge a YAML file, with its ``_BASE_`` files, into this config.
-
-        Raises:
-            UnknownKeyError: a key of the file does not exist here; nothing is merged then.
-            FileNotFoundError, ValueError: see :func:`read_config_file`.
-            ValueError: a value is of another type.
-        """
-        loaded = type(self)(self.load_yaml_with_base(cfg_filename))
-        self._check_keys(loaded, f" in config file '{cfg_filename}'")
-        super().merge_from_other_cfg(loaded)
+        """Merge a YAML file, see :func:`read_config_file`, into this config."""
+        loaded = type(self)(read_config_file(cfg_filename))
+        self._merge(super().merge_from_other_cfg, loaded, f" in config file '{cfg_filename}'")
 
     def merge_from_other_cfg(self, cfg_other: _CfgNode) -> None:
-        """Merge another config; raises :class:`UnknownKeyError` as :meth:`merge_from_file`."""
-        self._check_keys(cfg_other)
-        super().merge_from_other_cfg(cfg_other)
+        """Merge another config."""
+        self._merge(super().merge_from_other_cfg, cfg_other)
 
     def merge_from_list(self, cfg_list: list[Any]) -> None:
         """Merge ``[key, value, key, value, ...]``, as it comes from a command line."""
-        known = set(_dotted_keys(self))
-        for key in cfg_list[0::2]:
-            renamed_or_gone = self.key_is_renamed(key) or self.key_is_deprecated(key)
-            if key not in known and not renamed_or_gone:
-                raise self._unknown(key)
-        super().merge_from_list(cfg_list)
+        self._merge(super().merge_from_list, cfg_list)
 
-    def _check_keys(self, other: _CfgNode, where: str = "") -> None:
-        for key in _missing_keys(other, self):
-            if not (self.key_is_renamed(key) or self.key_is_deprecated(key)):
-                raise self._unknown(key, where)
+    def _merge(self, merge: Callable[[Any], None], given: Any, where: str = "") -> None:
+        try:
+            merge(given)
+        except (KeyError, AssertionError, ValueError) as error:
+            problem = _one_line(error)
+            if isinstance(error, ValueError):
+                raise UserError(f"Wrong value{where}: {problem}.") from error
+            if not problem.startswith("Non-existent"):
+                raise UnknownKeyError(f"Wrong key{where}: {problem}.") from error
+            key = problem.rpartition(" ")[2]
+            close = difflib.get_close_matches(key, list(_dotted_keys(self)), n=1)
+            advice = f"did you mean '{close[0]}'?" if close else "no known key resembles it."
+            raise UnknownKeyError(f"Unknown config key '{key}'{where}: {advice}") from error
 
-    def _unknown(self, key: str, where: str = "") -> UnknownKeyError:
-        close = difflib.get_close_matches(key, list(_dotted_keys(self)), n=1)
-        advice = f"did you mean '{close[0]}'?" if close else "no known key resembles it."
-        return UnknownKeyError(f"Unknown config key '{key}'{where}: {advice}")
+
+class CfgNode(CheckedMerging, _CfgNode):
+    """fvcore's ``CfgNode`` with checked merging."""
+
+
+def read_config_file(filename: str) -> dict[str, Any]:
+    """The mapping in a YAML file, laid over those of its ``_BASE_`` (one file or a list).
+
+    Base files are looked up relative to the file that names them. YAML's tags for Python objects,
+    which could run code, are refused.
+
+    Raises:
+        UserError: the file or a base of it is missing, is no safe YAML, no mapping or its own
+            base, or the config is of another VERSION than 2.
+    """
+    try:
+        content = CfgNode.load_yaml_with_base(filename)
+    except RecursionError as error:
+        raise UserError(
+            f"Config file '{filename}' is nested without end, or is its own _BASE_ (directly or "
+            "through other files)."
+        ) from error
+    if content.get("VERSION", _VERSION) != _VERSION:
+        raise UserError(
+            f"Config file '{filename}' has VERSION {content.VERSION}, but only {_VERSION} is read "
+            "here: convert it with Detectron2's upgrade_config."
+        )
+    return content
 
 
 def get_cfg() -> CfgNode:
@@ -88,19 +123,14 @@ def _construct_tuple(loader: yaml.SafeLoader, node: yaml.SequenceNode) -> tuple:
 _DefaultsLoader.add_constructor("!tuple", _construct_tuple)
 
 
+def _one_line(error: Exception) -> str:
+    # str() of a KeyError has quotes around it.
+    return " ".join(str(error.args[0] if isinstance(error, KeyError) else error).split())
+
+
 def _dotted_keys(node: dict, prefix: str = "") -> Iterator[str]:
     """All keys below ``node`` as ``A.B.C``, inner nodes included."""
     for key, value in node.items():
         yield prefix + key
         if isinstance(value, dict):
             yield from _dotted_keys(value, f"{prefix}{key}.")
-
-
-def _missing_keys(given: dict, known: _CfgNode, prefix: str = "") -> Iterator[str]:
-    """Dotted keys of ``given`` that ``known`` has not, where it takes no new ones."""
-    for key, value in given.items():
-        if key not in known:
-            if not known.is_new_allowed():
-                yield f"{prefix}{key}"
-        elif isinstance(value, dict) and isinstance(known[key], _CfgNode):
-            yield from _missing_keys(value, known[key], f"{prefix}{key}.")

@@ -1,4 +1,4 @@
-"""``@configurable``: one constructor for two callers, with a config or with plain arguments."""
+"""``@configurable``: constructors that can be called with a config or with plain arguments."""
 
 import functools
 import inspect
@@ -16,22 +16,19 @@ def configurable(
     On a class, decorate ``__init__`` and give it a classmethod ``from_config(cls, cfg, ...)``
     that returns the arguments of ``__init__`` as a dict. On a function, pass ``from_config=``.
     In a call with a config, keyword arguments that ``from_config`` does not take go to the
-    function itself and win over what ``from_config`` returned.
+    function itself and replace what ``from_config`` returned.
 
     Raises:
         AttributeError: the class has no ``from_config``.
         TypeError: ``from_config`` is no classmethod, or its first argument is not ``cfg``.
     """
-    if init_func is not None:
-        if getattr(init_func, "__name__", "") != "__init__" or from_config is not None:
-            raise TypeError("@configurable goes on __init__; on a function give it from_config=.")
-        return _configurable_init(init_func)
-    if from_config is None:
+    if init_func is None and from_config is None:
         return configurable
-    return functools.partial(_configurable_function, from_config=from_config)
+    if init_func is None:
+        return functools.partial(_configurable_function, from_config=from_config)
+    if init_func.__name__ != "__init__" or from_config is not None:
+        raise TypeError("@configurable goes on __init__; on a function give it from_config=.")
 
-
-def _configurable_init(init_func: Callable) -> Callable:
     @functools.wraps(init_func)
     def wrapped(self: Any, *args: Any, **kwargs: Any) -> None:
         name = type(self).__name__
@@ -39,9 +36,7 @@ def _configurable_init(init_func: Callable) -> Callable:
         if from_config is None:
             raise AttributeError(f"{name} is @configurable: give it a from_config classmethod.")
         if not inspect.ismethod(from_config):
-            raise TypeError(
-                f"{name}.from_config must be a classmethod, as {name} is @configurable."
-            )
+            raise TypeError(f"{name} is @configurable: make its from_config a classmethod.")
         if _called_with_cfg(args, kwargs):
             init_func(self, **_explicit_arguments(from_config, args, kwargs))
         else:
@@ -62,8 +57,7 @@ def _configurable_function(function: Callable, *, from_config: Callable) -> Call
 
 
 def _called_with_cfg(args: tuple, kwargs: dict[str, Any]) -> bool:
-    candidates = (*args[:1], kwargs.get("cfg"))
-    return any(isinstance(candidate, CfgNode) for candidate in candidates)
+    return any(isinstance(value, CfgNode) for value in (*args[:1], kwargs.get("cfg")))
 
 
 def _explicit_arguments(
@@ -73,8 +67,7 @@ def _explicit_arguments(
     parameters = inspect.signature(from_config).parameters
     if next(iter(parameters), None) != "cfg":
         raise TypeError(f"The first argument of {from_config.__qualname__} must be named 'cfg'.")
-    variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-    if any(parameter.kind in variadic for parameter in parameters.values()):
+    if any(p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in parameters.values()):
         return from_config(*args, **kwargs)
     taken = {name: value for name, value in kwargs.items() if name in parameters}
     overrides = {name: value for name, value in kwargs.items() if name not in parameters}

@@ -1,14 +1,9 @@
-"""Data sets, loaders, samplers and augmentations, with Detectron2's names."""
+"""Data sets, the test loader and augmentations, with Detectron2's names."""
 
 from . import datasets, detection_utils, samplers, transforms
-from .build import (
-    build_batch_data_loader,
-    build_detection_test_loader,
-    build_detection_train_loader,
-    get_detection_dataset_dicts,
-)
+from .build import build_detection_test_loader, get_detection_dataset_dicts
 from .catalog import DatasetCatalog, Metadata, MetadataCatalog
-from .common import DatasetFromList, MapDataset, ToIterableDataset
+from .common import DatasetFromList, MapDataset
 from .dataset_mapper import DatasetMapper
 
 __all__ = [
@@ -18,10 +13,7 @@ __all__ = [
     "MapDataset",
     "Metadata",
     "MetadataCatalog",
-    "ToIterableDataset",
-    "build_batch_data_loader",
     "build_detection_test_loader",
-    "build_detection_train_loader",
     "datasets",
     "detection_utils",
     "get_detection_dataset_dicts",

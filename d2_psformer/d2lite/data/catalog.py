@@ -6,6 +6,8 @@ from collections import UserDict
 from collections.abc import Callable
 from typing import Any
 
+from ..errors import UnknownKeyError
+
 
 class _Catalog(UserDict):
     """A dict of names with the methods that Detectron2 gives its catalogs."""
@@ -29,10 +31,14 @@ class _DatasetCatalog(_Catalog):
         self[name] = func
 
     def get(self, name: str) -> list[dict]:
-        """Load the data set. Raises KeyError, with all known names, for an unknown one."""
+        """Load the data set.
+
+        Raises:
+            UnknownKeyError: the name is not registered.
+        """
         if name not in self:
             known = ", ".join(sorted(self)) or "none"
-            raise KeyError(f"Data set '{name}' is not registered; known are: {known}.")
+            raise UnknownKeyError(f"Data set '{name}' is not registered; known are: {known}.")
         return self[name]()
 
 
@@ -40,13 +46,13 @@ class Metadata(types.SimpleNamespace):
     """Facts about one data set, as attributes. Each can be set once; equal values may be repeated.
 
     Raises:
-        AttributeError: on reading what is not there.
-        AssertionError: on giving an attribute another value.
+        AttributeError: a missing attribute is read.
+        AssertionError: an attribute gets another value.
     """
 
     name: str = "N/A"
 
-    def __getattr__(self, key: str) -> Any:  # Called only for what is not there.
+    def __getattr__(self, key: str) -> Any:  # Python calls this for missing attributes alone.
         known = ", ".join(self.__dict__) or "nothing"
         raise AttributeError(f"Data set '{self.name}' has no metadata '{key}'; it has {known}.")
 
@@ -70,13 +76,11 @@ class Metadata(types.SimpleNamespace):
 
 
 class _MetadataCatalog(_Catalog):
-    """Name -> :class:`Metadata`, made empty when first asked for."""
+    """Name -> :class:`Metadata`, which is empty at first."""
 
     def get(self, name: str) -> Metadata:
         assert name, "The name of a data set is empty."
-        if name not in self:
-            self[name] = Metadata(name=name)
-        return self[name]
+        return self.setdefault(name, Metadata(name=name))
 
 
 DatasetCatalog = _DatasetCatalog()

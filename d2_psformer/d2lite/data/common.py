@@ -1,10 +1,10 @@
-"""Data sets out of lists, functions and samplers, and batches of like shapes."""
+"""Data sets made of lists and of functions."""
 
 import copy
 import logging
 import pickle
 import random
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -17,8 +17,8 @@ logger = logging.getLogger(__name__)
 class _SerializedList:
     """A list kept as one byte tensor, which worker processes share instead of copying.
 
-    A list of python objects is copied page by page into each forked worker as soon as its
-    reference counts are touched: gigabytes on a data set of COCO's size.
+    A list of Python objects is copied page by page into each forked worker as soon as its
+    reference counts change: gigabytes on a data set of COCO's size.
     """
 
     def __init__(self, items: list):
@@ -41,7 +41,7 @@ class DatasetFromList(data.Dataset):
 
     Args:
         lst: the samples.
-        copy: give out deep copies, so that users may change what they get.
+        copy: return deep copies, so that users may change what they get.
         serialize: keep the list pickled (see :class:`_SerializedList`), which copies anyway.
     """
 
@@ -75,55 +75,6 @@ class MapDataset(data.Dataset):
             self._usable.discard(current)
             if not self._usable:
                 raise RuntimeError("No sample can be used: the mapper returned None for them all.")
-            current = self._rng.sample(list(self._usable), k=1)[0]
+            current = self._rng.choice(list(self._usable))
         self._usable.add(current)
         return sample
-
-
-class ToIterableDataset(data.IterableDataset):
-    """The samples of ``dataset`` in the order of ``sampler``, divided among the loader's workers.
-
-    Args:
-        dataset: map-style data set.
-        sampler: produces indices; every worker runs through all of them and keeps its share.
-        shard_chunk_size: consecutive indices that stay together in one worker; with the batch
-            size here, batches are the same for any number of workers.
-    """
-
-    def __init__(self, dataset: data.Dataset, sampler: data.Sampler, shard_chunk_size: int = 1):
-        self.dataset = dataset
-        self.sampler = sampler
-        self.shard_chunk_size = shard_chunk_size
-
-    def __iter__(self) -> Iterator:
-        worker = data.get_worker_info()
-        for position, index in enumerate(self.sampler):
-            chunk = position // self.shard_chunk_size
-            if worker is None or chunk % worker.num_workers == worker.id:
-                yield self.dataset[index]
-
-    def __len__(self) -> int:
-        return len(self.sampler)
-
-
-class AspectRatioGroupedDataset(data.IterableDataset):
-    """Batches of only wide (width > height) or only tall images: less padding.
-
-    Args:
-        dataset: iterable of dicts with ``width`` and ``height``.
-        batch_size: length of each list that comes out; what does not fill one is left out.
-    """
-
-    def __init__(self, dataset: Iterable[dict], batch_size: int):
-        self.dataset = dataset
-        self.batch_size = batch_size
-        self._buckets: tuple[list, list] = ([], [])
-
-    def __iter__(self) -> Iterator[list[dict]]:
-        for sample in self.dataset:
-            bucket = self._buckets[sample["width"] <= sample["height"]]
-            bucket.append(sample)
-            if len(bucket) == self.batch_size:
-                batch = bucket[:]
-                bucket.clear()  # Before the yield: code after it may never run.
-                yield batch

@@ -1,4 +1,4 @@
-"""From a dataset dict to what a model of instances and semantic classes takes."""
+"""From a dataset dict to the input of a model of instances and semantic classes."""
 
 import copy
 import logging
@@ -73,8 +73,7 @@ class DatasetMapper:
 
         augmented = T.AugInput(image, sem_seg=sem_seg)
         transforms = self.augmentations(augmented)
-        image_chw = np.ascontiguousarray(augmented.image.transpose(2, 0, 1))
-        sample["image"] = torch.as_tensor(image_chw)
+        sample["image"] = torch.as_tensor(np.ascontiguousarray(augmented.image.transpose(2, 0, 1)))
         if sem_seg is not None:
             sample["sem_seg"] = torch.as_tensor(augmented.sem_seg.astype("long"))
 

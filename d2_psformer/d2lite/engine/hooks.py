@@ -8,70 +8,39 @@ from datetime import timedelta
 from typing import Any
 
 from fvcore.common.checkpoint import PeriodicCheckpointer as _PeriodicCheckpointer
-from fvcore.common.param_scheduler import ParamScheduler
-from fvcore.common.timer import Timer
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler as _TorchLRScheduler
 
-from ..solver import LRMultiplier
 from ..utils import comm
 from ..utils.events import EventWriter
 from .train_loop import HookBase
-
-__all__ = [
-    "EvalHook",
-    "IterationTimer",
-    "LRScheduler",
-    "PeriodicCheckpointer",
-    "PeriodicWriter",
-]
 
 logger = logging.getLogger(__name__)
 
 
 class IterationTimer(HookBase):
-    """Puts the seconds of every iteration (scalar ``time``) and logs a summary at the end.
+    """Records the seconds of every iteration (scalar ``time``), without those of other hooks.
 
-    Put it first, so that the time of other hooks is not counted.
+    Register it first. The first ``warmup_iter`` iterations are left out.
     """
 
     def __init__(self, warmup_iter: int = 3):
         self._warmup_iter = warmup_iter
-        self._step_timer = Timer()
-        self._total_timer = Timer()
-        self._start_time = time.perf_counter()
 
     def before_train(self):
-        self._start_time = time.perf_counter()
-        self._total_timer.reset()
-        self._total_timer.pause()
+        self._train_start = time.perf_counter()
 
     def before_step(self):
-        self._step_timer.reset()
-        self._total_timer.resume()
+        self._step_start = time.perf_counter()
 
     def after_step(self):
-        iterations_done = self.trainer.storage.iter - self.trainer.start_iter + 1
-        if iterations_done >= self._warmup_iter:
-            self.trainer.storage.put_scalars(time=self._step_timer.seconds())
-        else:
-            self._start_time = time.perf_counter()
-            self._total_timer.reset()
-        self._total_timer.pause()
+        seconds = time.perf_counter() - self._step_start
+        if self.trainer.iter - self.trainer.start_iter + 1 >= self._warmup_iter:
+            self.trainer.storage.put_scalars(time=seconds)
 
     def after_train(self):
-        total = time.perf_counter() - self._start_time
-        steps = self._total_timer.seconds()
-        timed = self.trainer.storage.iter + 1 - self.trainer.start_iter - self._warmup_iter
-        if timed > 0 and steps > 0:
-            logger.info(
-                "Overall training speed: %d iterations in %s (%.4f s / it)",
-                timed, timedelta(seconds=int(steps)), steps / timed,
-            )  # fmt: skip
-        logger.info(
-            "Total training time: %s (%s on hooks)",
-            timedelta(seconds=int(total)), timedelta(seconds=int(total - steps)),
-        )  # fmt: skip
+        seconds = int(time.perf_counter() - self._train_start)
+        logger.info("Total training time: %s", timedelta(seconds=seconds))
 
 
 class PeriodicWriter(HookBase):
@@ -89,7 +58,7 @@ class PeriodicWriter(HookBase):
 
     def after_train(self):
         for writer in self._writers:
-            # Other hooks may have put results of a last evaluation.
+            # Other hooks may have recorded results of a last evaluation.
             writer.write()
             writer.close()
 
@@ -104,17 +73,6 @@ class PeriodicCheckpointer(_PeriodicCheckpointer, HookBase):
         self.step(self.trainer.iter)
 
 
-def _evaluates_now(trainer, period: int) -> bool:
-    """Whether a periodic evaluation follows this iteration; the last one is left to the end."""
-    done = trainer.iter + 1
-    return period > 0 and done % period == 0 and done != trainer.max_iter
-
-
-def _has_finished(trainer) -> bool:
-    """Whether training came to its end, not to an error."""
-    return trainer.iter + 1 >= trainer.max_iter
-
-
 def _flatten(results: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     """``{"a": {"b": 1}}`` as ``("a/b", 1)``."""
     for name, value in results.items():
@@ -125,10 +83,10 @@ def _flatten(results: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str
 
 
 class EvalHook(HookBase):
-    """Evaluates every ``eval_period`` iterations (0: never) and, if wanted, after the last.
+    """Evaluates every ``eval_period`` iterations (0: never) and, by default, after the last.
 
-    ``eval_function()`` returns a nested dict of numbers; they are put as scalars named
-    "outer/inner". Use the hook in all processes or in none.
+    ``eval_function()`` returns a nested dict of numbers, which become scalars named "outer/inner".
+    Use the hook in all processes or in none.
     """
 
     def __init__(
@@ -155,43 +113,35 @@ class EvalHook(HookBase):
         comm.synchronize()
 
     def after_step(self):
-        if _evaluates_now(self.trainer, self._period):
+        done = self.trainer.iter + 1  # The last evaluation is left to after_train.
+        if self._period > 0 and done % self._period == 0 and done != self.trainer.max_iter:
             self._do_eval()
 
     def after_train(self):
-        if self._eval_after_train and _has_finished(self.trainer):
+        # Fewer iterations mean that training ended with an error.
+        if self._eval_after_train and self.trainer.iter + 1 >= self.trainer.max_iter:
             self._do_eval()
-        # The function often holds the trainer: let go of it.
-        del self._func
+        del self._func  # The function often holds the trainer, which could never be freed.
 
 
 class LRScheduler(HookBase):
-    """Steps a torch scheduler, or a multiplier of the base rates, and puts the scalar ``lr``.
+    """Steps a scheduler of learning rates after every iteration, and records the scalar ``lr``.
 
-    What is not given is taken from the trainer.
+    By default, optimizer and scheduler are those of the trainer.
     """
 
     def __init__(
-        self,
-        optimizer: Optimizer | None = None,
-        scheduler: _TorchLRScheduler | ParamScheduler | None = None,
+        self, optimizer: Optimizer | None = None, scheduler: _TorchLRScheduler | None = None
     ):
         self._optimizer = optimizer
         self._scheduler = scheduler
 
     @property
-    def scheduler(self) -> _TorchLRScheduler | ParamScheduler:
+    def scheduler(self) -> _TorchLRScheduler:
         return self._scheduler or self.trainer.scheduler
 
     def before_train(self):
         self._optimizer = self._optimizer or self.trainer.optimizer
-        if isinstance(self.scheduler, ParamScheduler):
-            self._scheduler = LRMultiplier(
-                self._optimizer,
-                self.scheduler,
-                self.trainer.max_iter,
-                last_iter=self.trainer.iter - 1,
-            )
         self._shown_group = self.get_best_param_group_id(self._optimizer)
 
     @staticmethod
@@ -209,11 +159,8 @@ class LRScheduler(HookBase):
         self.trainer.storage.put_scalar("lr", lr, smoothing_hint=False)
         self.scheduler.step()
 
-    def state_dict(self):
-        if isinstance(self.scheduler, _TorchLRScheduler):
-            return self.scheduler.state_dict()
-        return {}
+    def state_dict(self) -> dict:
+        return self.scheduler.state_dict()
 
-    def load_state_dict(self, state_dict: dict):
-        if isinstance(self.scheduler, _TorchLRScheduler):
-            self.scheduler.load_state_dict(state_dict)
+    def load_state_dict(self, state_dict: dict) -> None:
+        self.scheduler.load_state_dict(state_dict)

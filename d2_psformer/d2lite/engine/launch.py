@@ -9,6 +9,7 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
+from ..errors import UserError
 from ..utils import comm
 
 DEFAULT_TIMEOUT = timedelta(minutes=30)
@@ -26,7 +27,7 @@ def launch(
     """Call ``main_func(*args)`` in ``num_gpus_per_machine`` processes on every machine.
 
     Call it on all machines. The group uses NCCL where there are GPUs, else GLOO. A single process
-    in total is no group at all: ``main_func`` is called right here.
+    in total needs no group: ``main_func`` is called in this process.
 
     Args:
         num_gpus_per_machine: processes on each machine, GPUs or not.
@@ -39,7 +40,7 @@ def launch(
         return
     if dist_url == "auto":
         if num_machines > 1:
-            raise ValueError("dist_url 'auto' works on one machine only: name host and port.")
+            raise UserError("--dist-url auto works on one machine only: name host and port.")
         dist_url = f"tcp://127.0.0.1:{_find_free_port()}"
     worker_args = (main_func, world_size, num_gpus_per_machine, machine_rank, dist_url, args)
     mp.start_processes(
@@ -65,8 +66,8 @@ def _distributed_worker(
 ) -> None:
     has_gpu = torch.cuda.is_available()
     if has_gpu and num_gpus_per_machine > torch.cuda.device_count():
-        raise ValueError(
-            f"{num_gpus_per_machine} GPUs asked for, but this machine has "
+        raise UserError(
+            f"{num_gpus_per_machine} GPUs are required, but this machine has "
             f"{torch.cuda.device_count()}."
         )
     try:
@@ -86,6 +87,6 @@ def _distributed_worker(
     # A process that ran ahead could time out while slower ones are still setting up.
     comm.synchronize()
     main_func(*args)
-    # Nobody leaves while others still talk to it.
+    # No process ends while others still communicate with it.
     comm.synchronize()
     dist.destroy_process_group()

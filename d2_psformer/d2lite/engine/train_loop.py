@@ -10,7 +10,7 @@ logger = logging.getLogger(__name__)
 
 
 class HookBase:
-    """What else happens around the iterations: override what you need.
+    """Base class of hooks, which are called around the iterations.
 
     ``self.trainer`` is a weak reference, set when the hook is registered. ``before_step`` should
     be quick; work that takes time belongs into ``after_step``.
@@ -36,7 +36,7 @@ class HookBase:
 
 
 class TrainerBase:
-    """A loop over ``run_step`` with hooks; it knows nothing of models and data.
+    """A loop over ``run_step`` with hooks, without models and data.
 
     Attributes:
         iter: the current iteration; ``max_iter`` or more in ``after_train`` means success.
@@ -74,7 +74,7 @@ class TrainerBase:
                     self.before_step()
                     self.run_step()
                     self.after_step()
-                # Tells after_train that no iteration failed.
+                # In after_train, max_iter means that no iteration failed.
                 self.iter += 1
             except Exception:
                 logger.exception("Exception during training:")

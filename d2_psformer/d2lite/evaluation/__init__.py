@@ -1,7 +1,7 @@
 """Evaluators and the loop that feeds them."""
 
 from .coco_evaluation import COCOEvaluator
-from .evaluator import DatasetEvaluator, DatasetEvaluators, inference_context, inference_on_dataset
+from .evaluator import DatasetEvaluator, DatasetEvaluators, inference_on_dataset
 from .sem_seg_evaluation import SemSegEvaluator
 from .testing import print_csv_format, verify_results
 
@@ -10,7 +10,6 @@ __all__ = [
     "DatasetEvaluator",
     "DatasetEvaluators",
     "SemSegEvaluator",
-    "inference_context",
     "inference_on_dataset",
     "print_csv_format",
     "verify_results",

@@ -14,6 +14,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from ..data import MetadataCatalog
+from ..errors import UserError
 from ..structures import BoxMode, Instances
 from ..utils import comm
 from ..utils.file_io import PathManager
@@ -35,7 +36,7 @@ class COCOEvaluator(DatasetEvaluator):
         output_dir: folder for ``coco_instances_results.json``; None writes nothing.
 
     Raises:
-        ValueError: the data set has no ``json_file``.
+        UserError: the data set has no ``json_file``.
     """
 
     def __init__(
@@ -51,7 +52,7 @@ class COCOEvaluator(DatasetEvaluator):
         self._output_dir = output_dir
         json_file = self._metadata.get("json_file")
         if json_file is None:
-            raise ValueError(
+            raise UserError(
                 f"Data set '{dataset_name}' has no metadata 'json_file': box and mask AP need "
                 "ground truth in COCO's instance format."
             )

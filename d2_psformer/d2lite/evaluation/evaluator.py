@@ -1,4 +1,4 @@
-"""The evaluation loop: model outputs go to evaluators, which answer with results."""
+"""The evaluation loop: evaluators turn model outputs into results."""
 
 import datetime
 import logging
@@ -11,21 +11,21 @@ import torch
 from torch import nn
 
 from ..utils.comm import get_world_size, is_main_process
-from ..utils.logger import log_every_n_seconds
 
 logger = logging.getLogger(__name__)
 
 Results = dict[str, Any]
+_SECONDS_BETWEEN_LOGS = 5
 
 
 class DatasetEvaluator:
     """Base class: ``reset``, then ``process`` for every batch, then ``evaluate``."""
 
     def reset(self) -> None:
-        """Forget everything; called before each round."""
+        """Forget all batches; called before each round."""
 
     def process(self, inputs: list[dict], outputs: list[dict]) -> None:
-        """Take in one batch: the model's inputs and outputs, image by image."""
+        """Add one batch: the model's inputs and outputs, image by image."""
 
     def evaluate(self) -> Results | None:
         """Returns ``{task: {metric: value}}``; None or {} in processes other than the first."""
@@ -69,7 +69,7 @@ def inference_on_dataset(
         evaluator: one, several, or None to only measure the time.
 
     Returns:
-        What the evaluators found; {} in processes other than the first.
+        The results of the evaluators; {} in processes other than the first.
     """
     total = len(data_loader)
     logger.info("Inference on %d batches.", total)
@@ -77,23 +77,24 @@ def inference_on_dataset(
         evaluator = DatasetEvaluators(evaluator or [])
     evaluator.reset()
 
-    begin = time.perf_counter()
-    in_eval_mode = inference_context(model) if isinstance(model, nn.Module) else nullcontext()
+    begin = last_logged = time.perf_counter()
+    in_eval_mode = _inference_context(model) if isinstance(model, nn.Module) else nullcontext()
     with in_eval_mode, torch.no_grad():
         for done, inputs in enumerate(data_loader, start=1):
             evaluator.process(inputs, model(inputs))
-            each = (time.perf_counter() - begin) / done
-            eta = datetime.timedelta(seconds=int(each * (total - done)))
-            message = f"Inference done {done}/{total}, {each:.3f} s a batch, ETA {eta}"
-            log_every_n_seconds(logging.INFO, message, n=5, name=__name__)
+            now = time.perf_counter()
+            if now - last_logged >= _SECONDS_BETWEEN_LOGS:
+                last_logged, each = now, (now - begin) / done
+                eta = datetime.timedelta(seconds=int(each * (total - done)))
+                logger.info("Inference done %d/%d, %.3f s a batch, ETA %s", done, total, each, eta)
     elapsed = datetime.timedelta(seconds=int(time.perf_counter() - begin))
     logger.info("Inference took %s on %d devices.", elapsed, get_world_size())
     return evaluator.evaluate() or {}
 
 
 @contextmanager
-def inference_context(model: nn.Module) -> Iterator[None]:
-    """Eval mode within the block, whatever mode the model was in after it."""
+def _inference_context(model: nn.Module) -> Iterator[None]:
+    """Eval mode within the block, and the former mode after it."""
     was_training = model.training
     model.eval()
     try:

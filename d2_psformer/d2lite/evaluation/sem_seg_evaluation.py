@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image
 
 from ..data import DatasetCatalog, MetadataCatalog
+from ..errors import UserError
 from ..utils import comm
 from ..utils.file_io import PathManager
 from ..utils.logger import create_small_table
@@ -51,7 +52,7 @@ class SemSegEvaluator(DatasetEvaluator):
         self.reset()
 
     def reset(self) -> None:
-        # Rows are predictions, columns ground truth; the last column is what to ignore.
+        # Rows are predictions, columns ground truth; the last column counts ignored pixels.
         size = len(self._class_names) + 1
         self._conf_matrix = np.zeros((size, size), dtype=np.int64)
 
@@ -62,13 +63,13 @@ class SemSegEvaluator(DatasetEvaluator):
             predicted = output["sem_seg"].argmax(dim=0).cpu().numpy()
             gt = self._load(self.input_file_to_gt_file[name], dtype=int)
             if gt.shape != predicted.shape:
-                raise ValueError(
+                raise UserError(
                     f"The labels of '{name}' have shape {gt.shape}, its result {predicted.shape}."
                 )
             ignored = gt == self._ignore_label
             largest = gt.max(where=~ignored, initial=0)
             if largest >= size - 1:
-                raise ValueError(
+                raise UserError(
                     f"The labels of '{name}' have class {largest}, but there are only "
                     f"{size - 1} classes: check its label image and the metadata."
                 )

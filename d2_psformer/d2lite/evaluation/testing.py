@@ -1,4 +1,4 @@
-"""Showing results and comparing them with expected ones."""
+"""Results as text, and their comparison with expected ones."""
 
 import logging
 import math
@@ -27,12 +27,12 @@ def print_csv_format(results: Mapping[str, Any]) -> None:
 def verify_results(cfg, results: Mapping[str, Any]) -> bool:
     """Compare with TEST.EXPECTED_RESULTS, a list of [task, metric, value, tolerance].
 
-    Returns True if all agree; else ends the process with status 1, naming what does not.
+    Returns True if all agree; else names the differences and ends the process with status 1.
     """
     wrong = []
     for task, metric, expected, tolerance in cfg.TEST.EXPECTED_RESULTS:
         actual = results[task].get(metric, math.nan)
-        if not abs(actual - expected) <= tolerance:  # So that NaN is wrong.
+        if not abs(actual - expected) <= tolerance:  # NaN is wrong too.
             wrong.append(f"{task}/{metric} is {actual}, expected {expected} +- {tolerance}")
     if wrong:
         logger.error("Results are not as expected: %s.", "; ".join(wrong))

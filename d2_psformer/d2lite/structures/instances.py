@@ -1,4 +1,4 @@
-"""All that is known about the instances of one image, as columns of one length."""
+"""The instances of one image, as named fields of one length."""
 
 import itertools
 from typing import Any
@@ -32,7 +32,7 @@ class Instances:
             self.set(name, val)
 
     def __getattr__(self, name: str) -> Any:
-        # While being unpickled or copied there is no _fields yet.
+        # There is no _fields yet while the object is being unpickled or copied.
         if name == "_fields" or name not in self._fields:
             raise AttributeError(f"These Instances have no field '{name}'.")
         return self._fields[name]
@@ -46,7 +46,7 @@ class Instances:
         self._fields[name] = value
 
     def has(self, name: str) -> bool:
-        """Whether there is a field of this name."""
+        """True if there is a field of this name."""
         return name in self._fields
 
     def remove(self, name: str) -> None:
@@ -80,9 +80,9 @@ class Instances:
         return chosen
 
     def __len__(self) -> int:
-        for value in self._fields.values():
-            return len(value)
-        raise NotImplementedError("Instances without a field have no length.")
+        if not self._fields:
+            raise NotImplementedError("Instances without a field have no length.")
+        return len(next(iter(self._fields.values())))
 
     def __iter__(self) -> Any:
         raise NotImplementedError("Instances are not iterable: index them.")

@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 import pycocotools.mask as mask_util
 import torch
-from torchvision.ops import roi_align
 
 from .boxes import Boxes
 
@@ -25,21 +24,10 @@ class BitMasks:
 
     def __init__(self, tensor: torch.Tensor | np.ndarray):
         """``tensor`` is (N,H,W); every nonzero value counts as true."""
-        if isinstance(tensor, torch.Tensor):
-            tensor = tensor.to(torch.bool)
-        else:
-            tensor = torch.as_tensor(tensor, dtype=torch.bool, device=torch.device("cpu"))
+        tensor = torch.as_tensor(tensor, dtype=torch.bool)
         assert tensor.dim() == 3, f"BitMasks are (N,H,W), not {tuple(tensor.shape)}."
         self.image_size = tensor.shape[1:]
         self.tensor = tensor
-
-    @staticmethod
-    def from_polygon_masks(
-        polygon_masks: Sequence[Sequence[Any]], height: int, width: int
-    ) -> "BitMasks":
-        """Masks from a list of polygons for each instance."""
-        masks = [polygons_to_bitmask(polygons, height, width) for polygons in polygon_masks]
-        return BitMasks(np.stack(masks) if masks else np.zeros((0, height, width), dtype=bool))
 
     def to(self, *args: Any, **kwargs: Any) -> "BitMasks":
         """These masks on another device."""
@@ -58,15 +46,6 @@ class BitMasks:
         x_range = _true_range(self.tensor.any(dim=1))
         y_range = _true_range(self.tensor.any(dim=2))
         return Boxes(torch.stack([x_range, y_range], dim=2).flatten(1))
-
-    def crop_and_resize(self, boxes: torch.Tensor, mask_size: int) -> torch.Tensor:
-        """Crop mask i by row i of ``boxes`` (N,4) to a bool tensor (N, mask_size, mask_size)."""
-        assert len(boxes) == len(self), f"{len(boxes)} boxes for {len(self)} masks."
-        index = torch.arange(len(boxes), device=self.device, dtype=boxes.dtype)[:, None]
-        regions = torch.cat([index, boxes.to(self.device)], dim=1)
-        masks = self.tensor[:, None].to(boxes.dtype)
-        cropped = roi_align(masks, regions, (mask_size, mask_size), aligned=True)
-        return cropped.squeeze(1) >= 0.5
 
     @staticmethod
     def cat(bitmasks_list: list["BitMasks"]) -> "BitMasks":

@@ -25,7 +25,7 @@ def get_rank() -> int:
 
 
 def is_main_process() -> bool:
-    """Whether this is process 0, the one that writes files."""
+    """True in process 0, the one that writes files."""
     return get_rank() == 0
 
 
@@ -33,7 +33,7 @@ def create_local_process_group(num_workers_per_machine: int) -> None:
     """Make the groups of processes that share a machine; all processes must call it together.
 
     ``launch`` does so. Processes started in another way call it once after
-    ``torch.distributed.init_process_group``, before anything asks for a local rank.
+    ``torch.distributed.init_process_group``, before :func:`get_local_rank`.
     """
     global _local_group  # noqa: PLW0603 (one process is on one machine)
     world_size = get_world_size()
@@ -48,24 +48,16 @@ def create_local_process_group(num_workers_per_machine: int) -> None:
             _local_group = group
 
 
-def get_local_process_group() -> dist.ProcessGroup:
-    """The group of the processes on this machine."""
+def get_local_rank() -> int:
+    """Index of this process among those of its machine."""
+    if not _is_distributed():
+        return 0
     if _local_group is None:
         raise RuntimeError(
             "No local process group: start processes with launch(), or call "
             "comm.create_local_process_group() after torch.distributed.init_process_group()."
         )
-    return _local_group
-
-
-def get_local_rank() -> int:
-    """Index of this process among those of its machine."""
-    return dist.get_rank(get_local_process_group()) if _is_distributed() else 0
-
-
-def get_local_size() -> int:
-    """Number of processes on this machine."""
-    return dist.get_world_size(get_local_process_group()) if _is_distributed() else 1
+    return dist.get_rank(_local_group)
 
 
 def synchronize() -> None:
@@ -82,8 +74,8 @@ def _cpu_group() -> dist.ProcessGroup:
     """All processes over gloo, so that gathered objects take no GPU memory."""
     if dist.get_backend() == dist.Backend.NCCL:
         return _gloo_group_beside_nccl()
-    # Not cached: a group that is still referenced keeps its threads, which may then want to free
-    # Python objects while the interpreter ends, and abort the process.
+    # Not cached: the threads of a group that is still referenced may free Python objects while
+    # the interpreter ends, which aborts the process.
     return dist.group.WORLD
 
 

@@ -1,11 +1,9 @@
-"""Logging to the terminal and to ``log.txt``, and small helpers for rare messages and tables."""
+"""Logging to the terminal and to ``log.txt``, and tables of results."""
 
 import functools
 import logging
 import os
 import sys
-import time
-from collections import Counter
 from typing import Any, TextIO
 
 from tabulate import tabulate
@@ -15,8 +13,6 @@ from .file_io import PathManager
 
 _ROOT = __name__.rpartition(".utils.")[0]
 _TIME_FORMAT = "%m/%d %H:%M:%S"
-_calls: Counter = Counter()
-_last_logged: dict[tuple, float] = {}
 
 
 class _ColorfulFormatter(logging.Formatter):
@@ -39,7 +35,7 @@ class _ColorfulFormatter(logging.Formatter):
         return f"{colored(record.levelname, 'red', attrs=['bold'])} {text}"
 
 
-@functools.cache  # a second call must not add handlers again
+@functools.cache  # A second call must not add handlers again.
 def setup_logger(
     output: str | None = None,
     distributed_rank: int = 0,
@@ -48,14 +44,13 @@ def setup_logger(
     name: str = _ROOT,
     abbrev_name: str | None = None,
     enable_propagation: bool = False,
-    configure_stdout: bool = True,
 ) -> logging.Logger:
     """Send the messages of logger ``name`` to the terminal (process 0) and to a file (all).
 
     Args:
         output: a ``.txt`` or ``.log`` file, or a folder in which ``log.txt`` is written; processes
             other than 0 append ``.rankN``. None for no file.
-        abbrev_name: what the terminal shows for ``name``; default ``d2`` for this runtime.
+        abbrev_name: short form of ``name`` on the terminal; default ``d2`` for this runtime.
     """
     logger = logging.getLogger(name)
     logger.setLevel(logging.DEBUG)
@@ -65,7 +60,7 @@ def setup_logger(
     plain = logging.Formatter(
         "[%(asctime)s] %(name)s %(levelname)s: %(message)s", datefmt=_TIME_FORMAT
     )
-    if configure_stdout and distributed_rank == 0:
+    if distributed_rank == 0:
         terminal = logging.StreamHandler(sys.stdout)
         terminal.setFormatter(_ColorfulFormatter(name, abbrev_name) if color else plain)
         logger.addHandler(terminal)
@@ -80,38 +75,10 @@ def setup_logger(
     return logger
 
 
-@functools.cache  # loggers that share a file share its stream
+@functools.cache  # Loggers that share a file share its stream.
 def _open_log(path: str) -> TextIO:
     PathManager.mkdirs(os.path.dirname(path) or ".")
     return PathManager.open(path, "a")
-
-
-def _caller() -> tuple[str, tuple]:
-    """Module of the code that called a function of this file, and a key for the place."""
-    frame = sys._getframe(2)
-    place = (frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_name)
-    module = frame.f_globals["__name__"]
-    return (_ROOT if module == "__main__" else module), place
-
-
-def log_first_n(
-    lvl: int, msg: str, n: int = 1, *, name: str | None = None, key: str | tuple = "caller"
-) -> None:
-    """Log only the first ``n`` times; ``key`` counts by "caller", by "message" or by both."""
-    module, place = _caller()
-    counted = (place if "caller" in key else None, msg if "message" in key else None)
-    _calls[counted] += 1
-    if _calls[counted] <= n:
-        logging.getLogger(name or module).log(lvl, msg)
-
-
-def log_every_n_seconds(lvl: int, msg: str, n: float = 1, *, name: str | None = None) -> None:
-    """Log from one place at most once in ``n`` seconds."""
-    module, place = _caller()
-    now = time.monotonic()
-    if now - _last_logged.get(place, -float("inf")) >= n:
-        _last_logged[place] = now
-        logging.getLogger(name or module).log(lvl, msg)
 
 
 def create_small_table(small_dict: dict[str, Any]) -> str:

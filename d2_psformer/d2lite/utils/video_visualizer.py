@@ -5,12 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pycocotools.mask as mask_util
 import torch
 
-from ..structures import Instances
-from .colormap import colormap
-from .regions import iou
-from .visualizer import ColorMode, VisImage, Visualizer
+from .vis_image import VisImage
+from .visualizer import ColorMode, Visualizer, palette_color
 
 _SAME_OBJECT_IOU = 0.5
 _FRAMES_TO_REMEMBER = 8
@@ -18,10 +17,10 @@ _FRAMES_TO_REMEMBER = 8
 
 @dataclass
 class _Object:
-    """An object as it was last seen."""
+    """An object in the last frame that showed it."""
 
     category: int
-    region: np.ndarray  # Mask (H,W) or box (4,).
+    mask: dict[str, Any]  # RLE
     color: np.ndarray
     frames_ago: int = 1
 
@@ -51,25 +50,19 @@ class VideoVisualizer:
         picture = _Frame(frame, self)
         return picture.draw_panoptic_seg(panoptic_seg, segments_info, area_threshold, alpha)
 
-    def draw_instance_predictions(self, frame: np.ndarray, predictions: Instances) -> VisImage:
-        """See :meth:`Visualizer.draw_instance_predictions`; ``frame`` is RGB (H,W,3)."""
-        return _Frame(frame, self).draw_instance_predictions(predictions)
+    def colors_of(self, categories: Sequence[int], masks: np.ndarray) -> list[np.ndarray]:
+        """Colours of the objects of the next frame: those that were seen before keep theirs.
 
-    def draw_sem_seg(
-        self,
-        frame: np.ndarray,
-        sem_seg: torch.Tensor | np.ndarray,
-        area_threshold: int | None = None,
-    ) -> VisImage:
-        """See :meth:`Visualizer.draw_sem_seg`; ``frame`` is RGB (H,W,3)."""
-        return _Frame(frame, self).draw_sem_seg(sem_seg, area_threshold)
-
-    def colors_of(
-        self, categories: Sequence[int], regions: Sequence[np.ndarray]
-    ) -> list[np.ndarray]:
-        """Colours of the objects of the next frame: those that were seen before keep theirs."""
+        Args:
+            categories: N class ids.
+            masks: bool (N,H,W).
+        """
+        codes = [mask_util.encode(np.asfortranarray(mask, dtype=np.uint8)) for mask in masks]
         same_class = np.equal.outer([old.category for old in self._objects], list(categories))
-        overlap = iou([old.region for old in self._objects], regions) * same_class
+        overlap = np.zeros(same_class.shape)
+        if overlap.size:
+            known = [old.mask for old in self._objects]
+            overlap = mask_util.iou(known, codes, [0] * len(codes)) * same_class
         found: dict[int, int] = {}  # New object -> old one, best overlap first.
         for pair in np.argsort(-overlap, axis=None):
             old, new = np.unravel_index(pair, overlap.shape)
@@ -85,13 +78,12 @@ class VideoVisualizer:
         for old in missed:
             old.frames_ago += 1
         self._objects = [old for old in missed if old.frames_ago <= _FRAMES_TO_REMEMBER]
-        self._objects += map(_Object, categories, regions, colors)
+        self._objects += map(_Object, categories, codes, colors)
         return colors
 
     def _new_color(self) -> np.ndarray:
-        palette = colormap(rgb=True, maximum=1)
         self._num_colors += 1
-        return palette[(self._num_colors - 1) % len(palette)]
+        return palette_color(self._num_colors - 1)
 
 
 class _Frame(Visualizer):
@@ -101,7 +93,5 @@ class _Frame(Visualizer):
         super().__init__(frame, video.metadata, instance_mode=video.instance_mode)
         self._video = video
 
-    def _thing_colors(
-        self, categories: Sequence[int], regions: Sequence[np.ndarray], by_class: bool = False
-    ) -> list[np.ndarray]:
-        return self._video.colors_of(categories, regions)
+    def _thing_colors(self, categories: Sequence[int], masks: np.ndarray) -> list[np.ndarray]:
+        return self._video.colors_of(categories, masks)

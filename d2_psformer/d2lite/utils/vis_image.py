@@ -1,9 +1,8 @@
 """A picture to draw masks, boxes and labels on."""
 
 import functools
-import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -20,13 +19,10 @@ def to_rgb(color: Color) -> np.ndarray:
     return np.asarray(color, dtype=float)
 
 
-@functools.cache
-def _font(pixels: int) -> ImageFont.FreeTypeFont:
-    return ImageFont.load_default(pixels)
+_font = functools.cache(ImageFont.load_default)
 
 
-@dataclass(frozen=True)
-class _Label:
+class _Label(NamedTuple):
     text: str
     x: float  # Middle of the label if centred, else its left end; picture pixels.
     y: float  # Middle if centred, else the upper end.
@@ -36,7 +32,7 @@ class _Label:
 
 
 class VisImage:
-    """The picture. Labels come on top of everything, and out of each other's way, at the end.
+    """The picture. Labels are drawn at the end, over everything else and beside each other.
 
     Args:
         img: RGB array (H,W,3), 0 to 255.
@@ -46,25 +42,24 @@ class VisImage:
     def __init__(self, img: np.ndarray, scale: float = 1.0):
         self.scale = scale
         self.height, self.width = img.shape[:2]
-        self._size = round(self.width * scale), round(self.height * scale)
+        self._size = max(1, round(self.width * scale)), max(1, round(self.height * scale))
         self._line_width = max(1, round(scale * np.sqrt(self.height * self.width) / 600))
         self._labels: list[_Label] = []
         self.reset_image(img)
 
     def reset_image(self, img: np.ndarray) -> None:
-        """Replace the pixels, and with them all drawn so far except labels."""
+        """Replace the pixels and the drawing, except labels."""
         picture = Image.fromarray(img.astype(np.uint8))
         if picture.size != self._size:
             picture = picture.resize(self._size, Image.Resampling.BILINEAR)
         self._pixels = np.array(picture, dtype=np.float32)
 
-    def draw_mask(self, mask: np.ndarray, color: Color, alpha: float, edge: Color | None) -> None:
-        """Fill a bool mask (H,W); an edge in another colour is opaque."""
+    def draw_mask(self, mask: np.ndarray, color: Color, alpha: float, edge: Color) -> None:
+        """Fill a bool mask (H,W), with an opaque edge inside."""
         scaled = cv2.resize(mask.astype(np.uint8), self._size, interpolation=cv2.INTER_NEAREST)
         self._blend(scaled, color, alpha)
-        if edge is not None:
-            inside = cv2.erode(scaled, np.ones((3, 3)), iterations=self._line_width)
-            self._blend(scaled - inside, edge, 1.0)
+        inside = cv2.erode(scaled, np.ones((3, 3)), iterations=self._line_width)
+        self._blend(scaled - inside, edge, 1.0)
 
     def draw_box(self, box: Sequence[float], color: Color, alpha: float) -> None:
         """Outline a box in absolute XYXY."""
@@ -81,12 +76,11 @@ class VisImage:
         points: float,
         centred: bool = True,
     ) -> None:
-        """Put a label with its middle on ``position``, or with its upper left corner; above or
-        below it if another label is there."""
+        """Put a label with its middle, or its upper left corner, on ``position``, or above or
+        below it where another label is."""
         x, y = (float(value) * self.scale for value in position)
         pixels = max(8, round(points * self.scale * 100 / 72))  # As printed at 100 dpi.
-        light = 0.4 * to_rgb(color) + 0.6
-        self._labels.append(_Label(text, x, y, centred, light, pixels))
+        self._labels.append(_Label(text, x, y, centred, 0.4 * to_rgb(color) + 0.6, pixels))
 
     def get_image(self) -> np.ndarray:
         """The picture so far as RGB uint8 (scaled H, scaled W, 3)."""
@@ -99,10 +93,7 @@ class VisImage:
 
     def save(self, filepath: str) -> None:
         """Write the picture to a file; its extension says in which format."""
-        stem, extension = os.path.splitext(filepath)
-        unfinished = f"{stem}.unfinished{extension}"
-        Image.fromarray(self.get_image()).save(unfinished)
-        os.replace(unfinished, filepath)
+        Image.fromarray(self.get_image()).save(filepath)
 
     def _blend(self, mask: np.ndarray, color: Color, alpha: float) -> None:
         x, y, width, height = cv2.boundingRect(mask)
@@ -119,7 +110,7 @@ class VisImage:
         if label.centred:
             x, y = x - width / 2, y - height / 2
         x = float(np.clip(x, 0, max(self._size[0] - width, 0)))
-        for step in (0, 1, -1, 2, -2, 3, -3, 0):  # At last where it was meant to be.
+        for step in (0, 1, -1, 2, -2, 3, -3, 0):  # The last resort is to cover another label.
             top = float(np.clip(y + step * height, 0, max(self._size[1] - height, 0)))
             box = (x, top, x + width, top + height)
             if not any(_overlap(box, other) for other in taken):

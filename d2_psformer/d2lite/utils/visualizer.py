@@ -1,25 +1,24 @@
 """Pictures of annotations and predictions: masks, boxes and class names over the image."""
 
+import colorsys
 from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum, unique
 from typing import Any
 
+import cv2
 import numpy as np
+import pycocotools.mask as mask_util
 import torch
-from PIL import Image
 
 from ..data import MetadataCatalog
-from ..structures import BitMasks, Boxes, BoxMode, Instances
-from .colormap import colormap
-from .file_io import PathManager
-from .regions import area, bounding_box, deepest_point, to_array, to_bitmaps
+from ..data.detection_utils import read_image
+from ..structures import BitMasks, Boxes, BoxMode, Instances, polygons_to_bitmask
 from .vis_image import Color, VisImage, to_rgb
-
-__all__ = ["ColorMode", "VisImage", "Visualizer"]
 
 _OFF_WHITE = (1.0, 1.0, 0.94)
 _SMALL_AREA = 1000  # Labels of smaller objects (pixels) stand beside them.
-_ALPHA = {"IMAGE": 0.5, "SEGMENTATION": 0.8, "IMAGE_BW": 0.3}
+_GOLDEN_RATIO = 0.618034  # Hues one such step apart are never close to recent ones.
+_SATURATION_AND_VALUE = ((0.85, 0.95), (0.60, 1.00), (0.95, 0.70))
 
 
 @unique
@@ -82,14 +81,13 @@ class Visualizer:
         for segment in sorted(stuff, key=lambda s: -np.sum(ids == s["id"])):
             self._draw_stuff(ids == segment["id"], segment["category_id"], alpha, area_threshold)
         things = [s for s in segments_info if s["isthing"] and np.any(ids == s["id"])]
-        masks = [ids == s["id"] for s in things]
-        categories = [s["category_id"] for s in things]
+        masks = np.array([ids == s["id"] for s in things], dtype=bool).reshape(-1, *ids.shape)
         return self.overlay_instances(
             masks=masks,
             labels=[
-                self._label(s["category_id"], s.get("score"), s.get("iscrowd", 0)) for s in things
+                self._label(s["category_id"], s.get("score"), s.get("iscrowd")) for s in things
             ],
-            assigned_colors=self._thing_colors(categories, masks, by_class=True),
+            assigned_colors=self._thing_colors([s["category_id"] for s in things], masks),
             alpha=alpha,
         )
 
@@ -110,40 +108,39 @@ class Visualizer:
         return self.output
 
     def draw_instance_predictions(self, predictions: Instances) -> VisImage:
-        """Draw ``pred_masks`` and ``pred_boxes`` with ``pred_classes`` and ``scores``, if there."""
-        masks, boxes, classes, scores = (
-            predictions.get(name) if predictions.has(name) else None
-            for name in ("pred_masks", "pred_boxes", "pred_classes", "scores")
-        )
-        masks = None if masks is None else to_bitmaps(masks, *self._shape)
-        boxes = None if boxes is None else to_array(boxes)
-        classes = [None] * len(predictions) if classes is None else classes.tolist()
-        scores = [None] * len(predictions) if scores is None else scores.tolist()
+        """Draw ``pred_masks``, or ``pred_boxes``, with ``pred_classes`` and ``scores``."""
+        has_masks = predictions.has("pred_masks")
+        masks = self._to_bitmaps(predictions.pred_masks) if has_masks else None
+        boxes = None if has_masks else predictions.pred_boxes
+        classes, scores = predictions.pred_classes.tolist(), predictions.scores.tolist()
         if self._instance_mode == ColorMode.IMAGE_BW:
-            self._grey_out_except(None if masks is None else masks.any(axis=0))
+            self._grey_out_except(masks.any(axis=0) if has_masks else None)
+        by_class = self._instance_mode == ColorMode.SEGMENTATION
         return self.overlay_instances(
             masks=masks,
             boxes=boxes,
             labels=list(map(self._label, classes, scores)),
-            assigned_colors=self._thing_colors(classes, boxes if masks is None else masks),
-            alpha=_ALPHA[self._instance_mode.name],
+            assigned_colors=self._thing_colors(classes, masks) if by_class else None,
+            alpha={"IMAGE": 0.5, "SEGMENTATION": 0.8, "IMAGE_BW": 0.3}[self._instance_mode.name],
         )
 
     def draw_dataset_dict(self, dic: Mapping[str, Any]) -> VisImage:
         """Draw the annotations, the semantic and the panoptic labels of a dataset dict."""
-        if dic.get("annotations"):
-            self._draw_annotations(dic["annotations"])
-        sem_seg = dic.get("sem_seg")
-        if sem_seg is None and "sem_seg_file_name" in dic:
-            sem_seg = _read_labels(dic["sem_seg_file_name"])
-        if sem_seg is not None:
-            self.draw_sem_seg(sem_seg, alpha=0.5)
-        pan_seg = dic.get("pan_seg")
-        if pan_seg is None and "pan_seg_file_name" in dic:
+        if annotations := dic.get("annotations"):
+            xyxy = BoxMode.XYXY_ABS
+            masks = [a.get("segmentation") for a in annotations]
+            self.overlay_instances(
+                boxes=[BoxMode.convert(a["bbox"], a["bbox_mode"], xyxy) for a in annotations],
+                masks=masks if all(masks) else None,
+                labels=[self._label(a["category_id"], None, a.get("iscrowd")) for a in annotations],
+            )
+        if "sem_seg_file_name" in dic:
+            labels = read_image(dic["sem_seg_file_name"], "L")[:, :, 0]
+            self.draw_sem_seg(labels, alpha=0.5)
+        if "pan_seg_file_name" in dic:
             # COCO's code: id = R + 256 G + 65536 B.
-            pan_seg = _read_labels(dic["pan_seg_file_name"])[:, :, :3] @ (1, 256, 256**2)
-        if pan_seg is not None:
-            self.draw_panoptic_seg(pan_seg, dic["segments_info"], alpha=0.5)
+            ids = read_image(dic["pan_seg_file_name"], "RGB") @ (1, 256, 256**2)
+            self.draw_panoptic_seg(ids, dic["segments_info"], alpha=0.5)
         return self.output
 
     def overlay_instances(
@@ -162,22 +159,43 @@ class Visualizer:
             masks: (N,H,W), or a list of bool masks, RLEs, or lists of polygons.
             labels, assigned_colors: N each.
         """
-        boxes = None if boxes is None else to_array(boxes)
-        masks = None if masks is None else to_bitmaps(masks, *self._shape)
-        regions = masks if boxes is None else boxes
-        if regions is None:
-            return self.output
+        boxes = None if boxes is None else np.array([np.asarray(box, float) for box in boxes])
+        masks = None if masks is None else self._to_bitmaps(masks)
+        regions = self._filled(boxes) if masks is None else masks
         colors = assigned_colors or [self._next_color() for _ in regions]
-        given = [len(values) for values in (regions, masks, labels, colors) if values is not None]
+        given = [len(x) for x in (regions, boxes, labels, colors) if x is not None]
         assert len(set(given)) == 1, f"Boxes, masks, labels or colours differ in number: {given}."
-        for i in sorted(range(len(regions)), key=lambda i: -area(regions[i])):
+        for i in np.argsort(-regions.sum(axis=(1, 2)), kind="stable"):
             if masks is not None:
                 self.output.draw_mask(masks[i], colors[i], alpha, edge=(1 + to_rgb(colors[i])) / 2)
             if boxes is not None:
                 self.output.draw_box(boxes[i], colors[i], alpha)
-            if labels is not None and area(regions[i]) > 0:
-                self._draw_instance_label(labels[i], regions[i], colors[i])
+            if labels is not None and regions[i].any():
+                self._draw_label(labels[i], regions[i], boxes is None, colors[i])
         return self.output
+
+    def _to_bitmaps(self, masks: BitMasks | torch.Tensor | Sequence[Any]) -> np.ndarray:
+        """Masks as a bool array (N,H,W); each is a bitmap, an RLE or a list of polygons."""
+        bitmaps = np.zeros((len(masks), *self._shape), dtype=bool)
+        for bitmap, mask in zip(bitmaps, masks, strict=True):
+            if isinstance(mask, list):
+                bitmap[:] = polygons_to_bitmask(mask, *self._shape)
+            elif isinstance(mask, Mapping):
+                is_list = isinstance(mask["counts"], list)
+                bitmap[:] = mask_util.decode(
+                    mask_util.frPyObjects(mask, *self._shape) if is_list else mask
+                )
+            else:
+                bitmap[:] = mask.cpu() if isinstance(mask, torch.Tensor) else mask
+        return bitmaps
+
+    def _filled(self, boxes: np.ndarray) -> np.ndarray:
+        """Boxes (N,4) as a bool array (N,H,W)."""
+        bitmaps = np.zeros((len(boxes), *self._shape), dtype=bool)
+        for bitmap, box in zip(bitmaps, boxes, strict=True):
+            x0, y0, x1, y1 = box.round().astype(int).clip(0)
+            bitmap[y0:y1, x0:x1] = True
+        return bitmaps
 
     def _draw_stuff(
         self, mask: np.ndarray, category: int, alpha: float, area_threshold: int | None
@@ -185,29 +203,16 @@ class Visualizer:
         if mask.sum() >= max(area_threshold or 0, 1):
             color, name = self._class_color("stuff", category), self._class_name("stuff", category)
             self.output.draw_mask(mask, color, alpha, edge=_OFF_WHITE)
-            self.output.draw_text(name, deepest_point(mask), color, self._font_size)
+            self.output.draw_text(name, _deepest_point(mask), color, self._font_size)
 
-    def _draw_annotations(self, annotations: list[dict[str, Any]]) -> None:
-        to_xyxy = BoxMode.XYXY_ABS
-        boxes = to_array([BoxMode.convert(a["bbox"], a["bbox_mode"], to_xyxy) for a in annotations])
-        has_masks = "segmentation" in annotations[0]
-        self.overlay_instances(
-            boxes=boxes,
-            masks=[a["segmentation"] for a in annotations] if has_masks else None,
-            labels=[
-                self._label(a["category_id"], iscrowd=a.get("iscrowd", 0)) for a in annotations
-            ],
-            assigned_colors=self._thing_colors([a["category_id"] for a in annotations], boxes),
-        )
-
-    def _draw_instance_label(self, label: str, region: np.ndarray, color: Color) -> None:
-        x0, y0, x1, y1 = bounding_box(region)
-        if (x1 - x0) * (y1 - y0) < _SMALL_AREA:
-            self.output.draw_text(label, (x0, y1), color, 0.8 * self._font_size, centred=False)
-        elif region.ndim == 1:
-            self.output.draw_text(label, (x0, y0), color, self._font_size, centred=False)
+    def _draw_label(self, label: str, region: np.ndarray, inside: bool, color: Color) -> None:
+        x, y, width, height = cv2.boundingRect(region.astype(np.uint8))
+        if width * height < _SMALL_AREA:
+            self.output.draw_text(label, (x, y + height), color, 0.8 * self._font_size, False)
+        elif inside:
+            self.output.draw_text(label, _deepest_point(region), color, self._font_size)
         else:
-            self.output.draw_text(label, deepest_point(region), color, self._font_size)
+            self.output.draw_text(label, (x, y), color, self._font_size, False)
 
     def _class_name(self, kind: str, category: int) -> str:
         names = self.metadata.get(f"{kind}_classes") or []
@@ -218,24 +223,18 @@ class Visualizer:
         return np.divide(colors[category], 255) if category < len(colors) else self._next_color()
 
     def _next_color(self) -> np.ndarray:
-        palette = colormap(rgb=True, maximum=1)
         self._num_unnamed += 1
-        return palette[(self._num_unnamed - 1) % len(palette)]
+        return palette_color(self._num_unnamed - 1)
 
-    def _thing_colors(
-        self, categories: Sequence[int], regions: Sequence[np.ndarray], by_class: bool = False
-    ) -> list[np.ndarray] | None:
-        """Shades of the classes' colours, the same ones in every picture; None for any colours."""
-        if not by_class and self._instance_mode != ColorMode.SEGMENTATION:
-            return None
+    def _thing_colors(self, categories: Sequence[int], masks: np.ndarray) -> list[np.ndarray]:
+        """Shades of the classes' colours, the same ones in every picture."""
         shifts = np.random.default_rng(0).uniform(-0.25, 0.25, (len(categories), 3))
         colors = [self._class_color("thing", category) for category in categories]
         return [np.clip(color + shift, 0, 1) for color, shift in zip(colors, shifts, strict=True)]
 
-    def _label(self, category: int | None, score: float | None = None, iscrowd: int = 0) -> str:
-        name = "" if category is None else self._class_name("thing", category)
-        percent = "" if score is None else f"{score:.0%}"
-        return f"{name} {percent}".strip() + ("|crowd" if iscrowd else "")
+    def _label(self, category: int, score: float | None = None, iscrowd: int | None = 0) -> str:
+        percent = "" if score is None else f" {score:.0%}"
+        return self._class_name("thing", category) + percent + ("|crowd" if iscrowd else "")
 
     def _grey_out_except(self, mask: np.ndarray | None) -> None:
         grey = self.img.mean(axis=2, keepdims=True).repeat(3, axis=2)
@@ -244,6 +243,15 @@ class Visualizer:
         self.output.reset_image(grey)
 
 
-def _read_labels(path: str) -> np.ndarray:
-    with PathManager.open(path, "rb") as file:
-        return np.asarray(Image.open(file)).astype(np.int64)
+def palette_color(index: int) -> np.ndarray:
+    """RGB from 0 to 1 of an endless palette whose neighbours are easy to tell apart."""
+    hue = index * _GOLDEN_RATIO % 1
+    return np.array(colorsys.hsv_to_rgb(hue, *_SATURATION_AND_VALUE[index % 3]))
+
+
+def _deepest_point(mask: np.ndarray) -> np.ndarray:
+    """(x, y) well inside the thickest part of a mask, where a label hides no border."""
+    depth = cv2.distanceTransform(np.pad(mask, 1).astype(np.uint8), cv2.DIST_L2, 3)[1:-1, 1:-1]
+    inner = np.argwhere(depth >= 0.8 * depth.max())
+    distance = np.abs(inner - np.median(inner, axis=0)).sum(axis=1)
+    return inner[distance.argmin()][::-1]

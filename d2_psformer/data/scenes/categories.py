@@ -1,4 +1,4 @@
-"""The classes of the generated scenes: things told by outline, stuff told by texture."""
+"""The classes of the generated scenes: things differ by outline, stuff by texture."""
 
 
 def _category(id: int, name: str, isthing: int, color: tuple[int, int, int]) -> dict:

@@ -1,7 +1,8 @@
-"""One scene from its number: the whole public interface of the generator."""
+"""One generated scene from its number."""
 
 import numpy as np
 
+from ..segments import segment_areas, segment_boxes
 from .categories import CATEGORY_ID
 from .layout import Layout, make_layout
 from .levels import find_level
@@ -33,18 +34,19 @@ def generate_scene(
 def _segments(layout: Layout, rng: np.random.Generator) -> tuple[np.ndarray, list[dict]]:
     names = [*layout.bands, *(item.name for item in layout.items)]
     crowd = [False] * len(layout.bands) + [item.crowd for item in layout.items]
+    labels = layout.labels + 1
+    areas, boxes = (f(labels, len(names)).tolist() for f in (segment_areas, segment_boxes))
     table, segments_info = np.zeros(len(names), np.int32), []
-    for label, name in enumerate(names):
+    for label, (name, (x0, y0, x1, y1)) in enumerate(zip(names, boxes, strict=True)):
         if name is None:
             continue
         table[label] = _new_id(table, rng)
-        mask = layout.labels == label
         segments_info.append(
             {
                 "id": int(table[label]),
                 "category_id": CATEGORY_ID[name],
-                "area": int(mask.sum()),
-                "bbox": _bbox(mask),
+                "area": areas[label],
+                "bbox": [x0, y0, x1 - x0, y1 - y0],
                 "iscrowd": int(crowd[label]),
             }
         )
@@ -57,9 +59,3 @@ def _new_id(taken: np.ndarray, rng: np.random.Generator) -> int:
         candidate = int(rng.integers(1, 256 ** int(rng.integers(1, 4))))
         if candidate not in taken:
             return candidate
-
-
-def _bbox(mask: np.ndarray) -> list[int]:
-    columns, rows = np.flatnonzero(mask.any(axis=0)), np.flatnonzero(mask.any(axis=1))
-    x, y = int(columns[0]), int(rows[0])
-    return [x, y, int(columns[-1]) - x + 1, int(rows[-1]) - y + 1]

@@ -1,6 +1,8 @@
-"""How hard scenes are."""
+"""Levels of difficulty of the generated scenes."""
 
 from dataclasses import dataclass
+
+from ...utils.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -15,8 +17,8 @@ class Level:
         twin_share: things that lie beside or over one of the same class, about as large, in the
             same colour and texture.
         contrast: CIE Lab distance between the colour of a thing and what surrounds it.
-        hue_tells: every class of things has hues of its own. A short training then learns what
-            things are, and can go on to whose pixels are whose.
+        own_hues: every class of things has hues of its own. A short training then learns the
+            classes and can go on to telling things of one class apart.
     """
 
     things: tuple[int, int]
@@ -25,7 +27,7 @@ class Level:
     min_visible_pixels: int
     twin_share: float
     contrast: float
-    hue_tells: bool
+    own_hues: bool
 
 
 LEVELS = {
@@ -36,7 +38,7 @@ LEVELS = {
         min_visible_pixels=60,
         twin_share=0.0,
         contrast=32.0,
-        hue_tells=False,
+        own_hues=False,
     ),
     "hard": Level(
         things=(5, 12),
@@ -45,7 +47,7 @@ LEVELS = {
         min_visible_pixels=45,
         twin_share=0.4,
         contrast=20.0,
-        hue_tells=True,
+        own_hues=True,
     ),
 }
 
@@ -56,10 +58,7 @@ def scenes_folder(level: str) -> str:
 
 
 def find_level(name: str) -> Level:
-    """
-    Raises:
-        ValueError: there is no such level.
-    """
+    """The level of this name; UserError if there is none."""
     if name not in LEVELS:
-        raise ValueError(f"There is no level '{name}' of scenes: use {' or '.join(LEVELS)}.")
+        raise UserError(f"There is no level '{name}' of scenes: use {' or '.join(LEVELS)}.")
     return LEVELS[name]

@@ -1,4 +1,4 @@
-"""Colours a layout: random hues, texture, shadow, light and sensor noise.
+"""Painting of a layout: random hues, texture, shadow, light and sensor noise.
 
 The canvas is float32 (3, size, size), RGB in about 0..1: with the channels first, NumPy's inner
 loops run along whole rows.
@@ -91,7 +91,7 @@ def _paint_item(
 
 
 def _thing_tones(name: str, level: Level) -> tuple:
-    if not level.hue_tells:
+    if not level.own_hues:
         return _THING_TONES
     first = THING_NAMES.index(name) * 360 / len(THING_NAMES)
     return ((first, first + _HUES_OF_A_CLASS), *_THING_TONES[1:])

@@ -1,18 +1,18 @@
-"""Writes train and val scenes to a folder in COCO-panoptic format."""
+"""Writing of training and validation scenes to a folder in COCO-panoptic format."""
 
 import os
 import shutil
 import tempfile
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
 import cv2
 import numpy as np
-from tqdm import tqdm
 
-from ..files import read_json, write_json
+from ...utils.errors import UserError
+from ...utils.files import read_json, write_json
+from ...utils.parallel import map_with_progress
 from ..panoptic_png import ids_to_rgb
 from .categories import SCENES_CATEGORIES
 from .generate import generate_scene
@@ -20,7 +20,7 @@ from .levels import find_level
 
 GENERATOR_VERSION = 1  # raise it whenever any scene changes, so that old folders are made anew
 MANIFEST = "scenes.json"
-# Splits take their scenes from places of the series that never meet, whatever their lengths.
+# Splits take their scenes from parts of the series that do not overlap.
 FIRST_INDEX = {"train": 0, "val": 10_000_000}
 _JPEG = [
     *(cv2.IMWRITE_JPEG_QUALITY, 95),
@@ -30,7 +30,7 @@ _JPEG = [
 
 @dataclass(frozen=True)
 class ScenesSpec:
-    """What decides every byte of a data set of scenes."""
+    """The settings that determine every byte of a data set of scenes."""
 
     train: int = 4000
     val: int = 200
@@ -42,19 +42,19 @@ class ScenesSpec:
     def __post_init__(self):
         find_level(self.level)
         if self.size < 64:
-            raise ValueError(f"--size {self.size} is too small for outlines: use 64 or more.")
+            raise UserError(f"--size {self.size} is too small for outlines: use 64 or more.")
         if min(self.train, self.val, self.seed) < 0:
-            raise ValueError("--train, --val and --seed must not be negative.")
+            raise UserError("--train, --val and --seed must not be negative.")
         if max(self.train, self.val) > FIRST_INDEX["val"]:
-            raise ValueError(f"A split holds at most {FIRST_INDEX['val']} scenes.")
+            raise UserError(f"A split holds at most {FIRST_INDEX['val']} scenes.")
 
     def described(self) -> dict:
-        """For the files; "standard" goes without saying, as before there were other levels."""
+        """The settings as the files have them; level "standard" is left out, as in older files."""
         fields = asdict(self)
         return {k: v for k, v in fields.items() if (k, v) != ("level", "standard")}
 
 
-def write_scenes(root: str | Path, spec: ScenesSpec, workers: int = 1) -> bool:
+def write_scenes(root: str | Path, spec: ScenesSpec, workers: int = 0) -> bool:
     """Write the data set to ``root``, all of it or nothing; the same files for any ``workers``.
 
     Layout: ``{train,val}/*.jpg``, ``panoptic_{train,val}/*.png``, ``panoptic_{train,val}.json``
@@ -64,13 +64,13 @@ def write_scenes(root: str | Path, spec: ScenesSpec, workers: int = 1) -> bool:
         False when ``root`` held just this data set already and nothing was written.
 
     Raises:
-        FileExistsError: ``root`` holds something else than generated scenes.
+        UserError: ``root`` holds something else than generated scenes.
     """
-    root = Path(root)
+    root = Path(root).resolve()  # a link stays, what it leads to is replaced
     if _holds(root, spec):
         return False
     if root.exists() and not (root / MANIFEST).is_file() and any(root.iterdir()):
-        raise FileExistsError(
+        raise UserError(
             f"{root} is not empty and has no {MANIFEST}: name another folder, or empty it."
         )
     root.parent.mkdir(parents=True, exist_ok=True)
@@ -79,7 +79,7 @@ def write_scenes(root: str | Path, spec: ScenesSpec, workers: int = 1) -> bool:
         for split in FIRST_INDEX:
             _write_split(partial_root, split, spec, workers)
         write_json(partial_root / MANIFEST, spec.described())
-        partial_root.chmod(0o755)  # mkdtemp makes folders for the owner's eyes only
+        partial_root.chmod(0o755)  # mkdtemp makes folders that only their owner may read
         if root.exists():
             shutil.rmtree(root)
         os.replace(partial_root, root)
@@ -101,12 +101,9 @@ def _write_split(root: Path, split: str, spec: ScenesSpec, workers: int) -> None
     count = getattr(spec, split)
     indices = range(FIRST_INDEX[split], FIRST_INDEX[split] + count)
     write = partial(_write_scene, root, split, spec)
-    bar = partial(tqdm, total=count, desc=f"scenes, {split}", unit="scene", disable=None)
-    if workers > 1:
-        with ProcessPoolExecutor(workers, initializer=cv2.setNumThreads, initargs=(0,)) as pool:
-            records = list(bar(pool.map(write, indices, chunksize=32)))
-    else:
-        records = list(bar(map(write, indices)))
+    cv2.setNumThreads(0)  # scenes are too small for threads, and forked processes have none
+    name = f"scenes, {split}"
+    records = list(map_with_progress(write, indices, workers=workers, description=name))
     write_json(
         root / f"panoptic_{split}.json",
         {
@@ -132,4 +129,4 @@ def _write_scene(root: Path, split: str, spec: ScenesSpec, index: int) -> tuple[
 
 def _write_image(path: Path, rgb: np.ndarray, options: list[int]) -> None:
     if not cv2.imwrite(str(path), np.ascontiguousarray(rgb[..., ::-1]), options):
-        raise OSError(f"Could not write {path}: is the disk full?")
+        raise UserError(f"Could not write {path}: is the disk full?")

@@ -7,6 +7,7 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
+from ...utils.errors import UserError
 from ..outputs import LayerOutputs
 from .masks import DenseMasks
 from .targets import Targets
@@ -33,7 +34,7 @@ class HungarianMatcher:
         """Match several sets of queries, each with its own segments; one transfer to the CPU.
 
         Raises:
-            FloatingPointError: a cost is not finite.
+            UserError: a cost is not finite.
         """
         costs = [self.cost(*pair) for pair in zip(outputs, targets, strict=True)]
         flat = torch.cat([cost.flatten() for cost in costs]).cpu()
@@ -62,7 +63,7 @@ class HungarianMatcher:
 def _hungarian(cost: Tensor, device: torch.device) -> Match:
     """min(Q, N) pairs, on ``device``, for a cost matrix (Q, N) on the CPU."""
     if not torch.isfinite(cost).all():
-        raise FloatingPointError(
+        raise UserError(
             "The matching cost is not finite: the model's outputs have diverged. Lower "
             "SOLVER.BASE_LR, clip gradients (SOLVER.CLIP_GRADIENTS), or use bfloat16 or no AMP."
         )

@@ -8,7 +8,7 @@ from contextlib import contextmanager, nullcontext
 import torch
 from torch import Tensor, nn
 
-from ...class_layout import ClassLayout
+from ...classes import Classes
 from ...d2.data import MetadataCatalog
 from ...d2.modeling import Backbone
 from ...utils.errors import UserError
@@ -32,7 +32,7 @@ class Segmenter(nn.Module, ABC):
         normalizer: ImageNormalizer,
         backbone: Backbone,
         postprocessor: Postprocessor,
-        classes: ClassLayout,
+        classes: Classes,
         mask_stride: int,
         autocast: torch.dtype | None = None,
     ):
@@ -120,7 +120,7 @@ def shared_parts(cfg) -> dict:
 
     ``mask_stride`` is missing, as it depends on the architecture.
     """
-    classes = ClassLayout.from_metadata(MetadataCatalog.get(cfg.DATASETS.TRAIN[0]))
+    classes = Classes.from_metadata(MetadataCatalog.get(cfg.DATASETS.TRAIN[0]))
     with config_node("MODEL.BACKBONE"):
         backbone = build_checked_backbone(cfg)
     with config_node("MODEL.POSTPROCESSING"):
@@ -142,7 +142,7 @@ def shared_parts(cfg) -> dict:
 
 @contextmanager
 def config_node(name: str) -> Iterator[None]:
-    """Put the name of a config node before the sentence of a UserError that a constructor raises."""
+    """Put the name of a config node before the sentence of a UserError."""
     try:
         yield
     except UserError as error:

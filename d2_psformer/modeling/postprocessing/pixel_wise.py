@@ -1,7 +1,6 @@
 """Mergings that decide pixel by pixel; the paper compares its own with these.
 
-They are called like :class:`~d2_psformer.modeling.postprocessing.MaskWiseMerging`; their score is the
-class probability alone.
+They are called like :class:`.MaskWiseMerging`. Their score is the class probability alone.
 """
 
 from collections.abc import Iterator

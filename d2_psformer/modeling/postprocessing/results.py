@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ...class_layout import ClassLayout
+from ...classes import Classes
 from ...d2.structures import Boxes, Instances
 from ...utils.checks import check_choice
 from ..outputs import SegmenterOutputs
@@ -85,7 +85,7 @@ class Postprocessor:
     instances: bool = False
 
     @classmethod
-    def from_config(cls, cfg, classes: ClassLayout) -> "Postprocessor":
+    def from_config(cls, cfg, classes: Classes) -> "Postprocessor":
         node = cfg.MODEL.POSTPROCESSING
         switches = node.PANOPTIC_ON, node.SEMANTIC_ON, node.INSTANCE_ON
         return cls(_build_merging(node), classes.thing_ids, classes.num_classes, *switches)

@@ -11,8 +11,8 @@ from ...layers import (
     prior_bias,
 )
 from ...utils.checks import check_at_least, check_between, check_choice
-from ..pixel_decoder import PixelFeatures
 from ..outputs import QueryOutputs
+from ..pixel_decoder import PixelFeatures
 
 
 class LocationDecoder(nn.Module):

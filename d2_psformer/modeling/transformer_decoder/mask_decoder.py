@@ -42,7 +42,7 @@ class MaskDecoder(nn.Module):
         check_at_least(0, layers=layers, exit_after=exit_after)
         if exit_after > layers:
             raise UserError(
-                f"exit_after is {exit_after}, but there are {layers} layers: give a block's number, "
+                f"exit_after is {exit_after}, but layers is {layers}: give the number of a layer, "
                 "or 0 for the final attention."
             )
         self.num_levels, self.exit_after = num_levels, exit_after

@@ -5,9 +5,9 @@ from torch import Tensor, nn
 
 from ...layers import prior_bias
 from ...utils.checks import check_at_least
+from ..outputs import SCORE, QueryOutputs
 from ..pixel_decoder import PixelFeatures
 from .mask_decoder import MaskDecoder
-from ..outputs import SCORE, QueryOutputs
 
 
 class StuffDecoder(nn.Module):

@@ -46,7 +46,7 @@ void write_sampling_gradient(const Plan<A>& plan, const Layout<A>& layout,
   char* to = static_cast<char*>(p.grad_sampling) +
              size * (plan.row(b, q0, h) * p.levels + layout.first) * p.points * 2;
   for (int q = 0; q < queries; q++, xy += n, to += row_bytes) {
-    if (is_direct<A>(p.sampling_type)) {
+    if (is_wide(p.sampling_type)) {
       placing.scale_gradient(anchors, q, xy, reinterpret_cast<A*>(to));
     } else {
       placing.scale_gradient(anchors, q, xy, xy);
@@ -61,16 +61,7 @@ void write_attention_gradient(const Plan<A>& plan, int64_t b, int64_t h, int64_t
                               const A* attention, A* grad) {
   const PsformerProblem& p = plan.p;
   int n = int(p.levels * p.points);
-  if (p.reference_size != 0) {
-    if constexpr (sizeof(A) == sizeof(float)) {
-      if (n % kLanes == 0)
-        softmax_gradient_by_vectors(attention, grad, queries, n);
-      else
-        softmax_gradient(attention, grad, queries, n);
-    } else {
-      softmax_gradient(attention, grad, queries, n);
-    }
-  }
+  if (p.components != 0) softmax_gradient(attention, grad, queries, n);
   int64_t size = type_size(p.attention_type);
   char* to = static_cast<char*>(p.grad_attention) + size * plan.row(b, q0, h) * n;
   for (int q = 0; q < queries; q++)
@@ -94,7 +85,7 @@ void backward_block(const Plan<A>& plan, const Unit<A>& unit, const Layout<A>& l
                 p.heads * row_bytes, queries, p.channels, unit.grads);
   GradMap to = {unit.sums, int64_t(p.channels * sizeof(A)), unit.outside};
   if (sums_in_place(plan)) {
-    to.base = static_cast<char*>(p.grad_value) + (b * p.length * p.heads + h) * row_bytes;
+    to.base = static_cast<char*>(p.grad_value) + (b * p.positions * p.heads + h) * row_bytes;
     to.step *= p.heads;
   }
   Scatter<A> scatter = plan.packed ? plan.run.scatter_packed : plan.run.scatter_strided;
@@ -117,14 +108,15 @@ void backward_block(const Plan<A>& plan, const Unit<A>& unit, const Layout<A>& l
 template <class A>
 void backward_unit(const Plan<A>& plan, const Unit<A>& unit, int first_level, int last_level) {
   const PsformerProblem& p = plan.p;
-  const int64_t first = plan.start[first_level], pixels = plan.start[last_level] - first;
+  const int64_t first = p.start[first_level],
+                pixels = (last_level < p.levels ? p.start[last_level] : p.positions) - first;
   const int64_t sum_pixel = p.channels * int64_t(sizeof(A));
   const Layout<A> layout(p, first_level, last_level, plan.nowhere);
   const Placing<A> placing(p, layout);
   if (plan.packed) plan.pack(unit.b, unit.h, first, first + pixels, unit.packed_head);
   if (!sums_in_place(plan)) {
     memset(unit.sums + first * sum_pixel, 0, size_t(pixels * sum_pixel));
-    memset(unit.sums + p.length * sum_pixel, 0, size_t(sum_pixel));
+    memset(unit.sums + p.positions * sum_pixel, 0, size_t(sum_pixel));
   }
   for (int64_t i = 0; i < plan.blocks; i++) {
     backward_block(plan, unit, layout, placing, plan.block_at(i));
@@ -133,8 +125,8 @@ void backward_unit(const Plan<A>& plan, const Unit<A>& unit, int first_level, in
   const int64_t row_bytes = p.channels * plan.value_size;
   plan.run.write(reinterpret_cast<const A*>(unit.sums + first * sum_pixel), pixels, p.channels,
                  static_cast<char*>(p.grad_value) +
-                     ((unit.b * p.length + first) * p.heads + unit.h) * row_bytes,
-                 p.heads * row_bytes, plan.streams(p.grad_value, p.length));
+                     ((unit.b * p.positions + first) * p.heads + unit.h) * row_bytes,
+                 p.heads * row_bytes, plan.streams(p.grad_value, p.positions));
   finish_streams();
 }
 
@@ -160,7 +152,7 @@ int run_backward(const PsformerProblem& p) {
   // whole heads if they come out even, else single levels
   const bool divided = heads % threads != 0;
   const int64_t pixel = p.channels * int64_t(sizeof(A));
-  const int64_t sums = sums_in_place(plan) ? 0 : aligned((p.length + 1) * pixel);
+  const int64_t sums = sums_in_place(plan) ? 0 : aligned((p.positions + 1) * pixel);
   const int64_t edge = aligned(plan.packed_pixel + pixel), grads = aligned(plan.block * pixel);
   const int64_t own = plan.packed_bytes + sums + 2 * edge + grads;
   const int64_t all_attention =
@@ -185,7 +177,7 @@ int run_backward(const PsformerProblem& p) {
                     attention};
     memset(edges, 0, size_t(2 * edge));
     if (sums_in_place(plan)) {
-      const int64_t bytes = p.batch * p.length * p.heads * pixel;
+      const int64_t bytes = p.batch * p.positions * p.heads * pixel;
 #pragma omp for schedule(static)
       for (int64_t at = 0; at < bytes; at += kZeroedBytes) {
         memset(static_cast<char*>(p.grad_value) + at, 0,

@@ -7,7 +7,7 @@
 #include <sys/mman.h>
 #endif
 
-#include "cpu_problem.h"
+#include "cpu_library.h"
 
 namespace {
 
@@ -46,25 +46,32 @@ bool runs_here(int isa) {
   return isa == PSFORMER_GENERIC;
 }
 
-int best_isa() {
-  if (runs_here(PSFORMER_AVX512)) return PSFORMER_AVX512;
-  return runs_here(PSFORMER_AVX2) ? PSFORMER_AVX2 : PSFORMER_GENERIC;
-}
+typedef int (*Kernel)(const PsformerProblem&);
+#if defined(__x86_64__) || defined(__i386__)
+const Kernel kForward[] = {psformer_generic::forward, psformer_avx2::forward,
+                           psformer_avx512::forward};
+const Kernel kBackward[] = {psformer_generic::backward, psformer_avx2::backward,
+                            psformer_avx512::backward};
+#else
+const Kernel kForward[] = {psformer_generic::forward};
+const Kernel kBackward[] = {psformer_generic::backward};
+#endif
 
 }  // namespace
 
-// The kernels are compiled with hidden symbols or without: these are seen in any case.
+// The kernels may be compiled with hidden symbols; these are visible in any case.
 #pragma GCC visibility push(default)
 extern "C" {
 
-int psformer_abi_version(void) { return 4; }
+int psformer_abi_version(void) { return PSFORMER_ABI; }
 
-size_t psformer_cpu_problem_size(void) { return sizeof(PsformerProblem); }
+int psformer_problem_size(void) { return sizeof(PsformerProblem); }
 
-// The instruction set that serves a wish (-1: the best), or -1 if this processor lacks it.
-int psformer_cpu_isa(int wish) {
-  if (wish < 0) return best_isa();
-  return runs_here(wish) ? wish : -1;
+// The instruction set that serves a request (-1: the best), or -1 if this processor lacks it.
+int psformer_cpu_isa(int requested) {
+  if (requested >= 0) return runs_here(requested) ? requested : -1;
+  if (runs_here(PSFORMER_AVX512)) return PSFORMER_AVX512;
+  return runs_here(PSFORMER_AVX2) ? PSFORMER_AVX2 : PSFORMER_GENERIC;
 }
 
 // One workspace is kept for the whole process. Two calls at the same time: the second one makes
@@ -86,27 +93,15 @@ void psformer_return_workspace(void* memory) {
 }
 
 // 0: done; 1: out of memory; 2: this processor lacks the instruction set.
-#if defined(__x86_64__) || defined(__i386__)
-#define PSFORMER_CALL(function)                                          \
-  int psformer_cpu_##function(const PsformerProblem* problem, int isa) { \
-    switch (psformer_cpu_isa(isa)) {                                     \
-      case PSFORMER_AVX512:                                              \
-        return psformer_avx512::function(*problem);                      \
-      case PSFORMER_AVX2:                                                \
-        return psformer_avx2::function(*problem);                        \
-      case PSFORMER_GENERIC:                                             \
-        return psformer_generic::function(*problem);                     \
-    }                                                                    \
-    return 2;                                                            \
-  }
-#else
-#define PSFORMER_CALL(function)                                                  \
-  int psformer_cpu_##function(const PsformerProblem* problem, int isa) {         \
-    return psformer_cpu_isa(isa) < 0 ? 2 : psformer_generic::function(*problem); \
-  }
-#endif
-PSFORMER_CALL(forward)
-PSFORMER_CALL(backward)
+int psformer_cpu_forward(const PsformerProblem* problem, int requested) {
+  const int isa = psformer_cpu_isa(requested);
+  return isa < 0 ? 2 : kForward[isa](*problem);
+}
+
+int psformer_cpu_backward(const PsformerProblem* problem, int requested) {
+  const int isa = psformer_cpu_isa(requested);
+  return isa < 0 ? 2 : kBackward[isa](*problem);
+}
 
 }  // extern "C"
 #pragma GCC visibility pop

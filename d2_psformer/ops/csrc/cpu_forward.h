@@ -1,9 +1,28 @@
 // Forward of a whole problem.
 #pragma once
 #include "cpu_plan.h"
-#include "cpu_team.h"
+
+#if defined(_OPENMP)
+#include <omp.h>
+#endif
 
 namespace PSFORMER_NAMESPACE {
+
+// The threads that work on a problem together.
+struct Team {
+  int64_t rank = 0, size = 1;
+  // this thread's share of n things
+  int64_t begin(int64_t n) const { return n * rank / size; }
+  int64_t end(int64_t n) const { return n * (rank + 1) / size; }
+};
+
+inline Team this_team() {
+#if defined(_OPENMP)
+  return {omp_get_thread_num(), omp_get_num_threads()};
+#else
+  return {};
+#endif
+}
 
 template <class A>
 struct ForwardBlock {
@@ -62,12 +81,12 @@ int run_forward(const PsformerProblem& p) {
         if (!alone) {  // others may still read the maps of the round before
 #pragma omp barrier
         }
-        for (int64_t at = team.begin(here * p.length), end = team.end(here * p.length); at < end;) {
-          const int64_t head = at / p.length, s = at % p.length, rest = end - head * p.length;
-          const int64_t stop = rest < p.length ? rest : p.length;
+        for (int64_t at = team.begin(here * p.positions), end = team.end(here * p.positions); at < end;) {
+          const int64_t head = at / p.positions, s = at % p.positions, rest = end - head * p.positions;
+          const int64_t stop = rest < p.positions ? rest : p.positions;
           plan.pack((base + head) / p.heads, (base + head) % p.heads, s, stop,
                     memory + head * plan.packed_bytes);
-          at = head * p.length + stop;
+          at = head * p.positions + stop;
         }
         if (!alone) {
 #pragma omp barrier

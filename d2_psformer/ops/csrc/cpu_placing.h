@@ -45,7 +45,7 @@ class Placing {
 
  public:
   Placing(const PsformerProblem& p, const Layout<A>& layout)
-      : kind(int(p.reference_size)), per_level(int(p.points)), points(layout.points),
+      : kind(int(p.components)), per_level(int(p.points)), points(layout.points),
         first(layout.first), entries(kind * (layout.last - layout.first)) {
     for (int i = 0; i < points; i++) {
       scale[2 * i] = layout.width[i];
@@ -64,13 +64,8 @@ class Placing {
     A* row = to.numbers;
     for (int q = 0; q < queries && kind != 0; q++, row += entries) {
       const int64_t at = b * p.reference_batch + ((q0 + q) * p.levels + first) * kind;
-      if (p.reference_type == PSFORMER_F64) {
-        const double* from = static_cast<const double*>(p.reference) + at;
-        for (int i = 0; i < entries; i++) row[i] = A(from[i]) * factor[i] + shift[i];
-      } else {
-        const float* from = static_cast<const float*>(p.reference) + at;
-        for (int i = 0; i < entries; i++) row[i] = A(from[i]) * factor[i] + shift[i];
-      }
+      const A* from = static_cast<const A*>(p.reference) + at;
+      for (int i = 0; i < entries; i++) row[i] = from[i] * factor[i] + shift[i];
     }
   }
 
@@ -140,7 +135,7 @@ inline void place_points(const PsformerProblem& p, const Layout<A>& layout,
   A converted[2 * kRowPoints];
   for (int q = 0; q < queries; q++, row += size * p.sampling_query, xy += n) {
     const A* sampling = reinterpret_cast<const A*>(row);
-    if (!is_direct<A>(p.sampling_type)) {
+    if (!is_wide(p.sampling_type)) {
       read_numbers(row, p.sampling_type, converted, n);
       sampling = converted;
     }

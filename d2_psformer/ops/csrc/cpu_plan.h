@@ -96,18 +96,17 @@ struct QueryBlock {
   int32_t first, count;
 };
 
-constexpr int64_t kStreamedBytes = int64_t(4)
-                                   << 20;  // results from this size on pass the caches by
+// Results of this size or more are stored past the caches.
+constexpr int64_t kStreamedBytes = 4 << 20;
 
 template <class A>
 struct Plan {
   const PsformerProblem& p;
   Functions<A> run;
-  int64_t start[PSFORMER_MAX_LEVELS + 1];  // first pixel of a level in value
-  int64_t value_size;                      // bytes of a stored number
-  int64_t packed_pixel;                    // bytes of a packed pixel
-  int64_t packed_bytes;                    // of a packed head
-  int64_t block, blocks;                   // most queries in a block, blocks of a head
+  int64_t value_size;     // bytes of a stored number
+  int64_t packed_pixel;   // bytes of a packed pixel
+  int64_t packed_bytes;   // of a packed head
+  int64_t block, blocks;  // most queries in a block, blocks of a head
   bool packed;
   int32_t nowhere;  // index that stands for a pixel outside
 
@@ -116,15 +115,11 @@ struct Plan {
     // A copy of the map pays when every pixel is read several times. It also lets neighbouring
     // pixels share pages and cache sets, which heads of one tensor keep apart.
     double reads = 4.0 * double(p.queries) * double(p.levels * p.points);
-    packed = reads > 6.0 * double(p.length);
-    start[0] = 0;
-    for (int l = 0; l < p.levels; l++) {
-      start[l + 1] = start[l] + p.shapes[2 * l] * p.shapes[2 * l + 1];
-    }
+    packed = reads > 6.0 * double(p.positions);
     value_size = type_size(p.value_type);
     packed_pixel = p.channels * run.packed_size;
-    packed_bytes = packed ? aligned((p.length + 1) * packed_pixel) : 0;
-    nowhere = packed ? int32_t(p.length) : -1;
+    packed_bytes = packed ? aligned((p.positions + 1) * packed_pixel) : 0;
+    nowhere = packed ? int32_t(p.positions) : -1;
     int64_t fitting = kBlockPoints / (p.levels * p.points);
     block = fitting < kBlockQueries ? fitting : kBlockQueries;
     blocks = (p.queries + block - 1) / block;
@@ -132,7 +127,7 @@ struct Plan {
 
   const char* pixel(int64_t b, int64_t h, int64_t s) const {
     return static_cast<const char*>(p.value) +
-           value_size * (b * p.value_batch + s * p.value_pixel + h * p.channels);
+           value_size * (b * p.value_batch + s * p.value_position + h * p.channels);
   }
   int64_t row(int64_t b, int64_t q, int64_t h) const { return (b * p.queries + q) * p.heads + h; }
 
@@ -143,14 +138,14 @@ struct Plan {
 
   // The pixels [first, last) of a head into its packed map, which a pixel of zeros ends.
   void pack(int64_t b, int64_t h, int64_t first, int64_t last, char* to) const {
-    run.pack(pixel(b, h, first), p.value_pixel * value_size, last - first, p.channels,
+    run.pack(pixel(b, h, first), p.value_position * value_size, last - first, p.channels,
              to + first * packed_pixel);
-    memset(to + p.length * packed_pixel, 0, size_t(packed_pixel));
+    memset(to + p.positions * packed_pixel, 0, size_t(packed_pixel));
   }
 
   Map map(int64_t b, int64_t h, const char* packed_head, const char* zeros) const {
     if (packed) return {packed_head, packed_pixel, zeros};
-    return {pixel(b, h, 0), p.value_pixel * value_size, zeros};
+    return {pixel(b, h, 0), p.value_position * value_size, zeros};
   }
 
   // Whether rows of a (B, n, heads, channels) result are stored past the caches.

@@ -38,7 +38,7 @@ struct Points {
   A* bottom() { return numbers + 6 * pitch; }     // distance to the upper pixel row
 };
 
-// A few numbers: shorter than a call of memcpy.
+// Copies a few numbers: shorter than a call of memcpy.
 template <class A>
 inline void copy_numbers(const A* from, A* to, int n) {
   typedef typename Full<A>::Value V;
@@ -48,48 +48,31 @@ inline void copy_numbers(const A* from, A* to, int n) {
   for (; i < n; i++) to[i] = from[i];
 }
 
+// Whether numbers are stored in the type of the sums.
+inline bool is_wide(PsformerType type) { return type == PSFORMER_F32 || type == PSFORMER_F64; }
+
+// Numbers of sampling or attention, which are stored in half type or that of the sums.
 template <class A>
-inline void read_numbers(const void* from, int64_t type, A* to, int64_t n) {
-  switch (type) {
-    case PSFORMER_F32:
-      for (int64_t i = 0; i < n; i++) to[i] = A(static_cast<const float*>(from)[i]);
-      break;
-    case PSFORMER_F64:
-      for (int64_t i = 0; i < n; i++) to[i] = A(static_cast<const double*>(from)[i]);
-      break;
-    case PSFORMER_BF16:
-      for (int64_t i = 0; i < n; i++) to[i] = widen(static_cast<const Bf16*>(from)[i]);
-      break;
-    case PSFORMER_F16:
-      for (int64_t i = 0; i < n; i++) to[i] = widen(static_cast<const F16*>(from)[i]);
-      break;
+inline void read_numbers(const void* from, PsformerType type, A* to, int n) {
+  if (is_wide(type)) return copy_numbers(static_cast<const A*>(from), to, n);
+  if (type == PSFORMER_BF16) {
+    for (int i = 0; i < n; i++) to[i] = widen(static_cast<const Bf16*>(from)[i]);
+  } else {
+    for (int i = 0; i < n; i++) to[i] = widen(static_cast<const F16*>(from)[i]);
   }
 }
 
 template <class A>
-inline void write_numbers(const A* from, void* to, int64_t type, int64_t n) {
-  switch (type) {
-    case PSFORMER_F32:
-      for (int64_t i = 0; i < n; i++) static_cast<float*>(to)[i] = float(from[i]);
-      break;
-    case PSFORMER_F64:
-      for (int64_t i = 0; i < n; i++) static_cast<double*>(to)[i] = double(from[i]);
-      break;
-    case PSFORMER_BF16:
-      for (int64_t i = 0; i < n; i++) narrow(float(from[i]), static_cast<Bf16*>(to)[i]);
-      break;
-    case PSFORMER_F16:
-      for (int64_t i = 0; i < n; i++) narrow(float(from[i]), static_cast<F16*>(to)[i]);
-      break;
+inline void write_numbers(const A* from, void* to, PsformerType type, int n) {
+  if (is_wide(type)) return copy_numbers(from, static_cast<A*>(to), n);
+  if (type == PSFORMER_BF16) {
+    for (int i = 0; i < n; i++) narrow(float(from[i]), static_cast<Bf16*>(to)[i]);
+  } else {
+    for (int i = 0; i < n; i++) narrow(float(from[i]), static_cast<F16*>(to)[i]);
   }
 }
 
-template <class A>
-inline bool is_direct(int64_t type) {
-  return type == (sizeof(A) == 4 ? PSFORMER_F32 : PSFORMER_F64);
-}
-
-inline int64_t type_size(int64_t type) {
+inline int64_t type_size(PsformerType type) {
   return type == PSFORMER_F64 ? 8 : type == PSFORMER_F32 ? 4 : 2;
 }
 
@@ -106,19 +89,11 @@ struct Layout {
   Layout(const PsformerProblem& p, int first_level, int last_level, int32_t outside)
       : first(first_level), last(last_level), nowhere(outside) {
     points = int(p.points) * (last - first);
-    int64_t pixel = 0;
-    for (int l = 0; l < last; pixel += p.shapes[2 * l] * p.shapes[2 * l + 1], l++) {
-      for (int i = l < first ? points : (l - first) * int(p.points); i < (l + 1 - first) * p.points;
-           i++) {
-        width[i] = A(p.shapes[2 * l + 1]);
-        height[i] = A(p.shapes[2 * l]);
-        start[i] = int32_t(pixel);
-      }
-    }
-    for (int i = points; i < points + kMargin; i++) {
-      width[i] = width[i - points];
-      height[i] = height[i - points];
-      start[i] = start[i - points];
+    for (int i = 0; i < points + kMargin; i++) {
+      const int level = first + i % points / int(p.points);
+      width[i] = A(p.width[level]);
+      height[i] = A(p.height[level]);
+      start[i] = int32_t(p.start[level]);
     }
   }
 };

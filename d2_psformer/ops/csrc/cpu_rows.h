@@ -1,6 +1,6 @@
 // The channels of one pixel or query: stored types, and how rows of them become float sums.
 #pragma once
-#include "cpu_problem.h"
+#include "cpu_library.h"
 #include "cpu_vector.h"
 
 namespace PSFORMER_NAMESPACE {

@@ -21,32 +21,26 @@ inline float exponential(float x) {
   return e * as_float((power - 1u) << 23);
 }
 
-// Sums of x[i] * y[i] over rows of whole vectors, of four rows together. Rows behind the last one
-// are taken for the last one.
-inline Four dots_of_four(const float* x, const float* y, int rows, int n) {
-  typedef Full<float>::Value V;
-  V sum[4];
+// Sums over rows of n numbers, whole vectors, of four rows together; term(i): a vector of numbers.
+// Rows behind the last one are taken for the last one. Summing row by row made the fused form 3 to
+// 10 % slower: the shuffles serve four rows here.
+template <class Term>
+inline Four sums_of_rows(int rows, int n, Term term) {
+  Full<float>::Value sum[4];
   for (int k = 0; k < 4; k++) {
     const int at = (k < rows ? k : rows - 1) * n;
-    sum[k] = load<V>(x + at) * load<V>(y + at);
-    for (int i = kLanes; i < n; i += kLanes) sum[k] += load<V>(x + at + i) * load<V>(y + at + i);
+    sum[k] = term(at);
+    for (int i = kLanes; i < n; i += kLanes) sum[k] += term(at + i);
   }
   return sums_of_four(sum[0], sum[1], sum[2], sum[3]);
 }
 
-// Every row over its sum, for rows of whole vectors. Sums of single rows made the fused form 3 to
-// 10 % slower: their shuffles serve four rows here.
+// Every row over its sum, for rows of whole vectors.
 inline void divide_by_sums(float* x, int rows, int n) {
   typedef Full<float>::Value V;
   for (int r = 0; r < rows; r += 4, x += 4 * n) {
     const int here = rows - r < 4 ? rows - r : 4;
-    V sum[4];
-    for (int k = 0; k < 4; k++) {
-      const float* row = x + (k < here ? k : here - 1) * n;
-      sum[k] = load<V>(row);
-      for (int i = kLanes; i < n; i += kLanes) sum[k] += load<V>(row + i);
-    }
-    const Four shares = 1.0f / sums_of_four(sum[0], sum[1], sum[2], sum[3]);
+    const Four shares = 1.0f / sums_of_rows(here, n, [x](int i) { return load<V>(x + i); });
     for (int k = 0; k < here; k++) {
       for (int i = k * n; i < (k + 1) * n; i += kLanes) store(x + i, load<V>(x + i) * shares[k]);
     }
@@ -102,12 +96,13 @@ inline void softmax_gradient(const A* weights, A* grad, int rows, int n) {
   }
 }
 
-// The same for rows of whole vectors.
-inline void softmax_gradient_by_vectors(const float* weights, float* grad, int rows, int n) {
+inline void softmax_gradient(const float* weights, float* grad, int rows, int n) {
   typedef Full<float>::Value V;
+  if (n % kLanes != 0) return softmax_gradient<float>(weights, grad, rows, n);
   for (int r = 0; r < rows; r += 4, weights += 4 * n, grad += 4 * n) {
     const int here = rows - r < 4 ? rows - r : 4;
-    const Four means = dots_of_four(weights, grad, here, n);
+    const auto product = [=](int i) { return load<V>(weights + i) * load<V>(grad + i); };
+    const Four means = sums_of_rows(here, n, product);
     for (int k = 0; k < here; k++) {
       for (int i = k * n; i < (k + 1) * n; i += kLanes)
         store(grad + i, load<V>(weights + i) * (load<V>(grad + i) - means[k]));
@@ -123,13 +118,9 @@ inline void read_attention(const PsformerProblem& p, int64_t b, int64_t q0, int 
   int64_t size = type_size(p.attention_type);
   const char* row = static_cast<const char*>(p.attention) +
                     size * (b * p.attention_batch + q0 * p.attention_query + head * n);
-  for (int q = 0; q < queries; q++, row += size * p.attention_query) {
-    if (is_direct<A>(p.attention_type))
-      copy_numbers(reinterpret_cast<const A*>(row), to + q * n, n);
-    else
-      read_numbers(row, p.attention_type, to + q * n, n);
-  }
-  if (p.reference_size != 0) softmax(to, queries, n);
+  for (int q = 0; q < queries; q++, row += size * p.attention_query)
+    read_numbers(row, p.attention_type, to + q * n, n);
+  if (p.components != 0) softmax(to, queries, n);
 }
 
 // The columns of some levels out of those of all, (queries, layout.points).

@@ -1,7 +1,10 @@
-// Vectors of floats in the width of the instruction set (GCC and clang vector extensions).
+// Vectors of numbers in the width of the instruction set (vector extensions of GCC and clang).
 #pragma once
 #include <stdint.h>
 #include <string.h>
+
+#include <type_traits>
+#include <utility>
 #if defined(__SSE2__)
 #include <immintrin.h>
 #endif
@@ -32,26 +35,17 @@ struct Lanes {
   typedef float Floats __attribute__((vector_size(N * 4), aligned(4), may_alias));
   typedef uint32_t Words __attribute__((vector_size(N * 4), aligned(4), may_alias));
   typedef float Value __attribute__((vector_size(N * 4)));
-  typedef int32_t Mask __attribute__((vector_size(N * 4)));
 };
 typedef Lanes<4>::Value Four;
 
 // As many numbers as fill a vector register, with integers of the same width: masks of comparisons.
 template <class A>
-struct Full;
-template <>
-struct Full<float> {
-  static constexpr int N = kLanes;
-  typedef float Value __attribute__((vector_size(4 * kLanes)));
-  typedef int32_t Ints __attribute__((vector_size(4 * kLanes)));
-  typedef int32_t Index __attribute__((vector_size(4 * kLanes)));
-};
-template <>
-struct Full<double> {
-  static constexpr int N = kLanes / 2;
-  typedef double Value __attribute__((vector_size(4 * kLanes)));
-  typedef int64_t Ints __attribute__((vector_size(4 * kLanes)));
-  typedef int32_t Index __attribute__((vector_size(2 * kLanes)));
+struct Full {
+  typedef std::conditional_t<sizeof(A) == 4, int32_t, int64_t> Int;
+  static constexpr int N = 4 * kLanes / int(sizeof(A));
+  typedef A Value __attribute__((vector_size(4 * kLanes)));
+  typedef Int Ints __attribute__((vector_size(4 * kLanes)));
+  typedef int32_t Index __attribute__((vector_size(4 * N)));
 };
 
 template <class V>
@@ -65,10 +59,9 @@ __attribute__((always_inline)) inline void store(void* to, V value) {
   memcpy(to, &value, sizeof value);
 }
 
-// Past the caches, for results that are larger than they are: a plain store would first read the
-// line that it overwrites, and push pixels out. Three times as fast for rows far apart. No vector
-// extension has it, hence the only instructions by name. The address must be a multiple of the
-// size.
+// Store past the caches, for results larger than they are: a plain store would first read the line
+// that it overwrites and evict pixels. Three times as fast for rows far apart. The vector extensions
+// lack it, so it is called by name. The address must be a multiple of the size.
 template <class V>
 __attribute__((always_inline)) inline void stream(void* to, V value) {
 #if defined(__AVX512F__)
@@ -90,75 +83,45 @@ __attribute__((always_inline)) inline void put_vector(void* to, V value) {
     store(to, value);
 }
 
-// Streamed stores are seen by other threads from here on.
+// Makes streamed stores visible to other threads.
 inline void finish_streams() {
 #if defined(__SSE2__)
   _mm_sfence();
 #endif
 }
 
+template <class V, int... I>
+inline void separate_lanes(V a, V b, V& even, V& odd, std::integer_sequence<int, I...>) {
+  typedef decltype(a < b) Ints;
+  even = PSFORMER_SHUFFLE(Ints, a, b, (2 * I)...);
+  odd = PSFORMER_SHUFFLE(Ints, a, b, (2 * I + 1)...);
+}
+template <class V, int... I>
+inline void alternate_lanes(V a, V b, V& low, V& high, std::integer_sequence<int, I...>) {
+  typedef decltype(a < b) Ints;
+  constexpr int n = sizeof...(I);
+  low = PSFORMER_SHUFFLE(Ints, a, b, (I / 2 + I % 2 * n)...);
+  high = PSFORMER_SHUFFLE(Ints, a, b, (I / 2 + I % 2 * n + n / 2)...);
+}
+template <class V>
+using Numbered = std::make_integer_sequence<int, sizeof(V) / sizeof(V{}[0])>;
+
 // even: lanes 0, 2, 4 ... of the pair (a, b); odd: the others.
-inline void separate(Lanes<16>::Value a, Lanes<16>::Value b, Lanes<16>::Value& even,
-                     Lanes<16>::Value& odd) {
-  typedef Lanes<16>::Mask I;
-  even = PSFORMER_SHUFFLE(I, a, b, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
-  odd = PSFORMER_SHUFFLE(I, a, b, 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
-}
-inline void separate(Lanes<8>::Value a, Lanes<8>::Value b, Lanes<8>::Value& even,
-                     Lanes<8>::Value& odd) {
-  typedef Lanes<8>::Mask I;
-  even = PSFORMER_SHUFFLE(I, a, b, 0, 2, 4, 6, 8, 10, 12, 14);
-  odd = PSFORMER_SHUFFLE(I, a, b, 1, 3, 5, 7, 9, 11, 13, 15);
-}
-inline void separate(Four a, Four b, Four& even, Four& odd) {
-  typedef Lanes<4>::Mask I;
-  even = PSFORMER_SHUFFLE(I, a, b, 0, 2, 4, 6);
-  odd = PSFORMER_SHUFFLE(I, a, b, 1, 3, 5, 7);
-}
-template <class V>  // of doubles
+template <class V>
 inline void separate(V a, V b, V& even, V& odd) {
-  constexpr int N = sizeof(V) / sizeof(a[0]);
-  V pair[2] = {a, b};
-  for (int i = 0; i < N; i++) {
-    even[i] = pair[2 * i / N][2 * i % N];
-    odd[i] = pair[2 * i / N][2 * i % N + 1];
-  }
+  separate_lanes(a, b, even, odd, Numbered<V>());
 }
 
 // The other way: the pair (low, high) alternates between lanes of a and b.
-inline void alternate(Lanes<16>::Value a, Lanes<16>::Value b, Lanes<16>::Value& low,
-                      Lanes<16>::Value& high) {
-  typedef Lanes<16>::Mask I;
-  low = PSFORMER_SHUFFLE(I, a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
-  high = PSFORMER_SHUFFLE(I, a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
-}
-inline void alternate(Lanes<8>::Value a, Lanes<8>::Value b, Lanes<8>::Value& low,
-                      Lanes<8>::Value& high) {
-  typedef Lanes<8>::Mask I;
-  low = PSFORMER_SHUFFLE(I, a, b, 0, 8, 1, 9, 2, 10, 3, 11);
-  high = PSFORMER_SHUFFLE(I, a, b, 4, 12, 5, 13, 6, 14, 7, 15);
-}
-inline void alternate(Four a, Four b, Four& low, Four& high) {
-  typedef Lanes<4>::Mask I;
-  low = PSFORMER_SHUFFLE(I, a, b, 0, 4, 1, 5);
-  high = PSFORMER_SHUFFLE(I, a, b, 2, 6, 3, 7);
-}
-template <class V>  // of doubles
+template <class V>
 inline void alternate(V a, V b, V& low, V& high) {
-  constexpr int N = sizeof(V) / sizeof(a[0]);
-  V pair[2];
-  for (int i = 0; i < N; i++) {
-    pair[2 * i / N][2 * i % N] = a[i];
-    pair[2 * i / N][2 * i % N + 1] = b[i];
-  }
-  low = pair[0];
-  high = pair[1];
+  alternate_lanes(a, b, low, high, Numbered<V>());
 }
 
 // Sums of the lanes of four vectors, together: the shuffles of one serve all four.
 inline Four sums_of_four(Lanes<4>::Value a, Lanes<4>::Value b, Lanes<4>::Value c,
                          Lanes<4>::Value d) {
-  typedef Lanes<4>::Mask I;
+  typedef decltype(a < b) I;
   Four ab = PSFORMER_SHUFFLE(I, a, b, 0, 1, 4, 5) + PSFORMER_SHUFFLE(I, a, b, 2, 3, 6, 7);
   Four cd = PSFORMER_SHUFFLE(I, c, d, 0, 1, 4, 5) + PSFORMER_SHUFFLE(I, c, d, 2, 3, 6, 7);
   return PSFORMER_SHUFFLE(I, ab, cd, 0, 2, 4, 6) + PSFORMER_SHUFFLE(I, ab, cd, 1, 3, 5, 7);
@@ -166,7 +129,7 @@ inline Four sums_of_four(Lanes<4>::Value a, Lanes<4>::Value b, Lanes<4>::Value c
 
 inline Four sums_of_four(Lanes<8>::Value a, Lanes<8>::Value b, Lanes<8>::Value c,
                          Lanes<8>::Value d) {
-  typedef Lanes<8>::Mask I;
+  typedef decltype(a < b) I;
   auto ac = PSFORMER_SHUFFLE(I, a, c, 0, 1, 8, 9, 4, 5, 12, 13) +
             PSFORMER_SHUFFLE(I, a, c, 2, 3, 10, 11, 6, 7, 14, 15);
   auto bd = PSFORMER_SHUFFLE(I, b, d, 0, 1, 8, 9, 4, 5, 12, 13) +
@@ -180,7 +143,7 @@ inline Four sums_of_four(Lanes<8>::Value a, Lanes<8>::Value b, Lanes<8>::Value c
 
 inline Four sums_of_four(Lanes<16>::Value a, Lanes<16>::Value b, Lanes<16>::Value c,
                          Lanes<16>::Value d) {
-  typedef Lanes<16>::Mask I;
+  typedef decltype(a < b) I;
   auto ab = PSFORMER_SHUFFLE(I, a, b, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23) +
             PSFORMER_SHUFFLE(I, a, b, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31);
   auto cd = PSFORMER_SHUFFLE(I, c, d, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23) +

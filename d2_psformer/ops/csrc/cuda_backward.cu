@@ -6,7 +6,7 @@ namespace psformer {
 
 template <class T, int N, int G, int P, class Sums>
 __global__ void __launch_bounds__(MAX_THREADS)
-    backward_kernel(const __grid_constant__ PsformerCudaArgs a, int lanes, int item_bytes) {
+    backward_kernel(const __grid_constant__ PsformerProblem a, int lanes, int item_bytes) {
   const Sums sums(a);
   for_each_item<G>(a, lanes, item_bytes, [&](const Item& item, const auto& group, void* memory) {
     backward_item<T, N, P>(a, item, group, memory, sums);
@@ -14,7 +14,7 @@ __global__ void __launch_bounds__(MAX_THREADS)
 }
 
 template <class T>
-void launch_backward(const PsformerCudaArgs& a, cudaStream_t stream) {
+void launch_backward(const PsformerProblem& a, cudaStream_t stream) {
   using R = SumOf<T>;
   constexpr int N = 16 / sizeof(T);
   const int item_bytes = BackwardScratch<R>::bytes(static_cast<int>(a.levels * a.points));
@@ -39,7 +39,7 @@ void launch_backward(const PsformerCudaArgs& a, cudaStream_t stream) {
 }
 
 template <class T>
-__global__ void from_fixed_point_kernel(const PsformerCudaArgs a, T* out) {
+__global__ void from_fixed_point_kernel(const PsformerProblem a, T* out) {
   const int64_t n = a.batch * a.positions * a.heads * a.channels;
   const long long* sums = static_cast<const long long*>(a.grad_value);
   const float bound = *a.bound;
@@ -51,7 +51,7 @@ __global__ void from_fixed_point_kernel(const PsformerCudaArgs a, T* out) {
 }
 
 template <class T>
-void launch_from_fixed_point(const PsformerCudaArgs& a, T* out, cudaStream_t stream) {
+void launch_from_fixed_point(const PsformerProblem& a, T* out, cudaStream_t stream) {
   const int64_t n = a.batch * a.positions * a.heads * a.channels;
   const int64_t blocks = (n + MAX_THREADS - 1) / MAX_THREADS;
   from_fixed_point_kernel<T><<<static_cast<unsigned>(blocks < 65536 ? blocks : 65536), MAX_THREADS,
@@ -63,14 +63,14 @@ void launch_from_fixed_point(const PsformerCudaArgs& a, T* out, cudaStream_t str
 extern "C" {
 
 // Adds to args->grad_value (zeroed by the caller), writes args->grad_sampling and grad_attention.
-const char* psformer_cuda_backward(const PsformerCudaArgs* args, void* stream) {
+const char* psformer_cuda_backward(const PsformerProblem* args, void* stream) {
   return psformer::run_on_device(*args, [&](auto example) {
     psformer::launch_backward<decltype(example)>(*args, static_cast<cudaStream_t>(stream));
   });
 }
 
 // The integer sums in args->grad_value as numbers of value's dtype.
-const char* psformer_cuda_from_fixed_point(const PsformerCudaArgs* args, void* out, void* stream) {
+const char* psformer_cuda_from_fixed_point(const PsformerProblem* args, void* out, void* stream) {
   return psformer::run_on_device(*args, [&](auto example) {
     using T = decltype(example);
     psformer::launch_from_fixed_point<T>(*args, static_cast<T*>(out),

@@ -68,7 +68,7 @@ PSFORMER_FN void backward_point(const Point<SumOf<T>>& point, SumOf<T> attention
 // P: number of points known to the compiler, or 0. N: channels in one load.
 // All points for the N channels from `c` on, which may lie past the last one.
 template <class T, int N, int P, class Group, class Sums>
-PSFORMER_FN void backward_channels(const PsformerCudaArgs& a, const Item& item, const Offsets& at,
+PSFORMER_FN void backward_channels(const PsformerProblem& a, const Item& item, const Offsets& at,
                                    const Group& group, const BackwardScratch<SumOf<T>>& scratch,
                                    const Sums& sums, int64_t c) {
   using R = SumOf<T>;
@@ -108,7 +108,7 @@ PSFORMER_FN void backward_channels(const PsformerCudaArgs& a, const Item& item, 
 }
 
 template <class T, int P, class Group>
-PSFORMER_FN void write_point_gradients(const PsformerCudaArgs& a, const Item& item,
+PSFORMER_FN void write_point_gradients(const PsformerProblem& a, const Item& item,
                                        const Offsets& at, const Group& group,
                                        const BackwardScratch<SumOf<T>>& scratch) {
   using R = SumOf<T>;
@@ -122,11 +122,11 @@ PSFORMER_FN void write_point_gradients(const PsformerCudaArgs& a, const Item& it
     mean = group.sum(mean);
   }
   if (!item.live) return;
-  const bool half = a.half_sampling != 0;
+  const bool half = a.sampling_type == a.value_type;
   for (int i = group.lane(); i < n; i += group.size()) {
     const auto& entry = scratch.entries[i];
     const R grad = a.components == 0 ? entry.sample : entry.attention * (entry.sample - mean);
-    write<T>(a.grad_attention, a.half_attention != 0, at.row * n + i, grad);
+    write<T>(a.grad_attention, a.attention_type == a.value_type, at.row * n + i, grad);
     R x = 0, y = 0;  // outside: zero, even if the weight or the reference is not finite
     if (entry.point.inside) {
       x = entry.attention * entry.dx * coordinate<T>(a, at, i / points, 0, R(0)).scale;
@@ -138,7 +138,7 @@ PSFORMER_FN void write_point_gradients(const PsformerCudaArgs& a, const Item& it
 }
 
 template <class T, int N, int P, class Group, class Sums>
-PSFORMER_FN void backward_item(const PsformerCudaArgs& a, const Item& item, const Group& group,
+PSFORMER_FN void backward_item(const PsformerProblem& a, const Item& item, const Group& group,
                                void* memory, const Sums& sums) {
   using R = SumOf<T>;
   const int points = P ? P : static_cast<int>(a.points);

@@ -6,14 +6,14 @@ namespace psformer {
 
 template <class T, int N, int G, int L, int P>
 __global__ void __launch_bounds__(MAX_THREADS)
-    forward_kernel(const __grid_constant__ PsformerCudaArgs a, int lanes, int item_bytes) {
+    forward_kernel(const __grid_constant__ PsformerProblem a, int lanes, int item_bytes) {
   for_each_item<G>(a, lanes, item_bytes, [&](const Item& item, const auto& group, void* memory) {
     forward_item<T, N, L, P>(a, item, group, memory);
   });
 }
 
 template <class T>
-void launch_forward(const PsformerCudaArgs& a, cudaStream_t stream) {
+void launch_forward(const PsformerProblem& a, cudaStream_t stream) {
   constexpr int N = 16 / sizeof(T);
   const int item_bytes =
       ForwardScratch<SumOf<T>>::bytes(static_cast<int>(a.levels * a.points));
@@ -40,7 +40,9 @@ __global__ void probe_kernel() {}
 
 extern "C" {
 
-int psformer_abi_version() { return PSFORMER_CUDA_ABI; }
+int psformer_abi_version() { return PSFORMER_ABI; }
+
+int psformer_problem_size() { return sizeof(PsformerProblem); }
 
 // Null if the library holds code that this device can run, else the reason.
 const char* psformer_cuda_check_device(int device) {
@@ -52,7 +54,7 @@ const char* psformer_cuda_check_device(int device) {
 }
 
 // Writes args->out on the stream; null, or the reason why it could not be started.
-const char* psformer_cuda_forward(const PsformerCudaArgs* args, void* stream) {
+const char* psformer_cuda_forward(const PsformerProblem* args, void* stream) {
   return psformer::run_on_device(*args, [&](auto example) {
     psformer::launch_forward<decltype(example)>(*args, static_cast<cudaStream_t>(stream));
   });

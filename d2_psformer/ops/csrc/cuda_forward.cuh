@@ -27,7 +27,7 @@ struct ForwardScratch {
 // L, P: numbers of levels and points known to the compiler, or 0.
 // N: channels in one load. Sums that are not read (weight 0) stay out: 0 * inf would be NaN.
 template <class T, int N, int P>
-PSFORMER_FN void sum_points(const PsformerCudaArgs& a, const T* value,
+PSFORMER_FN void sum_points(const PsformerProblem& a, const T* value,
                             const ForwardScratch<SumOf<T>>& scratch, SumOf<T> (&sum)[N]) {
   const int points = P ? P : static_cast<int>(a.points);
   const int levels = static_cast<int>(a.levels);
@@ -57,7 +57,7 @@ PSFORMER_FN void sum_points(const PsformerCudaArgs& a, const T* value,
 }
 
 template <class T, int N, int L, int P, class Group>
-PSFORMER_FN void forward_item(const PsformerCudaArgs& a, const Item& item, const Group& group,
+PSFORMER_FN void forward_item(const PsformerProblem& a, const Item& item, const Group& group,
                               void* memory) {
   using R = SumOf<T>;
   const int points = P ? P : static_cast<int>(a.points);

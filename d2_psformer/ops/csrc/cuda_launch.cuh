@@ -40,7 +40,7 @@ struct WarpGroup {
 // A block serves one head of neighbouring queries, which sample the same pixels again and again.
 // Batches follow each other in the grid's second dimension. `run(item, group, scratch memory)`.
 template <int G, class Run>
-PSFORMER_FN void for_each_item(const PsformerCudaArgs& a, int lanes, int item_bytes, Run run) {
+PSFORMER_FN void for_each_item(const PsformerProblem& a, int lanes, int item_bytes, Run run) {
   extern __shared__ uint4 shared[];
   const WarpGroup<G> group{lanes};
   const int number = threadIdx.x / group.size(), groups = blockDim.x / group.size();
@@ -62,7 +62,7 @@ struct Plan {
 
 // `vectors`: how many loads the channels of an item take. Small work gets small blocks, so that
 // all multiprocessors have some.
-inline Plan plan(const PsformerCudaArgs& a, int64_t vectors, int item_bytes) {
+inline Plan plan(const PsformerProblem& a, int64_t vectors, int item_bytes) {
   int lanes = 1, processors = 1;
   while (lanes < 32 && (lanes < vectors || 32 / lanes * item_bytes > SCRATCH_BYTES)) lanes *= 2;
   cudaDeviceGetAttribute(&processors, cudaDevAttrMultiProcessorCount, static_cast<int>(a.device));
@@ -85,7 +85,7 @@ inline bool divisible(const void* pointer, int bytes) {
 
 // Whether every item's channels can be read and written 16 bytes at a time.
 template <class T>
-bool fits_vectors(const PsformerCudaArgs& a) {
+bool fits_vectors(const PsformerProblem& a) {
   constexpr int n = 16 / sizeof(T);
   return a.channels % n == 0 && a.value_position % n == 0 && a.value_batch % n == 0 &&
          divisible(a.value, 16) && divisible(a.out, 16) && divisible(a.grad_out, 16) &&
@@ -98,7 +98,7 @@ using Number = std::integral_constant<int, N>;
 // Calls launch(levels, points) with numbers known to the compiler if they are common ones: those
 // of Deformable DETR and its descendants, and of BEVFormer.
 template <class Launch>
-bool launch_common(const PsformerCudaArgs& a, Launch launch) {
+bool launch_common(const PsformerProblem& a, Launch launch) {
   switch (a.levels * 100 + a.points) {
     case 104: launch(Number<1>(), Number<4>()); return true;
     case 304: launch(Number<3>(), Number<4>()); return true;
@@ -111,23 +111,16 @@ bool launch_common(const PsformerCudaArgs& a, Launch launch) {
 }
 
 // Makes the device current for this copy of the CUDA runtime, calls launch(an object of value's
-// type) and returns the error as CUDA words it, or null.
+// type) and returns CUDA's own message of an error, or null.
 template <class Launch>
-const char* run_on_device(const PsformerCudaArgs& a, Launch launch) {
-  if (a.levels > PSFORMER_MAX_LEVELS || a.points > PSFORMER_MAX_POINTS) {
-    return "more levels or points than the kernel was compiled for";
-  }
-  if (a.queries * a.heads > INT32_MAX || a.positions > INT32_MAX) {
-    return "more than 2^31 - 1 queries times heads, or positions";
-  }
+const char* run_on_device(const PsformerProblem& a, Launch launch) {
   cudaError_t error = cudaSetDevice(static_cast<int>(a.device));
   if (error != cudaSuccess) return cudaGetErrorString(error);
-  switch (a.dtype) {
+  switch (a.value_type) {
     case PSFORMER_F32: launch(float()); break;
     case PSFORMER_F16: launch(__half()); break;
     case PSFORMER_BF16: launch(__nv_bfloat16()); break;
     case PSFORMER_F64: launch(double()); break;
-    default: return "unknown dtype number";
   }
   error = cudaGetLastError();
   return error == cudaSuccess ? nullptr : cudaGetErrorString(error);

@@ -8,7 +8,7 @@
 
 #include <type_traits>
 
-#include "cuda_args.cuh"
+#include "problem.h"
 
 #ifdef __CUDACC__
 #define PSFORMER_FN __device__ __forceinline__
@@ -42,7 +42,7 @@ PSFORMER_FN Pack<T, N> load(const T* source) {
   return *reinterpret_cast<const Pack<T, N>*>(source);
 }
 
-// Sampling, attention and their gradients are stored in value's dtype or in that of the sums.
+// Sampling, attention and their gradients are stored in the type of value (`half`) or of the sums.
 template <class T>
 PSFORMER_FN SumOf<T> read(const void* data, bool half, int64_t i) {
   if (half) return static_cast<SumOf<T>>(static_cast<const T*>(data)[i]);
@@ -68,7 +68,7 @@ struct Offsets {
   int64_t sampling, attention, reference, value;
   int64_t row;  // of (batch, queries, heads)
 
-  PSFORMER_FN Offsets(const PsformerCudaArgs& a, const Item& item) {
+  PSFORMER_FN Offsets(const PsformerProblem& a, const Item& item) {
     const int64_t b = item.batch, q = item.query, h = item.head, n = a.levels * a.points;
     sampling = b * a.sampling_batch + q * a.sampling_query + h * n * 2;
     attention = b * a.attention_batch + q * a.attention_query + h * n;
@@ -85,7 +85,7 @@ struct Coordinate {
 };
 
 template <class T>
-PSFORMER_FN Coordinate<SumOf<T>> coordinate(const PsformerCudaArgs& a, const Offsets& at, int level,
+PSFORMER_FN Coordinate<SumOf<T>> coordinate(const PsformerProblem& a, const Offsets& at, int level,
                                             int axis, SumOf<T> raw) {
   using R = SumOf<T>;
   const R size = static_cast<R>(axis == 0 ? a.width[level] : a.height[level]);
@@ -123,9 +123,9 @@ struct Point {
 };
 
 template <class T>
-PSFORMER_FN Point<SumOf<T>> point_at(const PsformerCudaArgs& a, const Offsets& at, int level,
+PSFORMER_FN Point<SumOf<T>> point_at(const PsformerProblem& a, const Offsets& at, int level,
                                      int i) {
-  const bool half = a.half_sampling != 0;
+  const bool half = a.sampling_type == a.value_type;
   const SumOf<T> raw_x = read<T>(a.sampling, half, at.sampling + 2 * i);
   const SumOf<T> raw_y = read<T>(a.sampling, half, at.sampling + 2 * i + 1);
   return {coordinate<T>(a, at, level, 0, raw_x).pixel, coordinate<T>(a, at, level, 1, raw_y).pixel,
@@ -136,12 +136,12 @@ PSFORMER_FN Point<SumOf<T>> point_at(const PsformerCudaArgs& a, const Offsets& a
 template <class T>
 struct Attention {
   using R = SumOf<T>;
-  const PsformerCudaArgs& a;
+  const PsformerProblem& a;
   const Offsets& at;
   R top = 0, factor = 1;
 
   template <class Group>
-  PSFORMER_FN Attention(const PsformerCudaArgs& args, const Offsets& offsets, int n,
+  PSFORMER_FN Attention(const PsformerProblem& args, const Offsets& offsets, int n,
                         const Group& group)
       : a(args), at(offsets) {
     if (a.components == 0) return;
@@ -155,7 +155,7 @@ struct Attention {
   }
 
   PSFORMER_FN R number(int i) const {
-    return read<T>(a.attention, a.half_attention != 0, at.attention + i);
+    return read<T>(a.attention, a.attention_type == a.value_type, at.attention + i);
   }
 
   PSFORMER_FN R weight(int i) const {

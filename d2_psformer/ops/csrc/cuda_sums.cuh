@@ -37,7 +37,7 @@ template <class R>
 struct FloatSums {
   R* data;
 
-  PSFORMER_FN explicit FloatSums(const PsformerCudaArgs& a)
+  PSFORMER_FN explicit FloatSums(const PsformerProblem& a)
       : data(static_cast<R*>(a.grad_value)) {}
 
   template <int N>
@@ -65,7 +65,7 @@ struct FixedSums {
   int* poison;
   R first, second;  // 2^k in two factors: k may exceed the exponents of a float
 
-  PSFORMER_FN explicit FixedSums(const PsformerCudaArgs& a)
+  PSFORMER_FN explicit FixedSums(const PsformerProblem& a)
       : data(static_cast<unsigned long long*>(a.grad_value)), poison(a.poison) {
     const int digits = fixed_point_digits(*a.bound);
     // a bound that is not finite makes every term NaN and so poisons the result

@@ -1,6 +1,6 @@
 """Registers COCO 2017 and Cityscapes under the folder that DETECTRON2_DATASETS names.
 
-Only names and classes: no file is looked at before a data set is loaded.
+Registering opens no file of a data set.
 """
 
 import os
@@ -11,13 +11,12 @@ from .builtin_meta import (
     instances_metadata,
     panoptic_metadata,
 )
-from .cityscapes_panoptic import register_all_cityscapes_panoptic
+from .cityscapes_panoptic import register_cityscapes_panoptic
 from .coco import register_coco_instances
 from .coco_panoptic import register_coco_panoptic
 
 
-def register_all_coco(root: str) -> None:
-    """Register ``coco_2017_{train,val}`` and ``coco_2017_{train,val}_panoptic``."""
+def _register_all(root: str) -> None:
     for split in ("train", "val"):
         images = os.path.join(root, f"coco/{split}2017")
         instances_json = os.path.join(root, f"coco/annotations/instances_{split}2017.json")
@@ -32,8 +31,7 @@ def register_all_coco(root: str) -> None:
             os.path.join(root, f"coco/annotations/panoptic_{split}2017.json"),
             instances_json,
         )
+        register_cityscapes_panoptic(split, root, panoptic_metadata(CITYSCAPES_CATEGORIES))
 
 
-_root = os.path.expanduser(os.getenv("DETECTRON2_DATASETS", "datasets"))
-register_all_coco(_root)
-register_all_cityscapes_panoptic(_root, panoptic_metadata(CITYSCAPES_CATEGORIES))
+_register_all(os.path.expanduser(os.getenv("DETECTRON2_DATASETS", "datasets")))

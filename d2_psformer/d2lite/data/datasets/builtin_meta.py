@@ -1,4 +1,4 @@
-"""Categories of COCO panoptic and of Cityscapes, and the metadata they make."""
+"""Categories of COCO panoptic and of Cityscapes, as metadata."""
 
 import json
 from pathlib import Path
@@ -30,7 +30,7 @@ def panoptic_metadata(categories: list[dict[str, Any]]) -> dict[str, Any]:
     """Things and stuff: contiguous ids count all categories in their order.
 
     As in Detectron2, names and colours of *all* categories stand under ``thing_*`` and under
-    ``stuff_*``; which of them are things only the two id maps tell.
+    ``stuff_*``; only the two id maps separate things from stuff.
     """
     ids = {c["id"]: i for i, c in enumerate(categories)}
     names = [c["name"] for c in categories]

@@ -17,10 +17,9 @@ def load_cityscapes_panoptic(
     Args:
         image_dir: e.g. ``cityscapes/leftImg8bit/train``, with one folder a city.
         gt_dir: e.g. ``cityscapes/gtFine/cityscapes_panoptic_train``.
-        meta, errors: see :func:`load_coco_panoptic_json`.
 
-    Returns:
-        Dicts as from :func:`load_coco_panoptic_json`, with ``sem_seg_file_name`` (trainIds).
+    ``meta``, the dicts and the errors are those of :func:`load_coco_panoptic_json`; the dicts have
+    ``sem_seg_file_name`` (trainIds) too.
     """
     label_dir = _folder_of_labels(gt_dir)
     dataset_dicts = []
@@ -44,13 +43,9 @@ def _folder_of_labels(gt_dir: str) -> str:
     return gt_dir.replace("cityscapes_panoptic_", "")
 
 
-def register_all_cityscapes_panoptic(root: str, meta: dict) -> None:
-    """Register ``cityscapes_fine_panoptic_{train,val}`` under the folder ``root``."""
-    for split in ("train", "val"):
-        _register_split(f"cityscapes_fine_panoptic_{split}", root, split, meta)
-
-
-def _register_split(name: str, root: str, split: str, meta: dict) -> None:
+def register_cityscapes_panoptic(split: str, root: str, meta: dict) -> None:
+    """Register ``cityscapes_fine_panoptic_<split>`` under the folder ``root``."""
+    name = f"cityscapes_fine_panoptic_{split}"
     image_dir = os.path.join(root, "cityscapes/leftImg8bit", split)
     gt_dir = os.path.join(root, f"cityscapes/gtFine/cityscapes_panoptic_{split}")
     gt_json = gt_dir + ".json"

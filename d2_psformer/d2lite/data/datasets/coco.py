@@ -8,6 +8,7 @@ from typing import Any
 
 import pycocotools.mask as mask_util
 
+from ...errors import UnknownKeyError, UserError
 from ...structures import BoxMode
 from ...utils.file_io import PathManager
 from ..catalog import DatasetCatalog, MetadataCatalog
@@ -24,11 +25,10 @@ def load_json(json_file: str, *keys: str) -> dict[str, Any]:
         keys: lists that must be in it.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it is no JSON, or a key is missing.
+        UserError: there is no such file, it is no JSON, or a key is missing.
     """
     if not PathManager.isfile(json_file):
-        raise FileNotFoundError(
+        raise UserError(
             f"Annotation file '{json_file}' does not exist: check the path, or set "
             "DETECTRON2_DATASETS to the folder that holds the data sets."
         )
@@ -36,10 +36,10 @@ def load_json(json_file: str, *keys: str) -> dict[str, Any]:
         try:
             content = json.load(file)
         except ValueError as error:
-            raise ValueError(f"Annotation file '{json_file}' is no valid JSON: {error}.") from error
-    missing = [key for key in keys if not isinstance(content, dict) or key not in content]
-    if missing:
-        raise ValueError(f"Annotation file '{json_file}' has no '{missing[0]}' list.")
+            raise UserError(f"Annotation file '{json_file}' is no valid JSON: {error}.") from error
+    for key in keys:
+        if not isinstance(content, dict) or key not in content:
+            raise UserError(f"Annotation file '{json_file}' has no '{key}' list.")
     return content
 
 
@@ -54,8 +54,8 @@ def load_coco_json(json_file: str, image_root: str, dataset_name: str | None = N
         One dict an image, in the order of the image ids.
 
     Raises:
-        FileNotFoundError, ValueError: see :func:`load_json`; or an annotation is broken.
-        KeyError: an annotation has a category that the file does not list.
+        UserError: see :func:`load_json`; or an annotation is broken.
+        UnknownKeyError: an annotation has a category that the file does not list.
     """
     content = load_json(json_file, "images")
     id_map = None
@@ -72,7 +72,7 @@ def load_coco_json(json_file: str, image_root: str, dataset_name: str | None = N
         annotations_of[annotation["image_id"]].append(annotation)
     ids = [annotation["id"] for annotation in content.get("annotations", [])]
     if len(set(ids)) != len(ids):
-        raise ValueError(f"Annotation file '{json_file}' uses an annotation id more than once.")
+        raise UserError(f"Annotation file '{json_file}' uses an annotation id more than once.")
 
     dataset_dicts = []
     for image in sorted(content["images"], key=lambda image: image["id"]):
@@ -94,12 +94,12 @@ def _to_object(annotation: dict, id_map: dict[int, int] | None, json_file: str) 
     """One annotation of a dataset dict; None if all its polygons have less than three corners."""
     where = f"Annotation {annotation['id']} in '{json_file}'"
     if "bbox" in annotation and len(annotation["bbox"]) != 4:
-        raise ValueError(f"{where} has a 'bbox' that is not four numbers.")
+        raise UserError(f"{where} has a 'bbox' that is not four numbers.")
     obj = {key: annotation[key] for key in _ANNOTATION_KEYS if key in annotation}
     obj["bbox_mode"] = BoxMode.XYWH_ABS
     if id_map is not None:
         if annotation["category_id"] not in id_map:
-            raise KeyError(
+            raise UnknownKeyError(
                 f"{where} has category_id {annotation['category_id']}, which 'categories' lacks."
             )
         obj["category_id"] = id_map[annotation["category_id"]]

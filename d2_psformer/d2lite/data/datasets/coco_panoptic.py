@@ -4,6 +4,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+from ...errors import UnknownKeyError, UserError
 from ...utils.file_io import PathManager
 from ..catalog import DatasetCatalog, MetadataCatalog
 from .coco import load_json
@@ -22,8 +23,8 @@ def load_coco_panoptic_json(
         whose ``category_id`` is contiguous and ``isthing`` a bool.
 
     Raises:
-        FileNotFoundError: the JSON file, the first image or the first PNG does not exist.
-        KeyError: a segment has a category that is not in the metadata.
+        UserError: the JSON file is broken, or it, the first image or the first PNG is missing.
+        UnknownKeyError: a segment has a category that is not in the metadata.
     """
     dataset_dicts = []
     for annotation in load_json(json_file, "annotations")["annotations"]:
@@ -51,7 +52,7 @@ def contiguous_segments(
         category = segment["category_id"]
         isthing = category in things
         if not isthing and category not in stuff:
-            raise KeyError(
+            raise UnknownKeyError(
                 f"Segment {segment['id']} of image {annotation['image_id']} in '{json_file}' has "
                 f"category {category}, which the metadata of the data set lacks."
             )
@@ -61,12 +62,13 @@ def contiguous_segments(
 
 
 def check_first_files(dataset_dicts: list[dict], json_file: str) -> None:
-    """Find a wrong folder now, not in the middle of the first epoch."""
-    assert dataset_dicts, f"Annotation file '{json_file}' lists no image."
+    """Find a wrong folder before training, not in the middle of the first epoch."""
+    if not dataset_dicts:
+        raise UserError(f"Annotation file '{json_file}' lists no image.")
     for key in ("file_name", "pan_seg_file_name"):
         if not PathManager.isfile(dataset_dicts[0][key]):
-            raise FileNotFoundError(
-                f"'{dataset_dicts[0][key]}', the first file that '{json_file}' asks for, does not "
+            raise UserError(
+                f"'{dataset_dicts[0][key]}', the first file that '{json_file}' names, does not "
                 "exist: check the folder of the data set."
             )
 

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 from fvcore.transforms.transform import Transform, TransformList
 
-__all__ = ["AugInput", "Augmentation", "AugmentationList", "apply_augmentations"]
+__all__ = ["AugInput", "Augmentation", "AugmentationList"]
 
 
 class AugInput:
-    """What augmentations look at and transform: an image, and boxes and classes if there are any.
+    """The input of augmentations: an image, and boxes and classes if there are any.
 
     Args:
         image: uint8 or float array (H,W) or (H,W,C).
@@ -42,11 +42,6 @@ class AugInput:
         if self.sem_seg is not None:
             self.sem_seg = tfm.apply_segmentation(self.sem_seg)
 
-    def apply_augmentations(
-        self, augmentations: Iterable["Augmentation | Transform"]
-    ) -> TransformList:
-        return AugmentationList(augmentations)(self)
-
 
 class Augmentation:
     """Base class: override :meth:`get_transform`, whose argument names say what it looks at.
@@ -73,12 +68,6 @@ class Augmentation:
         if self.input_args is None:
             names = tuple(inspect.signature(self.get_transform).parameters)
             self.input_args = ("image",) if len(names) == 1 else names
-        for name in self.input_args:
-            if not hasattr(aug_input, name):
-                raise AttributeError(
-                    f"{type(self).__name__} needs '{name}', "
-                    f"which {type(aug_input).__name__} does not have."
-                )
         return [getattr(aug_input, name) for name in self.input_args]
 
     def _init(self, params: dict[str, Any]) -> None:
@@ -86,12 +75,6 @@ class Augmentation:
         for name, value in params.items():
             if name != "self" and not name.startswith("_"):
                 setattr(self, name, value)
-
-    def _rand_range(self, low: float = 1.0, high: float | None = None, size=None) -> float:
-        """Uniform in [low, high), or in [0, low) if only that is given."""
-        if high is None:
-            low, high = 0.0, low
-        return np.random.uniform(low, high, size)
 
     def __repr__(self) -> str:
         parameters = inspect.signature(type(self)).parameters
@@ -103,7 +86,7 @@ class Augmentation:
         return f"{type(self).__name__}({', '.join(given)})"
 
 
-class FixedAugmentation(Augmentation):
+class _FixedAugmentation(Augmentation):
     """Always the same transform."""
 
     def __init__(self, tfm: Transform):
@@ -116,15 +99,13 @@ class FixedAugmentation(Augmentation):
         return repr(self.tfm)
 
 
-def as_augmentation(tfm_or_aug: "Augmentation | Transform") -> Augmentation:
-    assert isinstance(tfm_or_aug, (Augmentation, Transform)), (
-        f"{type(tfm_or_aug).__name__} is neither an Augmentation nor a Transform."
-    )
-    return tfm_or_aug if isinstance(tfm_or_aug, Augmentation) else FixedAugmentation(tfm_or_aug)
+def as_augmentation(tfm_or_aug: Augmentation | Transform) -> Augmentation:
+    """The augmentation itself, or one that always applies the given transform."""
+    return tfm_or_aug if isinstance(tfm_or_aug, Augmentation) else _FixedAugmentation(tfm_or_aug)
 
 
 class AugmentationList(Augmentation):
-    """One augmentation after the other; each looks at what the one before has made."""
+    """One augmentation after the other; each looks at the result of the one before."""
 
     def __init__(self, augs: Iterable[Augmentation | Transform]):
         self.augs = [as_augmentation(aug) for aug in augs]
@@ -134,14 +115,3 @@ class AugmentationList(Augmentation):
 
     def __repr__(self) -> str:
         return f"AugmentationList[{', '.join(map(repr, self.augs))}]"
-
-
-def apply_augmentations(
-    augmentations: Iterable[Augmentation | Transform], inputs: AugInput | np.ndarray
-) -> tuple[AugInput | np.ndarray, TransformList]:
-    """Augment an :class:`AugInput` or a bare image; returns the result and what was done."""
-    if not isinstance(inputs, np.ndarray):
-        return inputs, inputs.apply_augmentations(augmentations)
-    wrapped = AugInput(inputs)
-    transforms = wrapped.apply_augmentations(augmentations)
-    return wrapped.image, transforms

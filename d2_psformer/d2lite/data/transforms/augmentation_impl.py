@@ -1,4 +1,4 @@
-"""The augmentations themselves. They draw from ``numpy.random``, in Detectron2's order."""
+"""Augmentations, which draw from ``numpy.random`` in Detectron2's order."""
 
 import sys
 from collections.abc import Sequence
@@ -16,6 +16,7 @@ from fvcore.transforms.transform import (
 )
 from PIL import Image
 
+from ...errors import UserError
 from .augmentation import AugInput, Augmentation, as_augmentation
 from .transform import ResizeTransform
 
@@ -24,7 +25,6 @@ __all__ = [
     "RandomApply",
     "RandomCrop",
     "RandomFlip",
-    "Resize",
     "ResizeScale",
     "ResizeShortestEdge",
 ]
@@ -36,16 +36,16 @@ class RandomApply(Augmentation):
     """An augmentation that takes place with probability ``prob``."""
 
     def __init__(self, tfm_or_aug: Augmentation | Transform, prob: float = 0.5):
-        assert 0.0 <= prob <= 1.0, f"A probability lies between 0 and 1, not at {prob}."
+        assert 0 <= prob <= 1, f"A probability lies between 0 and 1, not at {prob}."
         self.aug = as_augmentation(tfm_or_aug)
         self.prob = prob
 
     def get_transform(self, *args: Any) -> Transform:
-        takes_place = self._rand_range() < self.prob
+        takes_place = np.random.uniform() < self.prob
         return self.aug.get_transform(*args) if takes_place else NoOpTransform()
 
     def __call__(self, aug_input: AugInput) -> Transform:
-        takes_place = self._rand_range() < self.prob
+        takes_place = np.random.uniform() < self.prob
         return self.aug(aug_input) if takes_place else NoOpTransform()
 
 
@@ -54,29 +54,18 @@ class RandomFlip(Augmentation):
 
     def __init__(self, prob: float = 0.5, *, horizontal: bool = True, vertical: bool = False):
         if horizontal == vertical:
-            raise ValueError("RandomFlip flips one way: set either 'horizontal' or 'vertical'.")
+            raise UserError("A random flip is either horizontal or vertical.")
         self._init(locals())
 
     def get_transform(self, image: np.ndarray) -> Transform:
         height, width = image.shape[:2]
-        if self._rand_range() >= self.prob:
+        if np.random.uniform() >= self.prob:
             return NoOpTransform()
         return HFlipTransform(width) if self.horizontal else VFlipTransform(height)
 
 
-class Resize(Augmentation):
-    """Resize to (height, width), or to a square of the given side."""
-
-    def __init__(self, shape: int | Sequence[int], interp: int = _BILINEAR):
-        shape = (shape, shape) if isinstance(shape, int) else tuple(shape)
-        self._init(locals())
-
-    def get_transform(self, image: np.ndarray) -> Transform:
-        return ResizeTransform(*image.shape[:2], *self.shape, self.interp)
-
-
 class ResizeShortestEdge(Augmentation):
-    """Resize the short side to a drawn length, less where the long side would pass ``max_size``.
+    """Resize the short side to a random length, less where the long side would pass ``max_size``.
 
     Args:
         short_edge_length: [smallest, largest], or with "choice" the lengths to draw from, pixels.
@@ -91,14 +80,12 @@ class ResizeShortestEdge(Augmentation):
         sample_style: str = "range",
         interp: int = _BILINEAR,
     ):
-        assert sample_style in ("range", "choice"), (
-            f"Sample style is '{sample_style}': use 'range' or 'choice'."
-        )
+        if sample_style not in ("range", "choice"):
+            raise UserError(f"Sampling of short sides is '{sample_style}': set range or choice.")
         if isinstance(short_edge_length, int):
             short_edge_length = (short_edge_length, short_edge_length)
-        assert sample_style == "choice" or len(short_edge_length) == 2, (
-            f"A range of short sides is two numbers, not {short_edge_length}."
-        )
+        if sample_style == "range" and len(short_edge_length) != 2:
+            raise UserError(f"A range of short sides is two numbers, not {short_edge_length}.")
         self._init(locals())
 
     def get_transform(self, image: np.ndarray) -> Transform:
@@ -108,7 +95,7 @@ class ResizeShortestEdge(Augmentation):
             size = np.random.randint(smallest, largest + 1)
         else:
             size = np.random.choice(self.short_edge_length)
-        if size == 0:  # A config's way to say "leave the size alone".
+        if size == 0:  # In a config, 0 means that the size stays.
             return NoOpTransform()
         new_shape = self.get_output_shape(height, width, size, self.max_size)
         return ResizeTransform(height, width, *new_shape, self.interp)
@@ -117,7 +104,7 @@ class ResizeShortestEdge(Augmentation):
     def get_output_shape(
         oldh: int, oldw: int, short_edge_length: int, max_size: int
     ) -> tuple[int, int]:
-        """Height and width, in pixels, that the short side and the limit of the long one give."""
+        """Height and width, in pixels, of the resized image."""
         size = float(short_edge_length)
         scale = size / min(oldh, oldw)
         newh, neww = (size, scale * oldw) if oldh < oldw else (scale * oldh, size)
@@ -129,7 +116,7 @@ class ResizeShortestEdge(Augmentation):
 
 
 class ResizeScale(Augmentation):
-    """Fit the image, aspect ratio kept, into the target size times a drawn scale.
+    """Fit the image, aspect ratio kept, into the target size times a random scale.
 
     Args:
         min_scale, max_scale: range of the scale.
@@ -148,21 +135,19 @@ class ResizeScale(Augmentation):
 
     def get_transform(self, image: np.ndarray) -> Transform:
         old = np.array(image.shape[:2])
-        target = np.multiply(
-            (self.target_height, self.target_width),
-            np.random.uniform(self.min_scale, self.max_scale),
-        )
+        target = np.array([self.target_height, self.target_width])
+        target = target * np.random.uniform(self.min_scale, self.max_scale)
         new_h, new_w = np.round(old * np.min(target / old)).astype(int).tolist()
         return ResizeTransform(*image.shape[:2], new_h, new_w, self.interp)
 
 
 class FixedSizeCrop(Augmentation):
-    """A random crop of the given size; what is smaller is padded on the right and the bottom.
+    """A random crop of the given size; a smaller image is padded on the right and the bottom.
 
     Args:
         crop_size: (height, width) in pixels.
         pad: False leaves smaller images as they are.
-        pad_value, seg_pad_value: what image and segmentation are padded with.
+        pad_value, seg_pad_value: values of the padding of image and segmentation.
     """
 
     def __init__(
@@ -192,20 +177,22 @@ class FixedSizeCrop(Augmentation):
 
 
 class RandomCrop(Augmentation):
-    """A crop of a fixed or drawn size at a random place.
+    """A crop of a fixed or random size at a random place.
 
     Args:
         crop_type, crop_size: what two numbers (a, b) mean for an image of (H, W):
             "relative": a H by b W;
-            "relative_range": both shares drawn, from [a, 1] and [b, 1];
+            "relative_range": random shares from [a, 1] and [b, 1];
             "absolute": a by b pixels, less if the image is smaller;
-            "absolute_range": both sides drawn from [a, b] pixels, less if the image is smaller.
+            "absolute_range": random sides from [a, b] pixels, less if the image is smaller.
     """
 
     def __init__(self, crop_type: str, crop_size: tuple[float, float]):
-        assert crop_type in ("relative_range", "relative", "absolute", "absolute_range"), (
-            f"Crop type '{crop_type}' is unknown: use relative[_range] or absolute[_range]."
-        )
+        if crop_type not in ("relative_range", "relative", "absolute", "absolute_range"):
+            raise UserError(
+                f"Crop type '{crop_type}' is unknown: set relative, relative_range, absolute or "
+                "absolute_range."
+            )
         self._init(locals())
 
     def get_transform(self, image: np.ndarray) -> Transform:
@@ -223,7 +210,6 @@ class RandomCrop(Augmentation):
         if self.crop_type == "absolute":
             return min(a, h), min(b, w)
         if self.crop_type == "absolute_range":
-            assert a <= b, f"The smallest crop, {a}, is larger than the largest, {b}."
             crop_h = np.random.randint(min(h, a), min(h, b) + 1)
             crop_w = np.random.randint(min(w, a), min(w, b) + 1)
             return crop_h, crop_w

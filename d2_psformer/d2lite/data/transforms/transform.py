@@ -1,4 +1,4 @@
-"""The transform that fvcore does not have."""
+"""Resizing, the only transform here that fvcore does not have."""
 
 import numpy as np
 import torch

@@ -1,5 +1,0 @@
-"""Names to objects, as configs need them."""
-
-from fvcore.common.registry import Registry
-
-__all__ = ["Registry"]

@@ -1,0 +1,146 @@
+"""A report on a trained model: figures, curves, and predictions beside the ground truth."""
+
+import math
+import os
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from ..classes import Classes
+from ..d2.config import CfgNode
+from ..d2.data import DatasetCatalog, MetadataCatalog
+from ..data import register_from_config
+from ..data.reading import read_image, read_segment_ids
+from ..evaluation import PanopticQuality
+from ..evaluation.builder import has_ground_truth
+from ..evaluation.colour_baseline import evaluate_colour_baseline
+from ..utils.errors import UserError
+from ..utils.files import atomic_write, read_json, safe_name, write_picture
+from ..visualization import draw_overlay, draw_sheet, thumbnail
+from ..visualization.curves import draw_curves, read_curves
+from .data_sets import align_data_sets
+from .evaluate import test
+from .predictor import Predictor, return_panoptic_only
+
+PANEL_SIDE, SHEET_SIDE = 640, 480  # longest sides of pictures, pixels
+# Figures of the table and their names there.
+COLUMNS = {"PQ": "PQ", "SQ": "SQ", "RQ": "RQ", "PQ_th": "PQ things", "PQ_st": "PQ stuff"}
+
+
+def write_report(
+    cfg: CfgNode, output: Path | None = None, *, num_images: int = 12, with_baseline: bool = True
+) -> tuple[str, Path]:
+    """Write ``report.md`` with its pictures on the first data set of DATASETS.TEST.
+
+    Args:
+        cfg: not frozen; MODEL.WEIGHTS is "model_final.pth" in OUTPUT_DIR if it is empty.
+        output: folder to write to; default OUTPUT_DIR.
+        num_images: pictures of so many images, evenly spaced.
+        with_baseline: measure labelling by colour too, which reads all images.
+
+    Returns:
+        The table of figures in Markdown, and the folder.
+
+    Raises:
+        UserError: DATASETS.TEST does not begin with a data set that has ground truth, or see
+            :class:`Predictor`.
+    """
+    _prepare(cfg)
+    output = output or Path(cfg.OUTPUT_DIR)
+    predictor = Predictor(cfg)
+    align_data_sets(cfg)
+    files = _draw_pictures(predictor, cfg.DATASETS.TEST[0], num_images, output)
+    training_log = Path(cfg.OUTPUT_DIR, "metrics.json")
+    if training_log.is_file():
+        draw_curves(read_curves(training_log), output / "curves.png")
+        files.insert(1, "curves.png")
+    figures = {"this model": _model_figures(cfg, predictor)}
+    if with_baseline:
+        baseline = evaluate_colour_baseline(cfg.DATASETS.TRAIN[0], cfg.DATASETS.TEST[0])
+        figures["nearest mean colour"] = baseline["panoptic_seg"]
+    table = _figure_table(figures)
+    lines = [f"# Results on {cfg.DATASETS.TEST[0]}", f"Weights: `{cfg.MODEL.WEIGHTS}`", table]
+    lines += [f"![{name}](<{name}>)" for name in files]
+    with atomic_write(output / "report.md", "w") as file:
+        file.write("\n\n".join(lines) + "\n")
+    return table, output
+
+
+def _prepare(cfg: CfgNode) -> None:
+    """Register the data sets, find the weights and set the results that are needed."""
+    register_from_config(cfg)
+    if not cfg.MODEL.WEIGHTS:
+        cfg.MODEL.WEIGHTS = os.path.join(cfg.OUTPUT_DIR, "model_final.pth")
+    cfg.DATASETS.TEST = cfg.DATASETS.TEST[:1]
+    if not cfg.DATASETS.TEST or not has_ground_truth(MetadataCatalog.get(cfg.DATASETS.TEST[0])):
+        raise UserError("DATASETS.TEST must begin with a data set that has panoptic ground truth.")
+    return_panoptic_only(cfg)
+
+
+def _draw_pictures(predictor: Predictor, dataset: str, count: int, output: Path) -> list[str]:
+    """Write image, ground truth and prediction of ``count`` evenly spaced images, and a sheet.
+
+    Returns:
+        The names of the files in ``output``, the sheet's first.
+    """
+    records = DatasetCatalog.get(dataset)
+    chosen = records[:: max(1, len(records) // count)][:count]
+    files, predictions, titles = ["contact_sheet.png"], [], []
+    for record in tqdm(chosen, desc="pictures", unit="image", disable=None):
+        image = read_image(record, "RGB")
+        truth = read_segment_ids(record, image.shape[:2]), record["segments_info"]
+        ids, segments_info = predictor(image)["panoptic_seg"]
+        predicted = ids.cpu().numpy(), segments_info
+
+        nothing = np.zeros(image.shape[:2], np.int32), []
+        panels = {"image": nothing, "ground truth": truth, "prediction": predicted}
+        drawn = {
+            name: draw_overlay(image, *result, predictor.metadata, long_side=PANEL_SIDE)
+            for name, result in panels.items()
+        }
+        stem = safe_name(Path(record["file_name"]).stem)
+        title = f"{stem}: PQ {image_quality(predictor.metadata, truth, predicted):.0f}"
+        figure = draw_sheet([*drawn.values()], [*drawn], columns=3, title=f"{title} on this image")
+        files.append(f"pictures/{len(files):02d}_{stem}.png")
+        write_picture(output / files[-1], figure)
+        predictions.append(thumbnail(drawn["prediction"], SHEET_SIDE))
+        titles.append(title)
+    sheet = draw_sheet(predictions, titles, columns=4, title=f"Predictions on {dataset}")
+    write_picture(output / files[0], sheet)
+    return files
+
+
+def image_quality(metadata, truth: tuple, predicted: tuple) -> float:
+    """Panoptic quality of one image in percent; both as (ids, segments_info)."""
+    layout = Classes.from_metadata(metadata)
+    classes = [{"id": c, "isthing": c in layout.thing_ids} for c in range(layout.num_classes)]
+    quality = PanopticQuality(classes)
+    quality.add("of the picture", *truth, *predicted)
+    return 100 * quality.results()["All"]["pq"]
+
+
+def _model_figures(cfg: CfgNode, predictor: Predictor) -> dict[str, float]:
+    """Panoptic quality in percent: of the last evaluation of these weights, or measured now."""
+    found = Path(cfg.OUTPUT_DIR, "inference", cfg.DATASETS.TEST[0], "metrics.json")
+    weights = Path(cfg.MODEL.WEIGHTS)
+    if found.is_file() and weights.is_file() and found.stat().st_mtime > weights.stat().st_mtime:
+        return read_json(found)["panoptic_seg"]
+    return test(cfg, predictor.model)["panoptic_seg"]
+
+
+def _figure_table(figures: dict[str, dict[str, float | None]]) -> str:
+    """A Markdown table with columns of equal width."""
+    rows = [["%", *COLUMNS.values()], ["-" * 19, *("-" * 9 for _ in COLUMNS)]]
+    rows += [
+        [label, *(_percent(values[key]) for key in COLUMNS)] for label, values in figures.items()
+    ]
+    return "\n".join(
+        f"| {first:19s} | " + " | ".join(f"{cell:>9s}" for cell in rest) + " |"
+        for first, *rest in rows
+    )
+
+
+def _percent(value: float | None) -> str:
+    """JSON has null for a split without classes."""
+    return "-" if value is None or math.isnan(value) else f"{value:.1f}"

@@ -1,0 +1,119 @@
+"""Segmenting images and videos of a user into pictures, segment ids and JSON."""
+
+from collections.abc import Sequence
+from contextlib import nullcontext
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from ..data.images import read_pixels
+from ..utils.errors import UserError
+from ..utils.files import write_json, write_picture
+from ..visualization import (
+    Input,
+    ResultWriter,
+    Video,
+    VideoOverlays,
+    check_choice,
+    choose_segments,
+    draw_sheet,
+    recording_attention,
+    thumbnail,
+    write_attention,
+    write_video,
+)
+from .predictor import Predictor
+
+# Pictures on the contact sheet, at most, and the longest side of each in pixels.
+SHEET_PICTURES, SHEET_SIDE = 24, 480
+
+
+def segment_files(
+    predictor: Predictor,
+    inputs: Sequence[Input],
+    folder: Path,
+    attention: Sequence[str] | None = None,
+) -> dict[Path, Exception]:
+    """Write the results of images and videos, a summary and a contact sheet to ``folder``.
+
+    Args:
+        attention: draw what the decoders attend to, for segments of these ids or classes (none: the
+            surest few); None for no such pictures.
+
+    Returns:
+        The error of each file that failed; it has not ended the work on the others.
+
+    Raises:
+        UserError: ``attention`` names no id and no class.
+    """
+    check_choice(attention or [], predictor.metadata)
+    writer = ResultWriter(folder, predictor.metadata)
+    pictures, failures = {}, {}
+    for item in tqdm(inputs, desc="segmenting", unit="file", disable=None):
+        try:
+            if item.is_video:
+                _segment_video(predictor, item, writer)
+                continue
+            overlay = _segment_image(predictor, item, writer, attention)
+        except Exception as error:  # whatever is wrong with this file, the others are done
+            failures[item.path] = error
+            continue
+        if len(pictures) < SHEET_PICTURES:
+            pictures[item.name] = thumbnail(overlay, SHEET_SIDE)
+    writer.write_summary()
+    if len(pictures) > 1:
+        sheet = draw_sheet([*pictures.values()], [*pictures], columns=4)
+        write_picture(folder / "contact_sheet.jpg", sheet)
+    return failures
+
+
+def check_output(folder: Path, inputs: Sequence[Input]) -> None:
+    """Keep results out of the folders of the inputs, where a second run would read them.
+
+    Raises:
+        UserError: an input lies in ``folder``.
+    """
+    for item in inputs:
+        if item.path.parent.resolve() == folder.resolve():
+            raise UserError(f"'{item.path}' lies in the folder of the results: change --output.")
+
+
+def _segment_image(
+    predictor: Predictor, item: Input, writer: ResultWriter, attention: Sequence[str] | None
+) -> np.ndarray:
+    """Write the results of one image; returns the overlay."""
+    image = read_pixels(item.path, "RGB")
+    recording = nullcontext() if attention is None else recording_attention(predictor.model)
+    with recording as record:
+        ids, segments_info = predictor(image)["panoptic_seg"]
+    ids = ids.cpu().numpy()
+    if record is not None:
+        chosen = choose_segments(segments_info, attention, predictor.metadata)
+        if not chosen:
+            tqdm.write(f"{item.name} has no segment for --attention {' '.join(attention)}")
+        attention_folder = writer.folder / f"{item.name}_attention"
+        write_attention(attention_folder, image, ids, chosen, record, predictor.metadata)
+    return writer.write(item.name, str(item.path), image, ids, segments_info)
+
+
+def _segment_video(predictor: Predictor, item: Input, writer: ResultWriter) -> None:
+    """Write the results of one video, frame by frame."""
+    video = Video(item.path)
+    overlays, frames = VideoOverlays(predictor.metadata), []
+    target = writer.folder / f"{item.name}_overlay.mp4"
+    progress = {"total": video.length or None, "desc": item.name, "unit": "frame", "disable": None}
+    with write_video(target, video.rate) as output:
+        for image in tqdm(video, **progress):
+            ids, segments_info = predictor(image)["panoptic_seg"]
+            ids = ids.cpu().numpy()
+            output.add(overlays.draw(image, ids, segments_info))
+            frames.append(
+                {"frame": len(frames), "segments_info": writer.describe(ids, segments_info)}
+            )
+    if not frames:
+        raise UserError(f"Video '{item.path}' is left out: it has no frame.")
+    write_json(
+        writer.folder / f"{item.name}_segments.json",
+        {"video": str(item.path), "rate": video.rate, "overlay": target.name, "frames": frames},
+    )
