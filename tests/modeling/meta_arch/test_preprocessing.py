@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from d2_psformer.modeling.meta_arch.image_batch import ImageNormalizer
+from d2_psformer.modeling.meta_arch.preprocessing import ImageNormalizer
 from small_models import image
 
 MEAN, STD = [10.0, 20.0, 30.0], [2.0, 4.0, 5.0]
@@ -13,7 +13,7 @@ def test_values_are_normalised_and_padding_is_zero():
     batch = ImageNormalizer(MEAN, STD, 0)(images)
     assert batch.tensor.shape == (2, 3, 27, 33)
     assert batch.sizes == [(20, 33), (27, 30)]
-    for pixels, mask, source in zip(batch.tensor, batch.padding_mask, images, strict=True):
+    for pixels, mask, source in zip(batch.tensor, batch.padding, images, strict=True):
         _, height, width = source.shape
         expected = (source - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(STD).view(3, 1, 1)
         torch.testing.assert_close(pixels[:, :height, :width], expected)
@@ -26,7 +26,7 @@ def test_values_are_normalised_and_padding_is_zero():
 def test_canvas_is_a_multiple_where_the_backbone_wants_it(divisibility, canvas):
     batch = ImageNormalizer(MEAN, STD, divisibility)([image(20, 33)])
     assert batch.tensor.shape[-2:] == canvas
-    assert (batch.padding_mask is None) == (canvas == (20, 33))
+    assert (batch.padding is None) == (canvas == (20, 33))
     assert batch.sizes == [(20, 33)]
 
 
