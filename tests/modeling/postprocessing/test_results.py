@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 import torch
-from d2_psformer.class_layout import ClassLayout
 from small_models import small_config
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from d2_psformer.classes import Classes
 from d2_psformer.d2.structures import Boxes
 from d2_psformer.modeling.outputs import LOGIT, SCORE, QueryOutputs, SegmenterOutputs
 from d2_psformer.modeling.postprocessing import (
@@ -222,7 +222,7 @@ def test_every_key_is_used(name, merging):
             *("STUFF_OVERLAP_THRESHOLD", 0.8, "PANOPTIC_ON", False, "INSTANCE_ON", True),
         ]
     )
-    made = Postprocessor.from_config(cfg, ClassLayout((1, 4), (0, 2)))
+    made = Postprocessor.from_config(cfg, Classes((1, 4), (0, 2)))
     assert made == Postprocessor(
         merging, thing_ids=(1, 4), num_classes=5, panoptic=False, instances=True
     )
