@@ -20,31 +20,26 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         description="Compile kernels now. Ends with status 1 if one that is named cannot be "
         "compiled, or none can.",
     )
-    compiling.add_argument(
-        "names",
-        nargs="*",
-        metavar="NAME",
-        help=f"of {', '.join(build.LIBRARIES)} (default: cpu, and cuda where an NVIDIA GPU is)",
-    )
-    compiling.add_argument("--verbose", action="store_true", help="show the compilers' commands")
+    names = ", ".join(build.LIBRARIES)
+    default = "default: cpu, and cuda where an NVIDIA GPU is"
+    compiling.add_argument("names", nargs="*", metavar="NAME", help=f"of {names} ({default})")
     options = parser.parse_args(arguments)
-    unknown = set(getattr(options, "names", ())) - set(build.LIBRARIES)
-    if unknown:
-        compiling.error(f"no kernel is called {', '.join(sorted(unknown))}")
+    for name in getattr(options, "names", ()):
+        if name not in build.LIBRARIES:
+            compiling.error(f"no kernel is called {name}: choose from {names}")
     return options
 
 
 def main(arguments: list[str] | None = None) -> int:
     options = parse_arguments(arguments)
     if options.command == "build":
-        return compile_kernels(options.names, options.verbose)
+        return compile_kernels(options.names)
     _write("Compiled kernels", *library_lines(), "", "Backends", *backend_lines(), "")
     return check_backends()
 
 
-def compile_kernels(names: list[str], verbose: bool) -> int:
-    level = logging.DEBUG if verbose else logging.INFO
-    logging.basicConfig(level=level, format="%(message)s", stream=sys.stdout)
+def compile_kernels(names: list[str]) -> int:
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     chosen = names or build.useful_here()
     entries = build.build(chosen)
     for name, entry in entries.items():

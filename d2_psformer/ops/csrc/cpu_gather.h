@@ -4,15 +4,18 @@
 
 namespace PSFORMER_NAMESPACE {
 
-// Where the pixels of one head lie. Packed: one after the other, the last one zeros.
-struct Map {
-  const char* base;
-  int64_t step;         // bytes from pixel to pixel
-  const char* nowhere;  // zeros, read for negative indices
+// Where the pixels of one head lie, or the sums of their gradients. Packed: one after the other.
+template <class Byte>
+struct MapOf {
+  Byte* base;
+  int64_t step;   // bytes from pixel to pixel
+  Byte* nowhere;  // for negative indices: zeros are read there, sums made there are dropped
 };
+typedef MapOf<const char> Map;
+typedef MapOf<char> GradMap;
 
-template <int Bytes>  // 0: not packed
-inline const char* pixel_at(const Map& map, int32_t index) {
+template <int Bytes, class Byte>  // 0: not packed
+inline Byte* pixel_at(const MapOf<Byte>& map, int32_t index) {
   if (Bytes != 0) return map.base + int64_t(index) * Bytes;
   return index < 0 ? map.nowhere : map.base + int64_t(index) * map.step;
 }

@@ -1,4 +1,4 @@
-// What a call will do, decided from its sizes alone, and the functions for its types.
+// How a call is carried out, decided from its sizes alone, and the functions for its types.
 #pragma once
 #include "cpu_scatter.h"
 #include "cpu_softmax.h"
@@ -54,14 +54,9 @@ Functions<A> any_functions() {
 
 template <class E>
 Functions<float> functions_for(int64_t channels) {
-  switch (channels) {
-    case 16:
-      return fixed_functions<E, 16>();
-    case 32:
-      return fixed_functions<E, 32>();
-    case 64:
-      return fixed_functions<E, 64>();
-  }
+  if (channels == 16) return fixed_functions<E, 16>();
+  if (channels == 32) return fixed_functions<E, 32>();
+  if (channels == 64) return fixed_functions<E, 64>();
   return any_functions<E, E, float>();
 }
 
