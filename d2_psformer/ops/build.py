@@ -21,7 +21,7 @@ from .compilers import SOURCES, CannotBuildError, Recipe, cpu_recipe, cuda_recip
 
 LIBRARIES = {"cpu": cpu_recipe, "cuda": cuda_recipe}
 BESIDE_SOURCES = Path(__file__).parent / "lib"
-RECORD = "build_record.json"
+FILE, RECORD = "libpsformer_{}.so", "build_record.json"
 SHOWN_LINES = 20
 logger = logging.getLogger(__name__)
 
@@ -93,7 +93,7 @@ def _build_one(name: str, folder: Path) -> dict:
         with tempfile.TemporaryDirectory(dir=folder, prefix=".build_") as workplace:
             built = _compile(name, recipe, Path(workplace))
             # Whole or not at all, also when two builds run at once or the old one is in use.
-            os.replace(built, folder / _file_name(name))
+            os.replace(built, folder / FILE.format(name))
         reason = ""
     except CannotBuildError as error:
         reason, _, output = str(error).partition("\n")
@@ -160,10 +160,6 @@ def _fingerprint(name: str) -> str:
     return digest.hexdigest()[:16]
 
 
-def _file_name(name: str) -> str:
-    return f"libpsformer_{name}.so"
-
-
 def _user_folder() -> Path:
     """For packages that lie read-only; one folder for each state of the sources."""
     cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
@@ -175,7 +171,7 @@ def _find(name: str) -> tuple[Path | None, dict | None]:
     found = []
     for folder in (BESIDE_SOURCES, _user_folder()):
         if entry := _read_record(folder).get(name):
-            path = folder / _file_name(name)
+            path = folder / FILE.format(name)
             if entry["built"] and path.is_file():
                 return path, entry
             found.append(entry)

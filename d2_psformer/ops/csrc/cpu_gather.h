@@ -20,7 +20,7 @@ inline Byte* pixel_at(const MapOf<Byte>& map, int32_t index) {
   return index < 0 ? map.nowhere : map.base + int64_t(index) * map.step;
 }
 
-// Rows that the next block will need, far apart from each other: the hardware does not guess them.
+// Rows that the next block will read, too far apart for the hardware's prefetching.
 struct Ahead {
   struct Stream {
     const char* row;
@@ -71,8 +71,7 @@ void gather(const Map& map, const Points<float>& points, int queries, int per_qu
   typedef Pixel<E, C> P;
   typedef typename P::V V;
   constexpr int K = P::K, bytes = Packed ? C * int(sizeof(E)) : 0;
-  // Two sums for every channel: one alone would wait for its last addition. More than there are
-  // registers would be worse.
+  // Two sums for every channel, where registers suffice: an addition need not wait for the last.
   constexpr int chains = K <= 4 ? 2 : 1;
   const Map from = map;
   const int pitch = points.pitch;
@@ -84,8 +83,8 @@ void gather(const Map& map, const Points<float>& points, int queries, int per_qu
     for (int n = 0; n < per_query; n++, index++, weight++) {
       for (int k = 0; k < 4; k++) {
         if (!Packed && C * sizeof(E) > 64) {
-          // Few queries: most pixels come from afar, and are asked for early. Behind the last
-          // point this is any address, which does no harm. Rows of one line do not gain.
+          // With few queries most pixels are not cached. Behind the last point this is any address,
+          // which does no harm. Pixels of one cache line do not gain.
           const char* later = pixel_at<0>(from, index[k * pitch + kAheadPoints]);
           for (int i = 0; i < C * int(sizeof(E)); i += 64) __builtin_prefetch(later + i);
         }

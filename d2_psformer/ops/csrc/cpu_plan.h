@@ -103,11 +103,11 @@ struct Plan {
   int64_t packed_bytes;   // of a packed head
   int64_t block, blocks;  // most queries in a block, blocks of a head
   bool packed;
-  int32_t nowhere;  // index that stands for a pixel outside
+  int32_t nowhere;  // index of pixels outside
 
   explicit Plan(const PsformerProblem& problem) : p(problem) {
     choose(p, run);
-    // A copy of the map pays when every pixel is read several times. It also lets neighbouring
+    // A copy of the map is worth it when pixels are read several times. It also lets neighbouring
     // pixels share pages and cache sets, which heads of one tensor keep apart.
     double reads = 4.0 * double(p.queries) * double(p.levels * p.points);
     packed = reads > 6.0 * double(p.positions);
