@@ -32,14 +32,14 @@ def ms_deform_attn(
         sampling_locations: (B, Q, heads, levels, points, 2), x before y, in [0, 1]; of the type
             of ``value``, or float32 beside half types.
         attention_weights: (B, Q, heads, levels, points), likewise.
-        backend: "cpu", "cuda", "triton" or "pytorch"; None takes the fastest that is there.
+        backend: "cpu", "cuda", "triton" or "pytorch"; None takes the fastest that is available.
 
     Returns:
         (B, Q, heads * channels), in the type of ``value``.
 
     Raises:
         ValueError: a shape, type or device that does not fit, named with what was expected.
-        RuntimeError: the backend asked for is not there; the message says why and what to do.
+        RuntimeError: the named backend is not available; the message says why and what to do.
     """
     return _run(value, spatial_shapes, sampling_locations, attention_weights, None, backend)
 

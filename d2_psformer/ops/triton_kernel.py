@@ -30,17 +30,17 @@ def unavailable() -> str | None:
 
 
 def supports(inputs: Inputs) -> str | None:
-    """Why these tensors cannot be served; None if they can."""
+    """Why these tensors are not supported; None if they are."""
     value = inputs.value
     if value.device.type != "cuda" and not _interpreted():
-        return f"it serves tensors on cuda, these are on {value.device.type}."
+        return f"it supports tensors on cuda, these are on {value.device.type}."
     if torch.are_deterministic_algorithms_enabled():
-        return "its backward pass is not deterministic, as torch.use_deterministic_algorithms asks."
+        return "its backward pass is not deterministic, but deterministic algorithms are in use."
     if value.dtype == torch.float64:
         return "it has no kernel for torch.float64."
     if value.shape[3] > MAX_CHANNELS or value.shape[0] > MAX_BATCH:
         return (
-            f"it serves up to {MAX_CHANNELS} channels and batches up to {MAX_BATCH}, "
+            f"it supports up to {MAX_CHANNELS} channels and batches up to {MAX_BATCH}, "
             f"these are {value.shape[3]} and {value.shape[0]}."
         )
     return limits(inputs)
