@@ -1,6 +1,8 @@
 """A trained model for one image at a time."""
 
+import logging
 import os
+from contextlib import nullcontext
 
 import numpy as np
 import torch
@@ -19,16 +21,20 @@ from ..data.class_metadata import (
 )
 from ..modeling.backbone import fuse_batch_norms
 from ..utils.errors import UserError
+from .autocast import fast_type
 from .checkpointer import AtomicCheckpointer
 from .data_sets import model_data_set
 from .model import build_model
+
+logger = logging.getLogger(__name__)
 
 
 class Predictor:
     """The model of a config with the weights of MODEL.WEIGHTS; needs no file of a data set.
 
     The classes are those of DATASETS.TRAIN[0]. Where that name is unknown here, they come from the
-    checkpoint, or else from DATASETS.REGISTER.
+    checkpoint, or else from DATASETS.REGISTER. With MODEL.AUTOCAST "auto" the model runs in
+    bfloat16 where the device is fast with it.
 
     Attributes:
         metadata: names, colours and ids of the classes.
@@ -52,6 +58,12 @@ class Predictor:
         checkpointer = AtomicCheckpointer(self.model, metadata=class_metadata(name))
         checkpointer.load(cfg.MODEL.WEIGHTS)
         fuse_batch_norms(self.model)
+        self.autocast = nullcontext()
+        if cfg.MODEL.AUTOCAST == "auto":
+            device = torch.device(cfg.MODEL.DEVICE)
+            dtype = fast_type(device)
+            self.autocast = torch.autocast(device.type, dtype, enabled=dtype is not None)
+            logger.info("MODEL.AUTOCAST 'auto': predicting in %s.", dtype or torch.float32)
         set_classes(name, checkpointer.metadata)
         self.metadata = MetadataCatalog.get(name)
 
@@ -72,7 +84,8 @@ class Predictor:
         resized = T.AugInput(image if self.image_format == "RGB" else image[:, :, ::-1])
         self.augmentations(resized)
         pixels = torch.as_tensor(np.ascontiguousarray(resized.image.transpose(2, 0, 1)))
-        return self.model([{"image": pixels, "height": height, "width": width}])[0]
+        with self.autocast:
+            return self.model([{"image": pixels, "height": height, "width": width}])[0]
 
 
 def return_panoptic_only(cfg: CfgNode) -> None:

@@ -76,6 +76,8 @@ def _prepare(cfg: CfgNode) -> None:
     if not cfg.DATASETS.TEST or not has_ground_truth(MetadataCatalog.get(cfg.DATASETS.TEST[0])):
         raise UserError("DATASETS.TEST must begin with a data set that has panoptic ground truth.")
     return_panoptic_only(cfg)
+    if cfg.MODEL.AUTOCAST == "auto":  # figures compare only at the precision of an evaluation
+        cfg.MODEL.AUTOCAST = "float32"
 
 
 def _draw_pictures(predictor: Predictor, dataset: str, count: int, output: Path) -> list[str]:

@@ -98,16 +98,13 @@ def _run(
             value, shapes, sampling, attention, reference_points, backend
         )
     # plain operators, which any compiler or exporter knows
-    autocast = device_type in ("cpu", "cuda") and torch.is_autocast_enabled(device_type)
-    if autocast:
-        value, sampling, attention, reference_points = registered.autocast_inputs(
-            device_type, value, sampling, attention, reference_points
-        )
     pairs = list(zip(shapes[::2], shapes[1::2], strict=True))
     inputs = Inputs(value, pairs, sampling, attention, reference_points)
-    check_inputs(inputs)
-    if not autocast:
+    if device_type not in ("cpu", "cuda") or not torch.is_autocast_enabled(device_type):
+        check_inputs(inputs)
         return plain.forward(inputs)
+    inputs = registered.autocast_inputs(device_type, inputs)
+    check_inputs(inputs)
     with torch.autocast(device_type, enabled=False):
         return plain.forward(inputs)
 

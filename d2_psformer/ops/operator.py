@@ -108,27 +108,26 @@ def _refuse_second_derivative(ctx, *grads):
     )
 
 
-def autocast_inputs(
-    device_type: str, value: Tensor, sampling: Tensor, attention: Tensor, reference: Tensor | None
-) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+def autocast_inputs(device_type: str, inputs: Inputs) -> Inputs:
     """Values in autocast's type; locations and weights keep theirs, reference points float32."""
+    value, shapes, sampling, attention, reference = inputs
     if value.dtype == torch.float64:
-        return value, sampling, attention, reference
+        return inputs
     value = value.to(torch.get_autocast_dtype(device_type))
     sampling, attention = (
         x.float() if x.dtype in HALF and x.dtype != value.dtype else x
         for x in (sampling, attention)
     )
-    return value, sampling, attention, None if reference is None else reference.float()
+    reference = None if reference is None else reference.float()
+    return Inputs(value, shapes, sampling, attention, reference)
 
 
 def _autocast_rule(device_type: str):
-    def rule(value, shapes, sampling, attention, reference, backend):
-        value, sampling, attention, reference = autocast_inputs(
-            device_type, value, sampling, attention, reference
-        )
+    def rule(*arguments):
+        *tensors, backend = arguments
+        inputs = autocast_inputs(device_type, Inputs(*tensors))
         with torch.autocast(device_type, enabled=False):
-            return ms_deform_attn(value, shapes, sampling, attention, reference, backend)
+            return ms_deform_attn(*inputs, backend)
 
     return rule
 

@@ -125,15 +125,19 @@ class COCOEvaluator(DatasetEvaluator):
         return results | self._class_results(evaluation)
 
     def _class_results(self, evaluation: COCOeval) -> dict[str, float]:
-        """AP-<class> for each category of the ground truth, unless there is only one."""
+        """AP-<class> for each category of the ground truth, unless there is only one.
+
+        As in Detectron2, names are those of the metadata, in the order of the category ids.
+        """
         categories = self._coco_api.loadCats(evaluation.params.catIds)
-        if len(categories) == 1:
+        names = self._metadata.get("thing_classes", [category["name"] for category in categories])
+        if len(names) == 1:
             return {}
         # (IoU thresholds, recalls, classes, areas, detections): all areas, most detections.
         precision = evaluation.eval["precision"][:, :, :, 0, -1]
         return {
-            f"AP-{category['name']}": _percent(np.mean(values) if values.size else -1)
-            for i, category in enumerate(categories)
+            f"AP-{name}": _percent(np.mean(values) if values.size else -1)
+            for i, name in enumerate(names)
             for values in [precision[:, :, i][precision[:, :, i] > -1]]
         }
 

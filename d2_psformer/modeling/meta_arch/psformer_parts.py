@@ -42,6 +42,7 @@ def mask_decoder_options(cfg) -> dict:
         "dim": cfg.MODEL.PIXEL_DECODER.DIM,
         "heads": cfg.MODEL.TRANSFORMER_DECODER.HEADS,
         "num_levels": len(cfg.MODEL.PIXEL_DECODER.IN_FEATURES),
+        "deep_supervision": cfg.MODEL.LOSS.DEEP_SUPERVISION,
         "exit_after": cfg.MODEL.PSFORMER.EXIT_AFTER,
         "checkpointing": "transformer_decoder" in cfg.MODEL.CHECKPOINTING,
     }

@@ -19,6 +19,7 @@ class MaskDecoder(nn.Module):
         layers: blocks before the final attention.
         num_levels: how many levels, the finest ones, the masks are made of.
         self_attention: the queries attend to each other too (stuff); else each one is on its own.
+        deep_supervision: blocks learn to make masks too, not only the final attention.
         exit_after: block that ends the decoder where the last mask alone is asked for; 0 for the
             final attention.
         checkpointing: compute the blocks' activations again in the backward pass.
@@ -35,6 +36,7 @@ class MaskDecoder(nn.Module):
         layers: int = 4,
         num_levels: int = 3,
         self_attention: bool = False,
+        deep_supervision: bool = True,
         exit_after: int = 0,
         checkpointing: bool = False,
     ):
@@ -45,12 +47,18 @@ class MaskDecoder(nn.Module):
                 f"exit_after is {exit_after}, but layers is {layers}: give the number of a layer, "
                 "or 0 for the final attention."
             )
+        if exit_after and not deep_supervision:
+            raise UserError("exit_after needs deep_supervision: else blocks do not learn masks.")
         self.num_levels, self.exit_after = num_levels, exit_after
+        self.deep_supervision = deep_supervision
         self.checkpointing = checkpointing
         self.blocks = nn.ModuleList(
             MaskBlock(dim, heads, num_levels, self_attention) for _ in range(layers)
         )
         self.final_attention = MaskScores(dim, heads, num_levels)
+        for block in self.blocks:
+            for part in (block.cross_attn.level_fc, block.cross_attn.mask_fc):
+                part.requires_grad_(deep_supervision)
 
     def forward(
         self,
@@ -65,7 +73,7 @@ class MaskDecoder(nn.Module):
         Args:
             query: (B, N, dim), N >= 1.
             position: (B, N, dim) or None.
-            every_layer: make the masks of the blocks too (deep supervision), not only the last.
+            every_layer: make the masks of the blocks too, if these learn any.
             mask_rows: (B, M) long, M >= 1: the queries that get masks; None for all, M = N.
 
         Returns:
@@ -73,7 +81,8 @@ class MaskDecoder(nn.Module):
             queries: (B, N, dim) after every block.
         """
         tokens, shapes = features.finest(self.num_levels)
-        exit_after = 0 if every_layer else self.exit_after
+        every_layer = every_layer and self.deep_supervision
+        exit_after = 0 if every_layer or self.training else self.exit_after
         masks, queries = [], []
         for number, block in enumerate(self.blocks, start=1):
             make_mask = every_layer or number == exit_after

@@ -1,0 +1,37 @@
+"""Normalising and padding."""
+
+import pytest
+import torch
+from small_models import image
+
+from d2_psformer.modeling.meta_arch.preprocessing import ImageNormalizer
+
+MEAN, STD = [10.0, 20.0, 30.0], [2.0, 4.0, 5.0]
+
+
+def test_values_are_normalised_and_padding_is_zero():
+    images = [image(20, 33), image(27, 30)]
+    batch = ImageNormalizer(MEAN, STD, 0)(images)
+    assert batch.tensor.shape == (2, 3, 27, 33)
+    assert batch.sizes == [(20, 33), (27, 30)]
+    for pixels, mask, source in zip(batch.tensor, batch.padding, images, strict=True):
+        _, height, width = source.shape
+        expected = (source - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(STD).view(3, 1, 1)
+        torch.testing.assert_close(pixels[:, :height, :width], expected)
+        assert not mask[:height, :width].any()
+        assert mask.sum() == 27 * 33 - height * width
+        assert not pixels[:, mask].any()
+
+
+@pytest.mark.parametrize(("divisibility", "canvas"), [(0, (20, 33)), (32, (32, 64))])
+def test_canvas_is_a_multiple_where_the_backbone_wants_it(divisibility, canvas):
+    batch = ImageNormalizer(MEAN, STD, divisibility)([image(20, 33)])
+    assert batch.tensor.shape[-2:] == canvas
+    assert (batch.padding is None) == (canvas == (20, 33))
+    assert batch.sizes == [(20, 33)]
+
+
+def test_statistics_are_no_part_of_a_checkpoint():
+    normalizer = ImageNormalizer(MEAN, STD, 0)
+    assert not normalizer.state_dict()
+    assert normalizer.to(torch.float64).mean.dtype == torch.float64
