@@ -1,4 +1,4 @@
-"""What both backends promise of reading data and of loaders: imports from the façade alone."""
+"""Reading data, loaders and mappers, the same on both backends."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""What both backends promise of ``engine``; imports from the façade alone."""
+"""Training loop, hooks and launching, the same on both backends."""
 
 import json
 
@@ -76,7 +76,7 @@ def test_hooks_run_around_the_steps():
     assert trainer.storage.iter == 5
 
 
-def test_hooks_hear_of_the_end_after_an_error():
+def test_hooks_run_after_an_error_too():
     trainer = CountingTrainer(fail_at=1)
     evaluated = []
     with pytest.raises(RuntimeError, match="as asked"):
@@ -155,7 +155,7 @@ def test_eval_hook(stop, period, count):
     assert trainer.storage.latest()["plain"] == (1.0, stop)
 
 
-def test_eval_hook_wants_numbers():
+def test_eval_hook_takes_numbers_alone():
     with pytest.raises(ValueError, match="PQ"):
         train(CountingTrainer(), hooks.EvalHook(0, lambda: {"PQ": "high"}))
 

@@ -1,4 +1,4 @@
-"""What both backends promise of pictures: imports from the façade alone."""
+"""Pictures of segments and instances, the same on both backends."""
 
 import numpy as np
 import pytest

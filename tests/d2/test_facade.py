@@ -1,4 +1,4 @@
-"""The façade: what type checkers see is what the backend has and what the package uses."""
+"""The façade lists the names that the package uses, and the backend has them all."""
 
 import ast
 import importlib

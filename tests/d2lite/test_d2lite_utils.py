@@ -1,4 +1,4 @@
-"""d2lite's logging helpers and storages beyond the contract."""
+"""d2lite's logging and storages beyond the contract."""
 
 import json
 import logging

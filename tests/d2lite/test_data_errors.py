@@ -1,4 +1,4 @@
-"""Bad data ends in one sentence that names the file, and what d2lite adds to Detectron2's data."""
+"""Bad data are reported in one sentence that names the file; further tests of d2lite's data."""
 
 import json
 import pickle

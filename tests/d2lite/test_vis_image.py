@@ -1,4 +1,4 @@
-"""d2lite's own drawing: labels, colours, regions, and objects followed through a video."""
+"""d2lite's drawing: labels, colours, masks, and objects followed through a video."""
 
 import numpy as np
 import pytest

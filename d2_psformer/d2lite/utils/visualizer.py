@@ -107,13 +107,12 @@ class Visualizer:
         return self.output
 
     def draw_instance_predictions(self, predictions: Instances) -> VisImage:
-        """Draw ``pred_masks``, or ``pred_boxes``, with ``pred_classes`` and ``scores``."""
-        has_masks = predictions.has("pred_masks")
-        masks = _to_array(predictions.pred_masks) if has_masks else None
-        boxes = None if has_masks else predictions.pred_boxes
+        """Draw ``pred_masks`` and ``pred_boxes`` with ``pred_classes`` and ``scores``."""
+        masks = _to_array(predictions.pred_masks) if predictions.has("pred_masks") else None
+        boxes = predictions.pred_boxes if predictions.has("pred_boxes") else None
         classes, scores = predictions.pred_classes.tolist(), predictions.scores.tolist()
         if self._instance_mode == ColorMode.IMAGE_BW:
-            self._grey_out_except(masks.any(axis=0) if has_masks else None)
+            self._grey_out_except(None if masks is None else masks.any(axis=0))
         by_class = self._instance_mode == ColorMode.SEGMENTATION
         return self.overlay_instances(
             masks=masks,
