@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from benchmarks.pipelines import run_stages
-from benchmarks.plain_merging import Candidates, PlainMerging
+from benchmarks.merging import whole_masks
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -182,8 +181,7 @@ def test_maps_are_those_of_a_loop_over_whole_masks(seed, cells, size, dtype, ste
     scores = torch.rand(20, generator=random)
     things = torch.rand(20, generator=random) < 0.6
     rules = MaskWiseMerging(thing_overlap_threshold=overlap, stuff_overlap_threshold=overlap)
-    plain = PlainMerging(rules).stages()
-    _, (expected, winners) = run_stages(plain, Candidates(masks, scores, things, size))
+    expected, winners = whole_masks(masks, scores, things, size, rules)
 
     chosen = rules.may_stay(masks, scores).nonzero().flatten()
     large = ResizedMasks(masks[chosen], size)

@@ -91,7 +91,7 @@ class Side:
     """A process of ``model_driver`` in a checkout, ready to run; it ends with the context.
 
     Attributes:
-        peak: bytes that its first call takes, None if unknown.
+        peak: the most bytes that a call takes, None if unknown.
 
     Raises:
         UserError: the process ended, with its last line.

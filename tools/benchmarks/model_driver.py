@@ -58,9 +58,11 @@ def build(spec: dict) -> Callable[[], object]:
     if spec["config"] is None:
         return _peer(spec, image, masks, dtype)
     import d2_psformer.modeling  # noqa: F401  registers models where building them does not
-    from d2_psformer.engine import load_config
+    from d2_psformer import engine
 
-    cfg = load_config(spec["config"], ["MODEL.DEVICE", spec["device"], *spec["opts"]])
+    if hasattr(engine, "keep_freed_memory") and spec["device"] == "cpu":
+        engine.keep_freed_memory()  # as the commands of those checkouts do
+    cfg = engine.load_config(spec["config"], ["MODEL.DEVICE", spec["device"], *spec["opts"]])
     torch.manual_seed(0)
     make = _inference if spec["what"] == "inference" else _training_step
     return make(cfg, image, masks, dtype)
@@ -70,17 +72,15 @@ def _inference(cfg, image: Tensor, masks: Tensor, dtype: torch.dtype) -> Callabl
     """The predictor that users call, with MODEL.WEIGHTS or random weights."""
     import numpy as np
 
-    from d2_psformer import engine
     from d2_psformer.d2.modeling import build_model
+    from d2_psformer.engine import Predictor
 
-    if hasattr(engine, "keep_freed_memory") and cfg.MODEL.DEVICE == "cpu":
-        engine.keep_freed_memory()  # as the commands of those checkouts do
     cfg.INPUT.MIN_SIZE_TEST = 0  # no resizing
     with tempfile.TemporaryDirectory() as folder:
         if not cfg.MODEL.WEIGHTS:
             cfg.MODEL.WEIGHTS = f"{folder}/random.pth"
             torch.save({"model": build_model(cfg).state_dict()}, cfg.MODEL.WEIGHTS)
-        predictor = engine.Predictor(cfg)
+        predictor = Predictor(cfg)
     pixels = np.ascontiguousarray(image.permute(1, 2, 0).numpy())
     device = cfg.MODEL.DEVICE
 
