@@ -91,10 +91,10 @@ class Side:
     """A process of ``model_driver`` in a checkout, ready to run; it ends with the context.
 
     Attributes:
-        peak: bytes that its first call takes, None if unknown.
+        peak: the most bytes that a call takes, None if unknown.
 
     Raises:
-        UserError: the process ended, with its last line; or it runs the package of another folder.
+        UserError: the process ended, with its last line.
     """
 
     def __init__(self, checkout: Path, spec: dict):
@@ -114,9 +114,6 @@ class Side:
         self.peak: int | None = ready["peak"]
         if ready["note"]:
             tqdm.write(f"'{checkout}' runs without a compiled kernel: {ready['note']}")
-        if ready["package"] and Path(ready["package"]).parent != checkout:
-            self._process.kill()
-            raise UserError(f"'{checkout}' is no checkout: it runs '{ready['package']}'.")
 
     def __enter__(self) -> "Side":
         return self

@@ -1,8 +1,8 @@
 """One model in a process of its own: builds it, then runs it once for every line on its input.
 
 `tools/benchmarks/model.py` starts it in a checkout of this project, whose package it measures; it
-uses nothing of the package but what a user's program uses. It prints lines of JSON: first where the
-package lies and the peak memory of a call, then the seconds of each call.
+uses nothing of the package but what a user's program uses. It prints lines of JSON: first the peak
+memory of a call, then the seconds of each call.
 """
 
 import json
@@ -28,48 +28,59 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
     torch.set_num_threads(spec["threads"])
-    call, package = build(spec)
-    ready = {"package": package, "peak": peak_memory(call, spec["device"]), "note": None}
-    if package:
-        from d2_psformer.ops import backends
-
-        ready["note"] = backends.unavailable(spec["device"])
-    answers.write(json.dumps(ready) + "\n")
+    note = check_package(spec["device"]) if spec["config"] else None
+    call = build(spec)
+    peak = peak_memory(call, spec["device"])
+    answers.write(json.dumps({"peak": peak, "note": note}) + "\n")
     for _ in sys.stdin:
         answers.write(json.dumps(seconds_of(call, spec["device"])) + "\n")
 
 
-def build(spec: dict) -> tuple[Callable[[], object], str]:
-    """The call to be measured, and the folder of the package that it runs."""
+def check_package(device: str) -> str | None:
+    """Why no compiled kernel serves the device; None if one does.
+
+    Raises:
+        SystemExit: the package is not that of the current folder.
+    """
+    import d2_psformer
+    from d2_psformer.ops import backends
+
+    folder = Path(d2_psformer.__file__).parent
+    if folder.parent != Path.cwd():
+        sys.exit(f"'{Path.cwd()}' is no checkout of this project, '{folder}' would be measured.")
+    return backends.unavailable(device)
+
+
+def build(spec: dict) -> Callable[[], object]:
+    """The call to be measured."""
     image, masks = picture(*spec["size"])
     dtype = getattr(torch, spec["dtype"])
     if spec["config"] is None:
-        return _peer(spec, image, masks, dtype), ""
-    import d2_psformer.data
-    import d2_psformer.modeling  # registers models where building them does not
-    from d2_psformer.engine import load_config
+        return _peer(spec, image, masks, dtype)
+    import d2_psformer.modeling  # noqa: F401  registers models where building them does not
+    from d2_psformer import engine
 
-    cfg = load_config(spec["config"], ["MODEL.DEVICE", spec["device"], *spec["opts"]])
+    if hasattr(engine, "keep_freed_memory") and spec["device"] == "cpu":
+        engine.keep_freed_memory()  # as the commands of those checkouts do
+    cfg = engine.load_config(spec["config"], ["MODEL.DEVICE", spec["device"], *spec["opts"]])
     torch.manual_seed(0)
     make = _inference if spec["what"] == "inference" else _training_step
-    return make(cfg, image, masks, dtype), str(Path(d2_psformer.data.__file__).parents[1])
+    return make(cfg, image, masks, dtype)
 
 
 def _inference(cfg, image: Tensor, masks: Tensor, dtype: torch.dtype) -> Callable[[], object]:
     """The predictor that users call, with MODEL.WEIGHTS or random weights."""
     import numpy as np
 
-    from d2_psformer import engine
     from d2_psformer.d2.modeling import build_model
+    from d2_psformer.engine import Predictor
 
-    if hasattr(engine, "keep_freed_memory") and cfg.MODEL.DEVICE == "cpu":
-        engine.keep_freed_memory()  # as the commands of those checkouts do
     cfg.INPUT.MIN_SIZE_TEST = 0  # no resizing
     with tempfile.TemporaryDirectory() as folder:
         if not cfg.MODEL.WEIGHTS:
             cfg.MODEL.WEIGHTS = f"{folder}/random.pth"
             torch.save({"model": build_model(cfg).state_dict()}, cfg.MODEL.WEIGHTS)
-        predictor = engine.Predictor(cfg)
+        predictor = Predictor(cfg)
     pixels = np.ascontiguousarray(image.permute(1, 2, 0).numpy())
     device = cfg.MODEL.DEVICE
 
