@@ -63,7 +63,9 @@ def test_equal_stems_get_numbers(folder):
     assert [item.name for item in inputs] == ["b", "b_2", "c"]
 
 
-@given(st.lists(st.sampled_from(["a", "A", "a_2", "a_2_2", "a_3", "b", "é", "e\u0301"]), max_size=8))
+@given(
+    st.lists(st.sampled_from(["a", "A", "a_2", "a_2_2", "a_3", "b", "é", "e\u0301"]), max_size=8)
+)
 def test_names_never_meet(stems):
     paths = [Path(f"{i}/{stem}.jpg") for i, stem in enumerate(stems)]
     found = _unique_stems(paths)
