@@ -22,7 +22,7 @@ from ..data.class_metadata import (
 from ..modeling.backbone import fuse_batch_norms
 from ..utils.errors import UserError
 from .autocast import fast_type
-from .checkpointer import AtomicCheckpointer
+from .checkpointer import AtomicCheckpointer, check_exists
 from .data_sets import model_data_set
 from .model import build_model
 
@@ -48,7 +48,9 @@ class Predictor:
         cfg.defrost()
         if cfg.MODEL.DEVICE.startswith("cuda") and not torch.cuda.is_available():
             cfg.MODEL.DEVICE = "cpu"
-        _check_weights(cfg)
+        if not cfg.MODEL.WEIGHTS:
+            raise UserError("MODEL.WEIGHTS is empty: set it to the checkpoint of a trained model.")
+        check_exists(cfg.MODEL.WEIGHTS)
         name = model_data_set(cfg)
         if not has_classes(name):
             _find_classes(cfg, name)
@@ -102,14 +104,6 @@ def _check_image(image: np.ndarray) -> None:
             f"The image is {dtype} of shape {shape}: pass a NumPy array of uint8 (H, W, 3) with "
             "values 0...255 (if yours are 0...1, multiply by 255 and round)."
         )
-
-
-def _check_weights(cfg: CfgNode) -> None:
-    path = cfg.MODEL.WEIGHTS
-    if not path:
-        raise UserError("MODEL.WEIGHTS is empty: set it to the checkpoint of a trained model.")
-    if "://" not in path and not os.path.isfile(path):
-        raise UserError(f"Checkpoint '{path}' does not exist: check MODEL.WEIGHTS.")
 
 
 def _find_classes(cfg: CfgNode, name: str) -> None:
