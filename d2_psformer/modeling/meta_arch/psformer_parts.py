@@ -43,6 +43,7 @@ def mask_decoder_options(cfg) -> dict:
         "heads": cfg.MODEL.TRANSFORMER_DECODER.HEADS,
         "num_levels": len(cfg.MODEL.PIXEL_DECODER.IN_FEATURES),
         "exit_after": cfg.MODEL.PSFORMER.EXIT_AFTER,
+        "deep_supervision": cfg.MODEL.LOSS.DEEP_SUPERVISION,
         "checkpointing": "transformer_decoder" in cfg.MODEL.CHECKPOINTING,
     }
 

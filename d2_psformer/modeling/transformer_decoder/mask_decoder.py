@@ -21,6 +21,8 @@ class MaskDecoder(nn.Module):
         self_attention: the queries attend to each other too (stuff); else each one is on its own.
         exit_after: block that ends the decoder where the last mask alone is asked for; 0 for the
             final attention.
+        deep_supervision: the masks of the blocks have a loss; else the layers that make them are
+            frozen, because distributed training expects a gradient of all others.
         checkpointing: compute the blocks' activations again in the backward pass.
 
     Raises:
@@ -36,6 +38,7 @@ class MaskDecoder(nn.Module):
         num_levels: int = 3,
         self_attention: bool = False,
         exit_after: int = 0,
+        deep_supervision: bool = True,
         checkpointing: bool = False,
     ):
         super().__init__()
@@ -45,11 +48,20 @@ class MaskDecoder(nn.Module):
                 f"exit_after is {exit_after}, but layers is {layers}: give the number of a layer, "
                 "or 0 for the final attention."
             )
+        if exit_after and not deep_supervision:
+            raise UserError(
+                f"exit_after is {exit_after}, but masks of layers are not learned without deep "
+                "supervision (MODEL.LOSS.DEEP_SUPERVISION): set it to 0."
+            )
         self.num_levels, self.exit_after = num_levels, exit_after
         self.checkpointing = checkpointing
         self.blocks = nn.ModuleList(
             MaskBlock(dim, heads, num_levels, self_attention) for _ in range(layers)
         )
+        if not deep_supervision:
+            for block in self.blocks:
+                block.cross_attn.level_fc.requires_grad_(False)
+                block.cross_attn.mask_fc.requires_grad_(False)
         self.final_attention = MaskScores(dim, heads, num_levels)
 
     def forward(
