@@ -2,8 +2,9 @@
 
 import pytest
 import torch
-from d2_psformer.modeling.meta_arch.preprocessing import ImageNormalizer
 from small_models import image
+
+from d2_psformer.modeling.meta_arch.preprocessing import ImageNormalizer
 
 MEAN, STD = [10.0, 20.0, 30.0], [2.0, 4.0, 5.0]
 
