@@ -33,6 +33,35 @@ SMALL = {
     "MODEL.PSFORMER.THING_MASK_LAYERS": 2,
     "MODEL.PSFORMER.STUFF_MASK_LAYERS": 2,
 }
+JOINT = {"MODEL.PSFORMER.QUERY_DECOUPLING": False}
+VERSION_1 = {"MODEL.META_ARCHITECTURE": "PanopticSegFormerV1"}
+LAST_MASKS = {"MODEL.LOSS.DEEP_SUPERVISION": False}
+# Every architecture, and what changes the parts that it is made of.
+VARIANTS = {
+    "decoupled": {},
+    "joint": JOINT,
+    "version 1": VERSION_1,
+    "last masks alone": LAST_MASKS,
+    "version 1, last masks alone": VERSION_1 | LAST_MASKS,
+    "no mask blocks": {"MODEL.PSFORMER.THING_MASK_LAYERS": 0},
+    "no encoder": {"MODEL.PIXEL_DECODER.LAYERS": 0},
+}
+# What changes inference alone.
+INFERENCE = {
+    "pixel argmax": {"MODEL.POSTPROCESSING.MERGING": "pixel_argmax"},
+    "maskformer": {"MODEL.POSTPROCESSING.MERGING": "maskformer"},
+    "early exit": {"MODEL.PSFORMER.EXIT_AFTER": 1},
+    "version 1, early exit": VERSION_1 | {"MODEL.PSFORMER.EXIT_AFTER": 2},
+    "joint, maskformer": JOINT | {"MODEL.POSTPROCESSING.MERGING": "maskformer"},
+}
+EVERY_RESULT = {
+    "MODEL.POSTPROCESSING.SEMANTIC_ON": True,
+    "MODEL.POSTPROCESSING.INSTANCE_ON": True,
+    # almost any mask becomes a segment, so that weights by rule give many
+    "MODEL.POSTPROCESSING.SCORE_THRESHOLD": 0.01,
+}
+# A backbone of 0.5 million parameters whose norms do not depend on the batch.
+TINY_BACKBONE = {"MODEL.BACKBONE.TIMM_NAME": "test_resnet", "MODEL.BACKBONE.FREEZE_BN": True}
 
 
 def register_classes(thing_ids: list[int], stuff_ids: list[int]) -> str:
@@ -85,7 +114,7 @@ def segments(height: int, width: int, classes: list[int]) -> Instances:
 
 
 def sample(height: int, width: int, classes: list[int], seed: int = 0) -> dict:
-    """What a mapper hands on in training."""
+    """What a mapper gives in training."""
     return {
         "image": image(height, width, seed),
         "instances": segments(height, width, classes),
@@ -123,3 +152,47 @@ def fill_by_rule(model: torch.nn.Module) -> torch.nn.Module:
         if tensor.is_floating_point():
             tensor.copy_(tensor_for(name, tensor.shape))
     return model
+
+
+@torch.no_grad()
+def tiny_model(*classes, filled: bool = True, **overrides) -> torch.nn.Module:
+    """On the tiny backbone; filled: with weights by rule and masks that are mostly above zero.
+
+    Args:
+        classes: ids of things and of stuff.
+    """
+    model = small_model(*classes, **TINY_BACKBONE, **overrides)
+    if filled:
+        fill_by_rule(model)
+        for name, parameter in model.named_parameters():
+            if name.endswith("mask_fc.bias"):
+                parameter.add_(0.5)
+    return model
+
+
+@torch.no_grad()
+def infer(model: torch.nn.Module, *inputs: dict) -> list[dict]:
+    """Results, in evaluation mode, which the model stays in."""
+    return model.eval()(list(inputs))
+
+
+def check_results(output: dict, size: tuple[int, int], thing_ids=(0, 1, 2), classes=5) -> None:
+    """Detectron2's contracts of all three kinds of result, at ``size``."""
+    id_map, segments_info = output["panoptic_seg"]
+    assert id_map.shape == size and id_map.dtype == torch.int32
+    assert [s["id"] for s in segments_info] == list(range(1, len(segments_info) + 1))
+    assert {s["id"] for s in segments_info} == set(id_map.unique().tolist()) - {0}
+    for segment in segments_info:
+        assert type(segment["isthing"]) is bool
+        assert segment["isthing"] == (segment["category_id"] in thing_ids)
+        assert segment["area"] == (id_map == segment["id"]).sum() > 0
+        assert 0 < segment["score"] <= 1
+        assert 0 <= segment["category_id"] < classes
+    stuff = [s["category_id"] for s in segments_info if not s["isthing"]]
+    assert len(stuff) == len(set(stuff)), "one segment a stuff class"
+    semantic, instances = output["sem_seg"], output["instances"]
+    assert semantic.shape == (classes, *size) and semantic.dtype == torch.float32
+    assert (semantic >= 0).all()
+    assert instances.image_size == size and instances.pred_masks.shape == (len(instances), *size)
+    assert (instances.scores <= 1).all()
+    assert set(instances.pred_classes.tolist()) <= set(thing_ids)

@@ -10,10 +10,11 @@ from ...d2.config import configurable
 from ...d2.modeling import META_ARCH_REGISTRY
 from ...utils.checks import check_at_least
 from ..criterion import HungarianMatcher, Match, SetCriterion, Targets, mean_segments
-from ..outputs import SCORE, LayerOutputs, QueryOutputs, SegmenterOutputs
+from ..outputs import LayerOutputs, QueryOutputs, SegmenterOutputs
 from ..pixel_decoder import DeformablePixelDecoder, PixelFeatures
 from ..transformer_decoder import LocationDecoder, MaskDecoder, StuffDecoder
 from ..transformer_decoder.mask_attention import take_rows
+from .best_pairs import best_pairs, one_mask_per_query
 from .preprocessing import ImageBatch
 from .psformer_parts import build_location_decoder, criteria, mask_decoder_options
 from .segmenter import Segmenter, config_node, shared_parts
@@ -110,6 +111,7 @@ class PanopticSegFormer(Segmenter):
             best = best_pairs(located.logits[-1], self.topk, self.thing_ids)
             queries = take_rows(queries, best.query_index)
             masks, _ = self.thing_mask_decoder(queries, features, every_layer=False)
+            masks = [one_mask_per_query(x, best.query_index) for x in masks]
             outputs["things"] = replace(best, masks=masks)
         if self.stuff_decoder is not None:
             outputs["stuff"] = self.stuff_decoder(features, every_layer=False)
@@ -173,28 +175,6 @@ class PanopticSegFormer(Segmenter):
         )
         masks = QueryOutputs(masks=stuff.masks)
         return losses | self.stuff_criterion(masks, targets, num_segments, [_pair(order, order)])
-
-
-def best_pairs(logits: Tensor, topk: int, class_ids: Tensor) -> QueryOutputs:
-    """The best (query, class) pairs of every image, without masks.
-
-    Args:
-        logits: (B, Q, K).
-        class_ids: (K,) contiguous ids.
-
-    Returns:
-        logits (B, topk, 1), classes and query_index (B, topk), the best first; fewer than ``topk``
-        where there are fewer pairs.
-    """
-    flat = logits.flatten(1)
-    best, pairs = flat.topk(min(topk, flat.shape[1]))
-    num_classes = logits.shape[-1]
-    return QueryOutputs(
-        logits=[best[..., None]],
-        classes=class_ids[pairs % num_classes],
-        query_index=pairs // num_classes,
-        mask_kind=SCORE,
-    )
 
 
 def _pair(queries: list[Tensor], segments: list[Tensor]) -> list[Match]:

@@ -23,7 +23,7 @@ from ..outputs import QueryOutputs, SegmenterOutputs
 from ..pixel_decoder import DeformablePixelDecoder, PixelFeatures
 from ..transformer_decoder import LocationDecoder, MaskDecoder
 from ..transformer_decoder.mask_attention import take_rows
-from .panoptic_segformer import best_pairs
+from .best_pairs import best_pairs
 from .preprocessing import ImageBatch
 from .psformer_parts import build_location_decoder, mask_decoder_options
 from .segmenter import Segmenter, config_node, shared_parts

@@ -42,8 +42,8 @@ def mask_decoder_options(cfg) -> dict:
         "dim": cfg.MODEL.PIXEL_DECODER.DIM,
         "heads": cfg.MODEL.TRANSFORMER_DECODER.HEADS,
         "num_levels": len(cfg.MODEL.PIXEL_DECODER.IN_FEATURES),
-        "deep_supervision": cfg.MODEL.LOSS.DEEP_SUPERVISION,
         "exit_after": cfg.MODEL.PSFORMER.EXIT_AFTER,
+        "deep_supervision": cfg.MODEL.LOSS.DEEP_SUPERVISION,
         "checkpointing": "transformer_decoder" in cfg.MODEL.CHECKPOINTING,
     }
 

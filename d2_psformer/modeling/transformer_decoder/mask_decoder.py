@@ -48,7 +48,10 @@ class MaskDecoder(nn.Module):
                 "or 0 for the final attention."
             )
         if exit_after and not deep_supervision:
-            raise UserError("exit_after needs deep_supervision: else blocks do not learn masks.")
+            raise UserError(
+                f"exit_after is {exit_after}, but masks of layers are not learned without deep "
+                "supervision (MODEL.LOSS.DEEP_SUPERVISION): set it to 0."
+            )
         self.num_levels, self.exit_after = num_levels, exit_after
         self.deep_supervision = deep_supervision
         self.checkpointing = checkpointing
@@ -56,6 +59,7 @@ class MaskDecoder(nn.Module):
             MaskBlock(dim, heads, num_levels, self_attention) for _ in range(layers)
         )
         self.final_attention = MaskScores(dim, heads, num_levels)
+        # Distributed training expects a gradient of every parameter that is not frozen.
         for block in self.blocks:
             for part in (block.cross_attn.level_fc, block.cross_attn.mask_fc):
                 part.requires_grad_(deep_supervision)

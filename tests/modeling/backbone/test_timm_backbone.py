@@ -190,13 +190,13 @@ def test_stochastic_depth_reaches_timm():
 
 
 def test_registered_and_built_from_a_config():
-    cfg = small_config(**{"MODEL.PSFORMER.IN_FEATURES": ["res2", "res3", "res4"]})
+    cfg = small_config(**{"MODEL.PIXEL_DECODER.IN_FEATURES": ["res2", "res3", "res4"]})
     assert list(build_backbone(cfg).output_shape()) == ["res2", "res3", "res4"]
 
 
 def test_model_names_the_features_a_backbone_lacks():
     with pytest.raises(ValueError, match="res9"):
-        small_model(**{"MODEL.PSFORMER.IN_FEATURES": ["res3", "res9"]})
+        small_model(**{"MODEL.PIXEL_DECODER.IN_FEATURES": ["res3", "res9"]})
 
 
 @pytest.mark.skipif(BACKEND != "detectron2", reason="d2lite has no backbones of its own")

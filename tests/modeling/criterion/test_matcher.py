@@ -23,6 +23,7 @@ from d2_psformer.modeling.criterion import (
 )
 from d2_psformer.modeling.criterion.terms import Term, dice_loss
 from d2_psformer.modeling.outputs import LayerOutputs
+from d2_psformer.utils.errors import UserError
 
 LOCATED = (FocalClass(2.0, 2.0), BoxL1(5.0, 5.0), BoxOverlap(2.0, 2.0))
 
@@ -88,7 +89,7 @@ def test_several_sets_are_matched_each_on_its_own():
 def test_a_cost_that_is_not_finite_says_what_to_try(value):
     cost = torch.zeros(3, 2)
     cost[1, 1] = value
-    with pytest.raises(FloatingPointError, match=r"matching cost is not finite.*SOLVER\.BASE_LR"):
+    with pytest.raises(UserError, match=r"matching cost is not finite.*SOLVER\.BASE_LR"):
         pair(cost)
 
 

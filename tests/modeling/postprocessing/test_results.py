@@ -20,7 +20,7 @@ from d2_psformer.modeling.postprocessing import (
 from d2_psformer.modeling.postprocessing.results import MaskPredictions
 
 # things and stuff interleaved, with a gap, as in Cityscapes
-CLASSES = {"thing_ids": (1, 4), "num_classes": 5}
+KINDS = {"thing_ids": (1, 4), "num_classes": 5}
 
 
 def predict(masks: torch.Tensor) -> MaskPredictions:
@@ -51,7 +51,7 @@ def predictions(masks):
 
 
 def build(predictions, **kinds):
-    return Postprocessor(MaskWiseMerging(), **CLASSES, **kinds).results(predictions)
+    return Postprocessor(MaskWiseMerging(), **KINDS, **kinds).results(predictions)
 
 
 @pytest.mark.parametrize("panoptic", [True, False])
@@ -165,7 +165,7 @@ def test_padding_is_cropped_before_masks_are_resized(outputs):
 
 
 def test_what_the_prefilter_drops_changes_no_panoptic_result(outputs):
-    postprocessor = Postprocessor(MaskWiseMerging(score_threshold=0.2), **CLASSES)
+    postprocessor = Postprocessor(MaskWiseMerging(score_threshold=0.2), **KINDS)
     for image in (0, 1):
         everything = MaskPredictions.of(outputs, image, (1, 4), (10, 12), (37, 51))
         expected_map, expected = postprocessor.results(everything)["panoptic_seg"]
@@ -175,7 +175,7 @@ def test_what_the_prefilter_drops_changes_no_panoptic_result(outputs):
 
 
 def test_other_results_have_no_prefilter(outputs):
-    options = CLASSES | {"semantic": True, "instances": True}
+    options = KINDS | {"semantic": True, "instances": True}
     postprocessor = Postprocessor(MaskWiseMerging(score_threshold=0.99), **options)
     results = postprocessor(outputs, 0, (10, 12), (20, 24))
     assert results["panoptic_seg"][1] == []
@@ -191,7 +191,7 @@ def test_masks_may_be_logits(outputs):
             for name, x in outputs.queries.items()
         }
         merging = MaskFormerMerging(score_threshold=0.1)
-        options = CLASSES | {"semantic": True, "instances": True}
+        options = KINDS | {"semantic": True, "instances": True}
         postprocessor = Postprocessor(merging, **options)
         return postprocessor(SegmenterOutputs(sets), 0, (10, 12), (10, 12))
 

@@ -150,3 +150,13 @@ def test_every_mask_head_is_alive_at_the_start(seed):
         assert (mask > 0).float().mean() > 0.01
         assert head.mask_fc.weight.grad.any() and head.mask_fc.bias.grad.any()
         assert all(fc.weight.grad.any() for fc in head.level_fc)
+
+
+def test_without_deep_supervision_masks_of_blocks_are_not_learned():
+    decoder = make_decoder(layers=2, deep_supervision=False)
+    [mask], _ = decoder(torch.randn(2, 5, DIM), random_features(), every_layer=False)
+    mask.sum().backward()
+    frozen = {n for n, p in decoder.named_parameters() if not p.requires_grad}
+    assert frozen and all(".level_fc." in name or ".mask_fc." in name for name in frozen)
+    assert {n for n, p in decoder.named_parameters() if p.grad is None} == frozen
+    assert all(name.startswith("blocks.") for name in frozen)
