@@ -59,7 +59,7 @@ def test_commands_exist(page):
         if module.startswith("d2_psformer"):
             assert importlib.util.find_spec(module), module
         assert not script or (ROOT / script).is_file(), script
-    targets = re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    targets = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
     assert set(re.findall(r"`make ([\w-]+)", text)) <= set(targets)
 
 

@@ -48,7 +48,8 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     model.add_argument("--tasks", nargs="+", choices=tasks, default=tasks)
     model.add_argument("--no-peer", dest="peer", action="store_false", help="without Mask2Former")
     words = "settings 'KEY VALUE ...' of {}; {{dtype}} stands for the type that is measured"
-    model.add_argument("--opts", default="", help=words.format("this checkout"))
+    own = "MODEL.AUTOCAST {dtype}"
+    model.add_argument("--opts", default=own, help=words.format("this checkout"))
     model.add_argument("--against-opts", default="", help=words.format("the other checkout"))
     merging = command("merging", "mask-wise merging against a loop over masks of the whole image")
     pq = command(

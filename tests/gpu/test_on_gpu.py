@@ -25,7 +25,7 @@ from d2_psformer.ops import backends
 
 ROOT = Path(__file__).parents[2]
 DEVICE = os.environ.get("PSFORMER_TEST_DEVICE", "cuda")
-COMPILE = "MODEL.PSFORMER.COMPILE"
+COMPILE = "MODEL.COMPILE"
 HALVES = [torch.bfloat16, torch.float16]
 
 pytestmark = pytest.mark.skipif(

@@ -9,10 +9,10 @@ from functools import partial
 
 import torch
 import torch.nn.functional as F
-from d2_psformer.modeling.merging import MaskWiseMerging
-from d2_psformer.modeling.resized_masks import ResizedMasks
 from torch import Tensor
 from tqdm import tqdm
+
+from d2_psformer.modeling.postprocessing import MaskWiseMerging, ResizedMasks
 
 from .timing import milliseconds, peak_memory, take_turns
 
@@ -58,9 +58,10 @@ def measure(options: argparse.Namespace) -> list[dict]:
 
 def ours(masks: Tensor, scores: Tensor, is_thing: Tensor, size: tuple[int, int]) -> Tensor:
     """The id map (H, W), as the model makes it."""
-    chosen = RULES.may_stay(masks, scores).nonzero().flatten()
-    large = ResizedMasks(masks[chosen], size)
-    id_map, _ = RULES(large, RULES.score(large, scores[chosen]), is_thing[chosen])
+    resized = ResizedMasks(masks, size)
+    kept = RULES.prefilter(resized, scores)
+    resized = resized.select(kept)
+    id_map, _ = RULES(resized, RULES.score(resized, scores[kept]), is_thing[kept])
     return id_map.long()
 
 
