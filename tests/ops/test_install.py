@@ -80,8 +80,8 @@ def test_no_ext_compiles_nothing(copy):
 def test_without_a_compiler_that_works_the_package_is_installed_all_the_same(
     copy, tmp_path, compiler
 ):
-    told = {"PATH": ""} if compiler == "none" else {"CXX": str(failing_compiler(tmp_path))}
-    names, record = contents(run(copy, "build_wheel", **told))
+    chosen = {"PATH": ""} if compiler == "none" else {"CXX": str(failing_compiler(tmp_path))}
+    names, record = contents(run(copy, "build_wheel", **chosen))
     assert {"__init__.py", "reference.py", "csrc/cpu_kernel.cpp"} <= names
     assert not record["cpu"]["built"]
     expected = "No C++ compiler" if compiler == "none" else "this is no C++"
@@ -91,8 +91,8 @@ def test_without_a_compiler_that_works_the_package_is_installed_all_the_same(
 def test_cuda_that_is_forced_and_fails_is_recorded(copy, tmp_path):
     broken = failing_compiler(tmp_path / "cuda" / "bin")
     broken.rename(broken.with_name("nvcc"))
-    told = {"FORCE_CUDA": "1", "CUDA_HOME": str(tmp_path / "cuda"), "D2_PSFORMER_NO_EXT": "0"}
-    _, record = contents(run(copy, "build_wheel", TORCH_CUDA_ARCH_LIST="9.0", **told))
+    chosen = {"FORCE_CUDA": "1", "CUDA_HOME": str(tmp_path / "cuda"), "D2_PSFORMER_NO_EXT": "0"}
+    _, record = contents(run(copy, "build_wheel", TORCH_CUDA_ARCH_LIST="9.0", **chosen))
     assert "nvcc ended with status 3" in record["cuda"]["reason"]
 
 
