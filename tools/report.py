@@ -14,7 +14,7 @@ Examples:
   after training the demo      tools/report.py --config-file configs/scenes/demo.yaml
   another checkpoint           tools/report.py --config-file FILE MODEL.WEIGHTS output/model.pth
 
-Written to --output: report.md (panoptic quality beside that of labelling by colour), curves.png (if
+Written to --output: report.md (panoptic quality), curves.png (if
 OUTPUT_DIR holds the metrics.json of a training), contact_sheet.png, and pictures/*.png (image,
 ground truth, prediction). Figures of an evaluation of these weights are used if OUTPUT_DIR has
 them; else the model is evaluated. Any data set with panoptic ground truth will do.
@@ -31,9 +31,6 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument(
         "--num-images", type=int, default=12, metavar="N", help="pictures (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--no-baseline", action="store_true", help="leave out the colour baseline (large data)"
     )
     parser.add_argument(
         "opts",
@@ -56,9 +53,7 @@ def main(arguments: list[str] | None = None) -> None:
 
     setup_logger(name="d2_psformer")
     cfg = load_config(args.config_file, args.opts)
-    table, folder = write_report(
-        cfg, args.output, num_images=args.num_images, with_baseline=not args.no_baseline
-    )
+    table, folder = write_report(cfg, args.output, num_images=args.num_images)
     print(f"{table}\n\nPictures are in {folder}: start with contact_sheet.png or report.md")
 
 

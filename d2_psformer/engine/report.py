@@ -15,7 +15,6 @@ from ..data import register_from_config
 from ..data.reading import read_image, read_segment_ids
 from ..evaluation import PanopticQuality
 from ..evaluation.builder import has_ground_truth
-from ..evaluation.colour_baseline import evaluate_colour_baseline
 from ..utils.errors import UserError
 from ..utils.files import atomic_write, read_json, safe_name, write_picture
 from ..visualization import draw_overlay, draw_sheet, thumbnail
@@ -30,7 +29,7 @@ COLUMNS = {"PQ": "PQ", "SQ": "SQ", "RQ": "RQ", "PQ_th": "PQ things", "PQ_st": "P
 
 
 def write_report(
-    cfg: CfgNode, output: Path | None = None, *, num_images: int = 12, with_baseline: bool = True
+    cfg: CfgNode, output: Path | None = None, *, num_images: int = 12
 ) -> tuple[str, Path]:
     """Write ``report.md`` with its pictures on the first data set of DATASETS.TEST.
 
@@ -38,7 +37,6 @@ def write_report(
         cfg: not frozen; MODEL.WEIGHTS is "model_final.pth" in OUTPUT_DIR if it is empty.
         output: folder to write to; default OUTPUT_DIR.
         num_images: pictures of so many images, evenly spaced.
-        with_baseline: measure labelling by colour too, which reads all images.
 
     Returns:
         The table of figures in Markdown, and the folder.
@@ -56,11 +54,7 @@ def write_report(
     if training_log.is_file():
         draw_curves(read_curves(training_log), output / "curves.png")
         files.insert(1, "curves.png")
-    figures = {"this model": _model_figures(cfg, predictor)}
-    if with_baseline:
-        baseline = evaluate_colour_baseline(cfg.DATASETS.TRAIN[0], cfg.DATASETS.TEST[0])
-        figures["nearest mean colour"] = baseline["panoptic_seg"]
-    table = _figure_table(figures)
+    table = _figure_table(_model_figures(cfg, predictor))
     lines = [f"# Results on {cfg.DATASETS.TEST[0]}", f"Weights: `{cfg.MODEL.WEIGHTS}`", table]
     lines += [f"![{name}](<{name}>)" for name in files]
     with atomic_write(output / "report.md", "w") as file:
@@ -132,10 +126,8 @@ def _model_figures(cfg: CfgNode, predictor: Predictor) -> dict[str, float]:
     return test(cfg, predictor.model)["panoptic_seg"]
 
 
-def _figure_table(figures: dict[str, dict[str, float | None]]) -> str:
+def _figure_table(figures: dict[str, float | None]) -> str:
     """A Markdown table; "-" for NaN (null in JSON), the figure of no class."""
-    rows = []
-    for label, values in figures.items():
-        found = (values[key] for key in COLUMNS)
-        rows.append([label, *(None if x is None or math.isnan(x) else x for x in found)])
-    return tabulate(rows, ["%", *COLUMNS.values()], "github", floatfmt=".1f", missingval="-")
+    found = [figures[key] for key in COLUMNS]
+    row = ["this model", *(None if x is None or math.isnan(x) else x for x in found)]
+    return tabulate([row], ["%", *COLUMNS.values()], "github", floatfmt=".1f", missingval="-")

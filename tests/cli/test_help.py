@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[2]
 SCRIPTS = {
     "train_net.py": "torchrun",
     "demo.py": "MODEL.WEIGHTS",
-    "tools/report.py": "--no-baseline",
+    "tools/report.py": "--num-images",
     "tools/convert_checkpoint.py": "--trust",
     "datasets/generate_scenes.py": "hard",
     "datasets/prepare_ade20k_panoptic.py": "Examples:",
