@@ -6,11 +6,12 @@ INSTALLED := $(VENV)/.installed
 KERNELS := $(wildcard d2_psformer/ops/csrc/*)
 DEMO := configs/scenes/demo.yaml
 
-.PHONY: help demo test lint format clean
+.PHONY: help demo test gpu-check lint format clean
 
 help:
 	@echo "make demo    generate scenes, train on them, evaluate, write pictures to output/demo"
 	@echo "make test    run the test suite"
+	@echo "make gpu-check  check everything on this machine's GPU in 8 minutes, write a report"
 	@echo "make lint    check style and format"
 	@echo "make format  repair style and format"
 	@echo "make clean   remove the virtual environment and the demo's output"
@@ -31,6 +32,10 @@ demo: $(INSTALLED)
 # Two processes of one thread each are faster than one of two.
 test: $(INSTALLED)
 	OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadfile
+
+# Writes output/gpu_check.md; says so where there is no GPU.
+gpu-check: $(INSTALLED)
+	$(PY) tools/gpu_check.py
 
 lint: $(INSTALLED)
 	$(PY) -m ruff check .

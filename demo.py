@@ -1,5 +1,25 @@
 #!/usr/bin/env python
-"""Segment images and videos: pictures, segment ids and JSON. Needs no data set and no display."""
+"""Segment images and videos: pictures, segment ids and JSON. No data set or display is needed.
+
+Examples:
+  the small model of this repository on generated scenes
+      demo.py
+  your images with a trained model
+      demo.py --config-file configs/coco/psformer_R50_2x.yaml --input a.jpg holiday/ "cats/*.png"
+              --output output/mine --opts MODEL.WEIGHTS model.pth
+  a video, only segments of a high score
+      demo.py --config-file FILE --input walk.mp4 --confidence-threshold 0.6
+              --opts MODEL.WEIGHTS model.pth
+  what the decoders attend to, for all stars and for segment 3
+      demo.py --attention star 3
+
+Written to --output, for an image NAME.jpg: NAME_overlay.jpg, NAME_ids.png (segment id = R + 256 G +
+65536 B, 0 is void) and NAME_segments.json; for all images panoptic.json (COCO panoptic format) and
+contact_sheet.jpg. For a video NAME.mp4: NAME_overlay.mp4 and NAME_segments.json, frame by frame.
+With --attention, for every chosen segment of an image, in the folder NAME_attention:
+ID_CLASS_maps.jpg (each head of each layer of the mask decoder on each level) and, for things,
+ID_CLASS_points.jpg (points that the layers of the location decoder read, and their boxes).
+"""
 
 import argparse
 import sys
@@ -15,67 +35,40 @@ SCENES_WEIGHTS = ROOT / "demo" / "psformer_scenes.pth"
 # The scenes shown without --input: far from those of the training and validation sets.
 FIRST_SCENE, NUM_SCENES = 20_000_000, 8
 
-EPILOG = """
-Examples:
-  the small model of this repository on generated scenes
-      demo.py
-  your images with a trained model
-      demo.py --config-file configs/coco/psformer_R50_2x.yaml --input a.jpg holiday/ "cats/*.png"
-              --output output/mine --opts MODEL.WEIGHTS model.pth
-  a video, only sure segments
-      demo.py --config-file FILE --input walk.mp4 --confidence-threshold 0.6
-              --opts MODEL.WEIGHTS model.pth
-  what the decoders attend to, for all stars and for segment 3
-      demo.py --attention star 3
-
-Written to --output, for an image NAME.jpg: NAME_overlay.jpg, NAME_ids.png (segment id = R + 256 G +
-65536 B, 0 is void) and NAME_segments.json; for all images panoptic.json (COCO panoptic format) and
-contact_sheet.jpg. For a video NAME.mp4: NAME_overlay.mp4 and NAME_segments.json, frame by frame.
-With --attention, for every chosen segment of an image, in the folder NAME_attention:
-ID_CLASS_maps.jpg (each head of each layer of the mask decoder on each level) and, for things,
-ID_CLASS_points.jpg (points that the layers of the location decoder read, and their boxes).
-"""
-
 
 def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument(
-        "--config-file", metavar="FILE", help="config of the model (default: the generated scenes')"
-    )
-    parser.add_argument(
+    add = parser.add_argument
+    add("--config-file", metavar="FILE", help="config of the model (default: of generated scenes)")
+    add(
         "--input",
         nargs="+",
         metavar="PATH",
         help="images, videos, folders or quoted patterns (default: a few generated scenes)",
     )
-    parser.add_argument(
+    add(
         "--output",
         type=Path,
         default=Path("output/pictures"),
         metavar="DIR",
         help="folder for the results (default: %(default)s)",
     )
-    parser.add_argument(
+    add(
         "--confidence-threshold",
         type=float,
         metavar="P",
         help="drop segments with a lower score, 0 to 1 (default: the config's)",
     )
-    parser.add_argument(
+    add(
         "--attention",
         nargs="*",
         metavar="SEGMENT",
         help="draw what the decoders attend to, for segments of these ids or classes in every "
-        "image (default: the surest few)",
+        "image (default: the few of the highest scores)",
     )
-    parser.add_argument(
-        "--opts",
-        nargs=argparse.REMAINDER,
-        default=[],
-        help="settings that replace those of the config: KEY VALUE KEY VALUE ..., at the very end",
-    )
+    add("--opts", nargs=argparse.REMAINDER, default=[], help="at the very end: KEY VALUE ...")
     args = parser.parse_args(arguments)
     if args.config_file and not args.input:
         parser.error("say what to segment: --input IMAGE, FOLDER, PATTERN or VIDEO")

@@ -120,7 +120,7 @@ def assert_told_once(done: subprocess.CompletedProcess, sentence: str, output: P
     (line,) = told(done) or [done.stderr]
     assert sentence in line
     assert "Traceback" not in done.stdout + done.stderr
-    assert not list(output.glob("*.pth")) and not list(output.glob("**/*.tmp"))
+    assert not list(output.glob("*.pth")) and not list(output.glob("**/.*.tmp*"))
 
 
 @pytest.mark.parametrize(
@@ -129,6 +129,7 @@ def assert_told_once(done: subprocess.CompletedProcess, sentence: str, output: P
         # two processes that fail alike
         (("--config-file", "nowhere.yaml", "--num-gpus", "2"), "'nowhere.yaml' does not exist"),
         ((*DEMO, "SOLVER.BASE_RL", "0.1"), "SOLVER.BASE_RL"),
+        ((*DEMO, "DATASETS.TRAIN", "('scenes_tran',)"), "'scenes_tran' is unknown: use one of"),
         (
             ("--config-file", "configs/coco/psformer_R50_1x.yaml", "MODEL.BACKBONE.PRETRAINED", ""),
             "Layers of the backbone are frozen, but there are no weights for them",

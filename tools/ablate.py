@@ -1,52 +1,38 @@
 #!/usr/bin/env python
-"""Train the paper's ablations on generated scenes, and tell what makes a difference.
+"""Train the variants of a YAML file on generated scenes, each with several seeds, and compare them.
 
-Every variant is trained with a fixed number of iterations and several seeds. Runs that are done are
-not repeated, those that were stopped go on; Ctrl-C keeps what is done.
+Every run is a process of train_net.py. What is done is not repeated and what was stopped, by Ctrl-C
+or else, goes on where it was.
 """
 
 import argparse
+import json
 import os
-import shutil
-import signal
+import statistics
+import subprocess
 import sys
-from collections.abc import Sequence
-from dataclasses import replace
-from datetime import timedelta
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # works before installation too
-
-from ablation.declarations import DEFAULT_FILE, read_ablations
-from ablation.figure import draw
-from ablation.plan import Planner, Run, write_missing_scenes
-from ablation.results import as_json, as_markdown, collect
-from ablation.runner import Runner, estimate
-from benchmarks.machine import describe_machine
-
-import d2_psformer.modeling  # noqa: F401  registers models
-from d2_psformer.engine import load_config
-from d2_psformer.utils.commands import report_user_errors
-from d2_psformer.utils.files import atomic_write, write_json
-
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))  # works before installation too
+
+TRAIN_NET = ROOT / "train_net.py"
 CONFIG = ROOT / "configs" / "scenes" / "ablation.yaml"
-# Seconds an iteration of that config on one core of an AMD EPYC: a guess until something has run.
-USUAL_SPEED = 0.4
-
-EPILOG = f"""
+ABLATIONS = Path(__file__).with_name("ablations.yaml")
+COLUMNS = {"PQ_th": "things", "PQ_st": "stuff"}  # metric: its name in tables
+COLUMNS |= {f"PQ_{size}": size for size in ("small", "medium", "large")}
+EPILOG = """
 Examples:
-  what would be run, and how long it takes    tools/ablate.py --dry-run
-  everything, with three seeds                tools/ablate.py
-  a smaller table                             tools/ablate.py --seeds 0 1 --iterations 500
-  two ablations                               tools/ablate.py --only encoder merging
-  on a GPU, four runs at a time               tools/ablate.py --device cuda --jobs 4
-  other settings for all runs                 tools/ablate.py --opts SOLVER.IMS_PER_BATCH 4
+  what would be run                 tools/ablate.py --dry-run
+  everything, with three seeds      tools/ablate.py
+  a smaller table                   tools/ablate.py --seeds 0 1 --iterations 500
+  two ablations                     tools/ablate.py --only encoder merging
+  on a GPU, four runs at a time     tools/ablate.py --device cuda --jobs 4
+  other settings for all runs       tools/ablate.py --output DIR --opts SOLVER.IMS_PER_BATCH 4
 
-Written to --output: ablations.md (tables), ablations.json (all figures), ablations.png, and for
-each run a folder of train_net.py. Ablations are declared in {DEFAULT_FILE.relative_to(ROOT)}.
+Written to --output: ablations.md (tables), ablations.png, and for each run a folder.
 """
 
 
@@ -58,132 +44,257 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--only", nargs="+", default=[], metavar="NAME", help="ablations to run (default: all)")
     add("--seeds", nargs="+", type=int, default=[0, 1, 2], metavar="N", help="default: 0 1 2")
     add("--iterations", type=int, metavar="N", help="of every training (default: the config's)")
-    add("--jobs", type=int, metavar="N", help="runs at a time (default: one for each core, or GPU)")
-    add("--device", choices=["cpu", "cuda"], help="default: a GPU if there is one")
-    add("--dry-run", action="store_true", help="tell what would be run and how long it takes")
-    add("--redo", action="store_true", help="run again what was run with another config")
-    add(
-        "--config-file",
-        default=str(CONFIG),
-        metavar="FILE",
-        help="what all variants start from (default: configs/scenes/ablation.yaml)",
-    )
-    add("--ablations", default=str(DEFAULT_FILE), metavar="FILE", help="their declarations")
-    add("--output", type=Path, metavar="DIR", help="default: OUTPUT_DIR of the config")
-    add(
-        "--opts",
-        nargs=argparse.REMAINDER,
-        default=[],
-        metavar="KEY VALUE",
-        help="settings that replace those of the config in all runs, at the very end",
-    )
+    add("--jobs", type=int, default=1, metavar="N", help="runs at a time, which share the cores")
+    add("--device", choices=["cpu", "cuda"], default="cpu")
+    add("--dry-run", action="store_true", help="list what would be run")
+    add("--config-file", default=str(CONFIG), metavar="FILE", help="what all variants start from")
+    add("--ablations", default=str(ABLATIONS), metavar="FILE", help="their declarations")
+    add("--output", type=Path, default="output/ablation", metavar="DIR", help="(%(default)s)")
+    add("--opts", nargs=argparse.REMAINDER, default=[], help="KEY VALUE ... for all, at the end")
     args = parser.parse_args(arguments)
-    if args.jobs is not None and args.jobs < 1:
-        parser.error(f"--jobs is {args.jobs}: give 1 or more")
-    if args.iterations is not None and args.iterations < 1:
-        parser.error(f"--iterations is {args.iterations}: give 1 or more")
-    args.device = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
-    args.jobs = args.jobs or (
-        torch.cuda.device_count() if args.device == "cuda" else os.cpu_count()
-    )
+    if args.jobs < 1 or len(args.opts) % 2:
+        parser.error("--jobs must be 1 or more, --opts pairs of KEY VALUE")
     return args
 
 
-@report_user_errors()
+@dataclass(frozen=True)
+class Row:
+    """A variant: its label, and the settings that it changes in training and in evaluation."""
+
+    label: str
+    train: dict
+    test: dict
+
+    def training_folder(self, output: Path, seed: int) -> Path:
+        """Rows that train alike share it."""
+        return output / "runs" / _folder_name(self.train, "base") / f"seed{seed}"
+
+    def evaluation_folder(self, output: Path, seed: int) -> Path:
+        return self.training_folder(output, seed) / _folder_name(self.test, "default")
+
+
+def read_ablations(path: str, only: list[str]) -> dict[str, dict]:
+    """name: {title, paper, rows} with :class:`Row`; all of them if ``only`` is empty.
+
+    Raises:
+        UserError: a sentence that names the file and what is wrong in it.
+    """
+    import yaml
+
+    from d2_psformer.utils.errors import UserError
+
+    try:
+        found = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        for entry in found.values():
+            entry["rows"] = [
+                Row(str(label), changes.get("train", {}), changes.get("test", {}))
+                for label, changes in entry["rows"].items()
+            ]
+            entry["heading"] = f"### {entry['title']}\n\nThe paper: {entry['paper']}."
+    except (yaml.YAMLError, AttributeError, KeyError, TypeError) as error:
+        text = " ".join(str(error).split())
+        raise UserError(f"'{path}' is no file of ablations ({text}): see {ABLATIONS}.") from error
+    if unknown := [name for name in only if name not in found]:
+        raise UserError(f"There is no ablation '{unknown[0]}' in '{path}': {', '.join(found)}.")
+    return {name: entry for name, entry in found.items() if not only or name in only}
+
+
+def check_settings(args: argparse.Namespace, settings: dict, ablations: dict[str, dict]) -> None:
+    """Load the config with the settings of every row, and compare with what the folder holds.
+
+    Raises:
+        UserError: a key or value that does not exist, with its row; or runs with other settings.
+    """
+    from d2_psformer.engine import load_config
+    from d2_psformer.utils.errors import UserError
+
+    for name, ablation in ablations.items():
+        for row in ablation["rows"]:
+            try:
+                load_config(args.config_file, _as_list({**settings, **row.train, **row.test}))
+            except ValueError as error:
+                raise UserError(f"Ablation '{name}', row '{row.label}': {error}") from error
+    file = args.output / "settings.json"
+    if file.is_file() and json.loads(file.read_text()) != settings:
+        raise UserError(
+            f"'{args.output}' holds runs with other settings, those of '{file}': give another "
+            "--output, or remove the folder."
+        )
+
+
+def run_seed(args: argparse.Namespace, settings: dict, rows: list[Row], seed: int) -> str | None:
+    """Train what these rows share and evaluate each; returns what went wrong, None if nothing."""
+    first = rows[0]
+    training = first.training_folder(args.output, seed)
+    common = {**settings, **first.train, "SEED": seed, "MODEL.DEVICE": args.device}
+    weights = training / "model_final.pth"
+    if not weights.is_file():
+        error = _train_net(args, training, "--resume", {**common, "DATASETS.TEST": "()"})
+        if error:
+            return error
+    for row in rows:
+        folder = row.evaluation_folder(args.output, seed)
+        if not _metrics_file(folder):
+            evaluation = {**common, **row.test, "MODEL.WEIGHTS": weights}
+            if error := _train_net(args, folder, "--eval-only", evaluation):
+                return error
+    return None
+
+
+def _train_net(args: argparse.Namespace, folder: Path, option: str, settings: dict) -> str | None:
+    folder.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, str(TRAIN_NET), option, "--config-file", args.config_file]
+    threads = max(1, (os.cpu_count() or 1) // args.jobs)
+    log = folder / "output.txt"
+    with log.open("w") as output:
+        status = subprocess.run(
+            [*command, *_as_list({**settings, "OUTPUT_DIR": folder})],
+            check=False,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, "OMP_NUM_THREADS": str(threads)},
+        ).returncode
+    lines = log.read_text(errors="replace").strip().split("\n")
+    said = [line for line in lines if line.startswith(f"{TRAIN_NET.name}: ")]
+    return f"{(said or lines)[-1]} (status {status}, see '{log}')" if status else None
+
+
+def _as_list(settings: dict) -> list[str]:
+    return [str(text) for pair in settings.items() for text in pair]
+
+
+def _folder_name(settings: dict, default: str) -> str:
+    """A name made of settings, such as "ENCODER=none"; the default if there are none."""
+    pairs = (f"{key.rpartition('.')[2]}={value}" for key, value in sorted(settings.items()))
+    return "+".join(pairs) or default
+
+
+def _metrics_file(folder: Path) -> Path | None:
+    return next(folder.glob("inference/*/metrics.json"), None)
+
+
+def collect(row: Row, output: Path) -> dict[int, dict]:
+    """For each seed that is done, the figures of a row."""
+    found = {}
+    for folder in sorted(row.training_folder(output, 0).parent.glob("seed*")):
+        seed = int(folder.name.removeprefix("seed"))
+        if file := _metrics_file(row.evaluation_folder(output, seed)):
+            found[seed] = json.loads(file.read_text())["panoptic_seg"]
+    return found
+
+
+def as_table(results: dict[str, dict[int, dict]]) -> str:
+    """Means over seeds with the standard deviation; differences to the first row, seed by seed."""
+    from tabulate import tabulate
+
+    first = next(iter(results.values()))
+    lines = []
+    for label, by_seed in results.items():
+        gaps = [by_seed[s]["PQ"] - first[s]["PQ"] for s in by_seed.keys() & first.keys()]
+        line = {"": label, "PQ": mean_and_error([f["PQ"] for f in by_seed.values()])}
+        # The mean of differences has a standard error, the seeds have a standard deviation.
+        line["against the first"] = "" if by_seed is first else mean_and_error(gaps, True)
+        for key, name in COLUMNS.items():
+            values = [f[key] for f in by_seed.values() if f.get(key) is not None]
+            line[name] = f"{statistics.fmean(values):.1f}" if values else "-"
+        lines.append({**line, "n": str(len(by_seed))})
+    return tabulate(lines, "keys", "github", disable_numparse=True)
+
+
+def mean_and_error(values: list[float], is_difference: bool = False) -> str:
+    """The mean and, of two or more values, their standard deviation or the error of the mean."""
+    mean = f"{statistics.fmean(values):{'+' if is_difference else ''}.1f}" if values else "-"
+    if len(values) < 2:
+        return mean
+    error = statistics.stdev(values) / (len(values) ** 0.5 if is_difference else 1)
+    return f"{mean} ± {error:.1f}"
+
+
+def draw(panels: dict[str, dict[str, dict[int, dict]]], path: Path) -> None:
+    """Write a PNG: a panel for each ablation; small dots are seeds, large ones their means."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    heights = [len(results) + 1.2 for results in panels.values()]
+    figure = Figure(figsize=(8.5, 0.31 * sum(heights) + 0.6), layout="constrained")
+    FigureCanvasAgg(figure)  # draws without a display
+    axes = figure.subplots(len(panels), 1, sharex=True, squeeze=False, height_ratios=heights)
+    for (title, results), panel in zip(panels.items(), axes[:, 0], strict=True):
+        for place, by_seed in enumerate(results.values()):
+            values = [figures["PQ"] for figures in by_seed.values()]
+            colour = "#c2410c" if place else "#444444"
+            panel.plot(values, [place] * len(values), "o", color=colour, markersize=3.5, alpha=0.5)
+            if values:
+                panel.plot(statistics.fmean(values), place, "o", color=colour, markersize=8)
+        panel.set_yticks(range(len(results)), list(results))
+        panel.set_ylim(len(results) - 0.5, -0.5)
+        panel.set_title(title, loc="left", fontsize=10, fontweight="bold")
+        panel.grid(axis="x", alpha=0.3)
+    axes[-1, 0].set_xlabel("panoptic quality, %")
+    figure.savefig(path, dpi=120)
+
+
+def write_results(args: argparse.Namespace) -> None:
+    """Tables and figure of everything in the output folder, of all ablations and seeds."""
+    tables, panels = [], {}
+    for ablation in read_ablations(args.ablations, []).values():
+        results = {row.label: collect(row, args.output) for row in ablation["rows"]}
+        if any(results.values()):
+            tables.append(f"{ablation['heading']}\n\n{as_table(results)}\n")
+            panels[ablation["title"]] = results
+    if panels:
+        (args.output / "ablations.md").write_text("\n".join(tables))
+        draw(panels, args.output / "ablations.png")
+        print("\n".join(tables), f"\nTables and figure are in {args.output}.")
+
+
+def ablate(args: argparse.Namespace) -> int:
+    ablations = read_ablations(args.ablations, args.only)
+    settings = dict(zip(args.opts[::2], args.opts[1::2], strict=True))
+    if args.iterations:
+        settings["SOLVER.MAX_ITER"] = str(args.iterations)
+    check_settings(args, settings, ablations)
+    runs: dict[Path, tuple[list[Row], int]] = {}
+    for seed in args.seeds:
+        for row in (row for ablation in ablations.values() for row in ablation["rows"]):
+            rows, _ = runs.setdefault(row.training_folder(args.output, seed), ([], seed))
+            rows.append(row)
+    if args.dry_run:
+        for rows, seed in runs.values():
+            for folder in {row.evaluation_folder(args.output, seed): None for row in rows}:
+                print(f"{'done' if _metrics_file(folder) else 'to do'}: {folder}")
+        return 0
+    if args.config_file == str(CONFIG):  # scenes that are there are left alone
+        generator = ROOT / "datasets" / "generate_scenes.py"
+        subprocess.run([sys.executable, generator, "--level", "hard"], check=True)
+    args.output.mkdir(parents=True, exist_ok=True)
+    (args.output / "settings.json").write_text(json.dumps(settings))
+    try:
+        with ThreadPoolExecutor(args.jobs) as pool:
+            try:
+                work = {f: pool.submit(run_seed, args, settings, *run) for f, run in runs.items()}
+                errors = {folder: future.result() for folder, future in work.items()}
+            except KeyboardInterrupt:
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+    finally:
+        write_results(args)
+    for folder, error in errors.items():
+        if error:
+            print(f"ablate.py: {folder} failed: {error}", file=sys.stderr)
+    return int(any(errors.values()))
+
+
 def main(arguments: list[str] | None = None) -> int:
     args = parse_args(arguments)
-    settings = [*args.opts, "MODEL.DEVICE", args.device]
-    if args.iterations:
-        settings += ["SOLVER.MAX_ITER", str(args.iterations)]
-    cfg = load_config(args.config_file, settings)
-    folder = args.output or Path(cfg.OUTPUT_DIR)
-    planner = Planner(args.config_file, tuple(settings), folder)
-    ablations = read_ablations(args.ablations, args.only)
-    if not args.dry_run:
-        write_missing_scenes(cfg, workers=os.cpu_count() or 1)
+    from d2_psformer.utils.commands import report_user_errors
 
-    runs = [
-        settle(run, args.redo and not args.dry_run) for run in planner.plan(ablations, args.seeds)
-    ]
-    runs = [run for run in runs if run is not None]
-    if args.dry_run:
-        print(describe(runs, args.jobs))
-        return 0
-    failures, status = {}, 0
-    try:
-        failures = Runner(args.jobs).run(runs)
-    except KeyboardInterrupt:
-        print("Stopped: the same command goes on from here.", file=sys.stderr)
-        status = 130
-    write_results(planner, args.ablations, describe_machine(args.device))
-    for name, error in failures.items():
-        print(f"ablate.py: {name} failed: {error}", file=sys.stderr)
-    return status or int(bool(failures))
-
-
-def settle(run: Run, redo: bool) -> Run | None:
-    """The run without what was done before with another config; of which one is told.
-
-    Args:
-        redo: remove such results, so that they are made anew.
-    """
-    if run.training.changed_keys and not redo:
-        tell_changed(run.training.folder, run.training.changed_keys)
-        return None
-    evaluations = {}
-    for name, step in run.evaluations.items():
-        if not step.changed_keys or redo or run.training.changed_keys:
-            evaluations[name] = step
-        else:
-            tell_changed(step.folder, step.changed_keys)
-    if redo:
-        for step in run.steps:
-            if step.changed_keys:
-                shutil.rmtree(step.folder)
-    return replace(run, evaluations=evaluations)
-
-
-def tell_changed(folder: Path, keys: Sequence[str]) -> None:
-    print(
-        f"ablate.py: '{folder}' was made with another config ({', '.join(keys)}) and is left out: "
-        "--redo makes it anew.",
-        file=sys.stderr,
-    )
-
-
-def describe(runs: Sequence[Run], jobs: int) -> str:
-    """What is done, what is left, and how long that takes."""
-    lines = []
-    for run in runs:
-        training, evaluations = run.training, run.evaluations.values()
-        done = sum(step.is_done for step in evaluations)
-        lines.append(
-            f"{run.name}: {training.iterations_done} of {training.iterations} iterations, "
-            f"{done} of {len(evaluations)} evaluations"
-        )
-    seconds, is_measured = estimate(runs, USUAL_SPEED)
-    how = "as fast as runs so far" if is_measured else f"if an iteration takes {USUAL_SPEED} s"
-    total = timedelta(seconds=round(seconds / jobs))
-    return "\n".join([*lines, f"{len(runs)} runs, left to do: {total} with --jobs {jobs} ({how})"])
-
-
-def write_results(planner: Planner, declarations: str, machine: dict) -> None:
-    """Tables and figure of everything in the folder that is done with this config."""
-    seeds = sorted(int(p.name.removeprefix("seed")) for p in planner.folder.glob("runs/base/seed*"))
-    every = (collect(planner, ablation, seeds) for ablation in read_ablations(declarations))
-    results = [x for x in every if sum(bool(row.by_seed) for row in x.rows) > 1]
-    if not results:
-        return
-    tables = as_markdown(results)
-    with atomic_write(planner.folder / "ablations.md", "w") as file:
-        file.write(tables + "\n")
-    write_json(planner.folder / "ablations.json", {"machine": machine, **as_json(results)})
-    draw(results, planner.folder / "ablations.png")
-    print(f"{tables}\n\nTables and figure are in {planner.folder}.")
+    with report_user_errors():
+        return ablate(args)
 
 
 if __name__ == "__main__":
-    # whoever ends the command, by Ctrl-C or else, ends its processes too
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.default_int_handler)
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit("Stopped: the same command goes on from here.")

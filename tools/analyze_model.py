@@ -1,43 +1,40 @@
 #!/usr/bin/env python
-"""Parameters, floating-point operations, activations and time of models, part by part."""
+"""Parameters, floating-point operations and time of models, part by part."""
 
 import argparse
-import re
+import json
+import math
+import statistics
 import sys
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
+from unittest import mock
 
-from tqdm import tqdm
+from benchmark import size_of
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # works before installation too
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
-from analysis.models import analyze, model_key, read_config
-from analysis.tables import (
-    flop_table,
-    kind_table,
-    parameter_table,
-    part_rows,
-    part_table,
-    summary_row,
-    uncounted_text,
-)
-from analysis.timing import seconds_by_module
-
-from d2_psformer.utils.commands import report_user_errors
-from d2_psformer.utils.files import write_json
-
-CONFIGS = Path(__file__).resolve().parents[1] / "configs"
+ROOT = Path(__file__).resolve().parents[1]
+CONFIGS = ROOT / "configs"
+sys.path.insert(0, str(ROOT))  # works before installation too
 
 EPILOG = """
 Examples:
   one model, part by part   tools/analyze_model.py --config-file configs/coco/psformer_R50_2x.yaml
   with time on this machine tools/analyze_model.py --config-file FILE --time 5
   another image, a variant  tools/analyze_model.py --config-file FILE --input 1024x2048 \\
-                                MODEL.PSFORMER.ENCODER_LAYERS 3
-  all of configs/           tools/analyze_model.py --all --markdown > models.md
+                                MODEL.BACKBONE.TIMM_NAME resnet101
+  all of configs/           tools/analyze_model.py --all
 
-Counted is inference on one image without its merging, one multiply-add as one FLOP, as fvcore and
-Detectron2 count. Nothing is computed and no weights are loaded, except for --time. Things are
-decoded for as many queries as MODEL.PSFORMER.TEST.TOPK allows; a trained model needs fewer.
+Counted are products, convolutions, attention and deformable attention of the prediction of one
+image, by torch.utils.flop_counter; one multiply-add is one FLOP. Merging is left out. No weights
+are loaded and nothing is computed, except for --time.
 """
 
 
@@ -46,114 +43,220 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
         description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     which = parser.add_mutually_exclusive_group(required=True)
-    which.add_argument(
-        "--config-file",
-        action="append",
-        metavar="FILE",
-        help="config of a model; several of them give a table of models",
-    )
+    which.add_argument("--config-file", metavar="FILE", help="config of one model")
     which.add_argument("--all", action="store_true", help="a table of all models in configs/")
-    parser.add_argument(
-        "--input",
-        type=image_size,
-        default=(800, 1200),
-        metavar="HxW",
-        help="height and width of the image (default: 800x1200)",
-    )
-    parser.add_argument(
-        "--depth", type=int, default=2, metavar="N", help="levels of parts (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--time",
-        type=int,
-        default=0,
-        metavar="N",
-        help="measure N passes on MODEL.DEVICE, for one model",
-    )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write plain numbers there")
-    parser.add_argument("--markdown", action="store_true", help="print tables for documents")
-    parser.add_argument(
-        "opts",
-        nargs=argparse.REMAINDER,
-        help="settings that replace those of the config: KEY VALUE KEY VALUE ..., at the very end",
-    )
+    add = parser.add_argument
+    add("--input", type=size_of, default=(800, 1200), metavar="HxW", help="image (800x1200)")
+    add("--depth", type=int, default=2, metavar="N", help="levels of parts (%(default)s)")
+    add("--time", type=int, default=0, metavar="N", help="measure N predictions on MODEL.DEVICE")
+    add("--json", type=Path, metavar="FILE", help="write plain numbers there")
+    add("opts", nargs=argparse.REMAINDER, help="KEY VALUE ... in place of the config's, at the end")
     args = parser.parse_args(arguments)
-    if args.time < 0 or args.depth < 0:
-        parser.error("--time and --depth must be 0 or more")
-    if args.time and (args.all or len(args.config_file) > 1):
+    if args.time and args.all:
         parser.error("--time is for one --config-file")
     return args
 
 
-def image_size(text: str) -> tuple[int, int]:
-    match = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", text)
-    if not match:
-        raise argparse.ArgumentTypeError(f"'{text}' is no size: write height x width, 800x1200")
-    return int(match[1]), int(match[2])
+@dataclass(frozen=True)
+class Analysis:
+    """
+    Attributes:
+        model: on the device "meta".
+        flops: multiply-adds of every module with all inside it, by name; "" is the whole model.
+    """
+
+    model: "nn.Module"
+    flops: dict[str, int]
+
+    def row(self, part: str = "") -> dict[str, int]:
+        """Parameters, those that learn, and multiply-adds of a part."""
+        parameters = list(self.model.get_submodule(part).parameters())
+        return {
+            "parameters": sum(p.numel() for p in parameters),
+            "trainable": sum(p.numel() for p in parameters if p.requires_grad),
+            "flops": self.flops.get(part, 0),
+        }
+
+    def parts(self, depth: int) -> list[str]:
+        """The whole model and its modules down to a depth that have parameters or operations."""
+        names = [name for name, _ in self.model.named_modules() if name.count(".") < depth]
+        return [name for name in names if any(self.row(name).values())]
 
 
-@report_user_errors()
+def read_config(path: str, opts: list[str]):
+    """The config of a file, with its data sets registered."""
+    import d2_psformer.modeling  # noqa: F401  registers models
+    from d2_psformer.data import register_from_config
+    from d2_psformer.engine import load_config
+    from d2_psformer.utils.errors import UserError
+
+    cfg = load_config(path, opts)
+    register_from_config(cfg)
+    if not cfg.DATASETS.TRAIN:
+        raise UserError(f"'{path}' has no DATASETS.TRAIN: set it, it names the model's classes.")
+    return cfg
+
+
+def analyze(cfg, size: tuple[int, int]) -> Analysis:
+    """Build the model and count its prediction for one image of this height and width."""
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    from d2_psformer.d2.modeling import build_model
+
+    def deformable_attention(value, shapes, sampling, *_, **__) -> int:
+        """A sample is four corners times their weights for every channel, times its own weight.
+
+        Like the formulas of flop_counter, this one counts a multiply-add as two.
+        """
+        return 2 * (4 + 1) * math.prod(sampling[:-1]) * value[-1]
+
+    mapping = {torch.ops.d2_psformer.ms_deform_attn: deformable_attention}
+    cfg = cfg.clone()
+    cfg.MODEL.DEVICE = "meta"
+    counter = FlopCounterMode(display=False, custom_mapping=mapping)
+    with torch.device("meta"):
+        model = build_model(cfg).eval()
+        with _without_numbers(model), counter:
+            model([{"image": torch.zeros(3, *size)}])
+    root = type(model).__name__
+    # PyTorch counts a multiply-add as two.
+    flops = {
+        name.removeprefix(root).removeprefix("."): sum(counts.values()) // 2
+        for name, counts in counter.flop_counts.items()
+    }
+    return Analysis(model, with_lists(model, flops))
+
+
+def with_lists(model: "nn.Module", found: dict[str, float]) -> dict[str, float]:
+    """Add the figures of lists of modules, which are never called: sums of their members."""
+    for name, module in reversed(list(model.named_modules())):
+        if name not in found and type(module).__name__ == "ModuleList":
+            found[name] = sum(found.get(f"{name}.{i}", 0) for i in range(len(module)))
+    return found
+
+
+@contextmanager
+def _without_numbers(model: "nn.Module") -> Iterator[None]:
+    """Let the model run on the device "meta", where tensors have shapes and no numbers."""
+    import torch
+
+    from d2_psformer.ops import backends
+
+    def all_distinct(tensor: "Tensor", **_) -> tuple["Tensor", "Tensor"]:
+        return tensor.flatten(), torch.empty_like(tensor, dtype=torch.long)
+
+    patches = [
+        # The operator is one for every device, also where no kernel is compiled.
+        mock.patch.object(backends, "default", lambda device_type: "auto"),
+        mock.patch.object(torch.Tensor, "unique", all_distinct),
+        # PyTorch raises an error where this is asked for the device.
+        mock.patch.object(torch, "is_autocast_enabled", lambda *_: False),
+        # Merging is left out; what goes into it is every mask.
+        mock.patch.object(model, "results", mock.Mock(wanted=lambda *_: slice(None))),
+    ]
+    with ExitStack() as stack:
+        for patch in patches:
+            stack.enter_context(patch)
+        yield
+
+
+def seconds_by_part(cfg, size: tuple[int, int], rounds: int) -> dict[str, float]:
+    """Median seconds of every module; random weights leave little to merge."""
+    import torch
+
+    from d2_psformer.d2.modeling import build_model
+
+    if cfg.MODEL.DEVICE.startswith("cuda") and not torch.cuda.is_available():
+        cfg.MODEL.DEVICE = "cpu"
+    wait = torch.cuda.synchronize if cfg.MODEL.DEVICE.startswith("cuda") else lambda: None
+    model = build_model(cfg).eval()
+    seconds: dict[str, float] = defaultdict(float)
+    started: list[float] = []
+
+    def start(*_) -> None:
+        wait()
+        started.append(time.perf_counter())
+
+    def stop(name: str) -> None:
+        wait()
+        seconds[name] += time.perf_counter() - started.pop()
+
+    for name, module in model.named_modules():
+        module.register_forward_pre_hook(start)
+        module.register_forward_hook(lambda *_, name=name: stop(name))
+    passes = []
+    image = torch.rand(3, *size) * 255
+    for _ in range(rounds + 1):
+        seconds.clear()
+        with torch.inference_mode():
+            model([{"image": image}])
+        passes.append(dict(seconds))
+    median = {name: statistics.median(p.get(name, 0.0) for p in passes[1:]) for name in passes[1]}
+    return with_lists(model, median)
+
+
+def part_rows(args: argparse.Namespace) -> list[dict]:
+    """One row for each part of the model, the whole model first; plain numbers."""
+    cfg = read_config(args.config_file, args.opts)
+    analysis = analyze(cfg, args.input)
+    rows = [{"part": name, **analysis.row(name)} for name in analysis.parts(args.depth)]
+    if args.time:
+        seconds = seconds_by_part(cfg, args.input, args.time)
+        rows = [{**row, "seconds": seconds.get(row["part"])} for row in rows]
+    return rows
+
+
+def model_rows(args: argparse.Namespace) -> list[dict]:
+    """One row for each config of configs/; plain numbers."""
+    from tqdm import tqdm
+
+    # Base-PSFormer.yaml and files in _base_ are parts of configs
+    files = [
+        f
+        for f in sorted(CONFIGS.rglob("*.yaml"))
+        if "base" not in str(f.relative_to(CONFIGS)).lower()
+    ]
+    rows = []
+    for file in tqdm(files, desc="counting", disable=None):
+        name = str(file.relative_to(CONFIGS).with_suffix(""))
+        try:
+            analysis = analyze(read_config(str(file), args.opts), args.input)
+        except ValueError as error:  # of a data set that is not here, say
+            tqdm.write(f"{name} is left out: {error}")
+            continue
+        whole, backbone = analysis.row(), analysis.flops["backbone"]
+        rows.append({"config": name, **whole, "flops of the backbone": backbone})
+    return rows
+
+
+def table(rows: list[dict]) -> str:
+    """Millions of parameters, GFLOPs and milliseconds."""
+    from tabulate import tabulate
+
+    def cell(key: str, value) -> str:
+        if isinstance(value, str) or value is None:
+            return value or ("whole model" if key == "part" else "")
+        if key == "seconds":
+            return f"{1e3 * value:.1f}"
+        return f"{value / 1e9:.1f}" if "flops" in key else f"{value / 1e6:.2f}"
+
+    titles = {"parameters": "parameters, M", "trainable": "trainable, M", "flops": "GFLOPs"}
+    titles |= {"flops of the backbone": "of the backbone", "seconds": "ms"}
+    shown = [{titles.get(key, key): cell(key, row[key]) for key in row} for row in rows]
+    sides = ["left", *["right"] * (len(rows[0]) - 1)]
+    return tabulate(shown, "keys", "github", colalign=sides, disable_numparse=True)
+
+
 def main(arguments: list[str] | None = None) -> None:
     args = parse_args(arguments)
-    if args.all or len(args.config_file) > 1:
-        tell_many(args)
-    else:
-        tell_one(args)
+    from d2_psformer.utils.commands import report_user_errors
 
-
-def tell_one(args: argparse.Namespace) -> None:
-    """Parts and operators of one model."""
-    cfg = read_config(args.config_file[0], args.opts)
-    analysis = analyze(cfg, args.input)
-    seconds = seconds_by_module(cfg, args.input, args.time) if args.time else None
-    rows = part_rows(analysis, args.depth, seconds)
-    style = "github" if args.markdown else "simple"
-    height, width = args.input
-    print(f"{args.config_file[0]}, image of {height}x{width}\n")
-    print(part_table(rows, style), end="\n\n")
-    print(kind_table(analysis, style), end="\n\n")
-    print(uncounted_text(analysis))
-    if args.json:
-        counts = analysis.counts
-        kinds = {"flops by kind": counts.flops_by_kind(), "not counted": counts.uncounted}
-        write_json(args.json, {"input": args.input, "parts": rows, **kinds})
-
-
-def tell_many(args: argparse.Namespace) -> None:
-    """One row a model; configs of the same model share it."""
-    files = [Path(name) for name in args.config_file or []]
-    if args.all:
-        files = [f for f in sorted(CONFIGS.rglob("*.yaml")) if not f.name.startswith("Base-")]
-    models, left_out = {}, []
-    for file in files:
-        try:
-            cfg = read_config(str(file), args.opts)
-        except ValueError as error:
-            if not args.all:
-                raise
-            left_out.append(f"{short_name(file)}: {error}")
-            continue
-        models.setdefault(model_key(cfg), (cfg, []))[1].append(short_name(file))
-    rows = []
-    for cfg, names in tqdm(models.values(), desc="counting", unit="model", disable=None):
-        rows.append(summary_row(names, analyze(cfg, args.input)))
-    style = "github" if args.markdown else "simple"
-    print("Millions of parameters\n")
-    print(parameter_table(rows, style))
-    height, width = args.input
-    print(f"\nGFLOPs and millions of activations on an image of {height}x{width}\n")
-    print(flop_table(rows, style))
-    for sentence in left_out:
-        print(f"\nLeft out, {sentence}")
-    if args.json:
-        write_json(args.json, {"input": args.input, "models": rows, "left out": left_out})
-
-
-def short_name(file: Path) -> str:
-    """As in PUBLISHED: below configs/, without .yaml."""
-    path = file.resolve()
-    path = path.relative_to(CONFIGS) if path.is_relative_to(CONFIGS) else file
-    return str(path.with_suffix(""))
+    with report_user_errors():
+        rows = model_rows(args) if args.all else part_rows(args)
+        print(table(rows))
+        if args.json:
+            args.json.write_text(json.dumps({"input": args.input, "rows": rows}, indent=1))
 
 
 if __name__ == "__main__":

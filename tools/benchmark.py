@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Measure speed and memory beside what a user would run otherwise, in one process."""
+"""Measure speed and memory beside what a user could run otherwise."""
 
 import argparse
 import importlib
@@ -7,59 +7,94 @@ import json
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # works before installation too
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))  # works before installation too
 
-from benchmarks.machine import describe_machine
-
-from d2_psformer.utils.commands import report_user_errors
-from d2_psformer.utils.files import write_json
-
-# name -> what is measured; each is a module of tools/benchmarks with add_options(parser) and
-# measure(options) -> list of rows, and TITLE
-BENCHMARKS = {
-    "op": "multi-scale deformable attention against grid_sample and other kernels",
-    "inference": "the whole model against a plain formulation and transformers' Mask2Former",
-    "training": "a step of training against the same two",
-    "pq": "panoptic quality of maps in memory against the way over PNG files",
-    "merging": "mask-wise merging against a loop over masks of the whole image",
-    "loader": "the training loader alone against the mapper of other panoptic projects",
-}
-
+R50 = "configs/coco/psformer_R50_2x.yaml"
 EPILOG = """
 Examples:
-  everything on this CPU         tools/benchmark.py op --threads 1 2 --json op.json
-  one case, quickly              tools/benchmark.py op --cases decoder --rounds 3
-  on a GPU                       tools/benchmark.py op --device cuda
-  the model, ours in bfloat16    tools/benchmark.py inference --dtype bfloat16 --json inference.json
-  cost against the work          tools/benchmark.py inference --sweep size queries batch
-  training with other settings   tools/benchmark.py training --opts SOLVER.AMP.ENABLED True
+  the operator on this CPU       tools/benchmark.py op --threads 2
+  the operator on a GPU          tools/benchmark.py op --device cuda
+  the whole model and its peer   tools/benchmark.py model
+  against another checkout       tools/benchmark.py model --against ../before --rounds 5
+  images a second for training   tools/benchmark.py loader --workers 0 2 4
   evaluation of 100 images       tools/benchmark.py pq
-  images a second for training   tools/benchmark.py loader --workers 0 2
-  from masks to the id map       tools/benchmark.py merging --threads 1 2
+  from masks to the id map       tools/benchmark.py merging --threads 2
 
-Competitors take turns, so that noise of a shared machine meets all of them; figures are medians.
+All that is compared takes turns, so that noise of a shared machine meets all of it.
 """
 
 
-@report_user_errors()
-def main() -> None:
+def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
+    # Help must be quick: nothing here imports PyTorch.
     parser = argparse.ArgumentParser(
         description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     commands = parser.add_subparsers(dest="name", required=True)
-    for name, meaning in BENCHMARKS.items():
-        command = commands.add_parser(name, help=meaning, description=meaning)
-        command.add_argument("--json", type=Path, metavar="FILE", help="write all figures there")
-        command.add_argument(
-            "--rounds", type=int, default=7, metavar="N", help="turns (default: %(default)s)"
-        )
-        importlib.import_module(f"benchmarks.{name}").add_options(command)
-    options = parser.parse_args()
-    machine = describe_machine(getattr(options, "device", "cpu"))
-    print(json.dumps(machine))
-    rows = importlib.import_module(f"benchmarks.{options.name}").measure(options)
-    if options.json:
-        write_json(options.json, {"machine": machine, "results": rows})
+
+    def command(name: str, meaning: str, rounds: int = 5) -> argparse.ArgumentParser:
+        added = commands.add_parser(name, help=meaning, description=meaning)
+        added.add_argument("--json", type=Path, metavar="FILE", help="write all figures there")
+        added.add_argument("--rounds", type=int, default=rounds, metavar="N", help=f"({rounds})")
+        return added
+
+    op = command("op", "multi-scale deformable attention against grid_sample and other kernels")
+    cases = ("encoder 800x1216", "encoder 480x640", "decoder")
+    op.add_argument("--cases", nargs="+", choices=cases, default=cases)
+    model = command("model", "the whole model against transformers' Mask2Former", rounds=3)
+    model.add_argument("--against", type=Path, metavar="DIR", help="another checkout of this")
+    model.add_argument("--config-file", default=R50, metavar="FILE", help="in each (%(default)s)")
+    tasks = ("inference", "training")
+    model.add_argument("--tasks", nargs="+", choices=tasks, default=tasks)
+    model.add_argument("--no-peer", dest="peer", action="store_false", help="without Mask2Former")
+    words = "settings 'KEY VALUE ...' of {}; {{dtype}} stands for the type that is measured"
+    model.add_argument("--opts", default="", help=words.format("this checkout"))
+    model.add_argument("--against-opts", default="", help=words.format("the other checkout"))
+    merging = command("merging", "mask-wise merging against a loop over masks of the whole image")
+    pq = command(
+        "pq", "panoptic quality of maps in memory, against Detectron2's if it is there", rounds=3
+    )
+    loader = command("loader", "the training loader alone: images a second", rounds=3)
+    loader.add_argument("--config-file", default=str(ROOT / R50), metavar="FILE")
+    loader.add_argument("--workers", nargs="+", type=int, default=[0, 1, 2], metavar="N")
+    loader.add_argument("--batch", type=int, default=2, metavar="N", help="images of a batch (2)")
+
+    for one in (op, model):
+        types = ("float32", "bfloat16")
+        one.add_argument("--dtypes", nargs="+", choices=types, default=types)
+    for one in (op, model, merging):
+        one.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+        one.add_argument("--threads", type=int, default=2, metavar="N", help="of PyTorch (2)")
+    for one, sizes in ((model, ["800x1200", "480x640"]), (merging, ["800x1200", "427x640"])):
+        default = [*map(size_of, sizes)]
+        one.add_argument("--sizes", nargs="+", type=size_of, default=default, metavar="HxW")
+    for one in (pq, loader):
+        one.add_argument("--images", type=int, default=100, metavar="N", help="generated (100)")
+        one.add_argument("--size", type=int, default=640, metavar="N", help="of their sides (640)")
+    return parser.parse_args(arguments)
+
+
+def size_of(text: str) -> tuple[int, int]:
+    """Height and width from "HxW"."""
+    sides = text.split("x")
+    if len(sides) != 2 or not all(side.isdigit() and int(side) for side in sides):
+        raise argparse.ArgumentTypeError(f"'{text}' is not HxW, height and width")
+    return int(sides[0]), int(sides[1])
+
+
+def main(arguments: list[str] | None = None) -> None:
+    options = parse_args(arguments)
+    from d2_psformer.utils.commands import report_user_errors
+
+    with report_user_errors():
+        from benchmarks.timing import describe_machine
+        from tabulate import tabulate
+
+        rows = importlib.import_module(f"benchmarks.{options.name}").measure(options)
+        machine = describe_machine(getattr(options, "device", "cpu"))
+        print(f"{machine}\n\n{tabulate(rows, 'keys', 'github', floatfmt='.4g', missingval='')}")
+        if options.json:
+            options.json.write_text(json.dumps({"machine": machine, "results": rows}, indent=1))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The config, its files, and constructors that take a config or arguments.
+"""The config, and constructors that take a config or arguments.
 
 Both backends read files and report mistakes in the same way, see
 :class:`d2_psformer.d2lite.config.CheckedMerging`: a config file cannot run code.
@@ -6,7 +6,7 @@ Both backends read files and report mistakes in the same way, see
 
 from typing import TYPE_CHECKING
 
-from ..d2lite.config import CheckedMerging, read_config_file
+from ..d2lite.config import CheckedMerging
 from . import BACKEND
 
 if TYPE_CHECKING or BACKEND == "d2lite":

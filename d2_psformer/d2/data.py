@@ -1,4 +1,4 @@
-"""Catalogs, loaders and augmentations."""
+"""Catalogs, data sets, the sampler of evaluation, augmentations."""
 
 from typing import TYPE_CHECKING
 
@@ -8,11 +8,12 @@ if TYPE_CHECKING:
     from ..d2lite.data import (
         DatasetCatalog,
         DatasetFromList,
+        MapDataset,
         MetadataCatalog,
-        build_detection_test_loader,
         get_detection_dataset_dicts,
         transforms,
     )
     from ..d2lite.data.datasets import register_coco_instances
+    from ..d2lite.data.samplers import InferenceSampler
 else:
-    __getattr__ = from_backend("data", "data.datasets")
+    __getattr__ = from_backend("data", "data.datasets", "data.samplers")

@@ -6,6 +6,7 @@ from . import from_backend
 
 if TYPE_CHECKING:
     from ..d2lite.utils import comm
+    from ..d2lite.utils.collect_env import collect_env_info
     from ..d2lite.utils.env import seed_all_rng
     from ..d2lite.utils.events import (
         EventStorage,
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 else:
     __getattr__ = from_backend(
         "utils.comm",
+        "utils.collect_env",
         "utils.env",
         "utils.events",
         "utils.logger",

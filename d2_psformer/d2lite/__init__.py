@@ -3,15 +3,15 @@
 It holds the parts of Detectron2 that a training script for a model of one's own needs, under the
 same module paths, with the same arguments, dict keys and results:
 
-* ``config``: the key tree with all defaults, YAML files, ``@configurable``;
-* ``data``: catalogs (COCO 2017 and Cityscapes panoptic are registered), ``DatasetMapper``,
-  augmentations, the test loader;
+* ``config``: the key tree with all defaults, safe YAML files, ``@configurable``;
+* ``data``: catalogs (COCO 2017 and Cityscapes panoptic are registered), readers of COCO's formats,
+  ``DatasetMapper``, augmentations, the test loader;
 * ``modeling``, ``layers``, ``structures``: registries, ``ShapeSpec``, boxes, masks, instances;
-* ``solver``, ``engine``, ``checkpoint``: schedules, ``TrainerBase``, hooks, set-up, launching;
+* ``engine``, ``solver``, ``checkpoint``: ``TrainerBase``, hooks, launching; schedules; weights;
 * ``evaluation``: the loop, ``COCOEvaluator`` and ``SemSegEvaluator``;
 * ``utils``: communication, events, logging, ``Visualizer`` and ``VideoVisualizer``.
 
-It holds no models, no optimizers and no training loader. It stands on torch, torchvision, fvcore,
-iopath, pycocotools, OpenCV and Pillow, and imports only the error class of the rest of the package.
+It holds no models, no optimizers and no training loader. It stands on torch, fvcore, iopath,
+pycocotools, OpenCV and Pillow, and imports only the error class of the rest of the package.
 Mistakes of users raise :class:`.errors.UserError` with one sentence.
 """

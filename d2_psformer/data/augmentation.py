@@ -37,7 +37,7 @@ class RandomChannelShuffle(T.Augmentation):
 
 
 class ResizeShortestEdge(T.ResizeShortestEdge):
-    """Detectron2's resize, which would leave no pixel of the short side of 1x5000."""
+    """Detectron2's resize, but the short side of a very long image keeps at least one pixel."""
 
     def get_transform(self, image: np.ndarray) -> T.Transform:
         resize = super().get_transform(image)
@@ -52,7 +52,7 @@ def build_augmentation(cfg: CfgNode, is_train: bool) -> list[T.Augmentation]:
     In training the paper (section 4.1, after DETR) crops half of the samples with
     ``DETR_CROP.ENABLED``: short side to one of ``DETR_CROP.RESIZE``, then a crop whose sides lie
     in ``DETR_CROP.SIZE``, before the resize that all samples get. Detectron2's own ``CROP`` works
-    as well. A ``MIN_SIZE`` of 0 leaves the size alone.
+    as well. A ``MIN_SIZE`` of 0 keeps the size.
     """
     if not is_train:
         return _resize(cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST, "choice")

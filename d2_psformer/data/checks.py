@@ -1,4 +1,4 @@
-"""A full check of a registered data set: do its files fit together, and what is in it?"""
+"""A full check of a registered data set: faults of its files, and counts of its classes."""
 
 from dataclasses import dataclass, field
 from typing import Any

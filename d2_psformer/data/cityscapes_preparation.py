@@ -35,7 +35,7 @@ def convert_image(root: Path, output: Path, instance_path: Path) -> tuple[dict, 
     """Write the PNGs of one image; returns its entries for ``images`` and ``annotations``.
 
     Cityscapes' instance ids (16 bits) serve as segment ids: 1000 class + number, or the bare
-    class for stuff and for groups of things that nobody told apart, which are crowds.
+    class for stuff and for groups of things that are not separated, which are crowds.
     """
     image_id = instance_path.name.removesuffix(_INSTANCES)
     ids = read_panoptic_png(instance_path)

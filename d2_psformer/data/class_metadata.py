@@ -32,7 +32,7 @@ def class_metadata(dataset_name: str) -> dict:
 
 def is_class_metadata(value: Any) -> bool:
     """True for a result of :func:`class_metadata` with classes; checkpoints may hold anything."""
-    return isinstance(value, dict) and any(key in value for key in _ID_MAPS)
+    return isinstance(value, dict) and any(isinstance(value.get(k), dict) for k in _ID_MAPS)
 
 
 def has_classes(dataset_name: str) -> bool:

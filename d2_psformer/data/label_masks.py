@@ -11,11 +11,10 @@ from ..d2.structures import BitMasks
 
 
 class LabelMasks(BitMasks):
-    """BitMasks kept as one label map until somebody asks for their ``tensor``.
+    """BitMasks that are stored as one label map and expanded when ``tensor`` is read.
 
-    What leaves a worker of the loader, or goes to a GPU, is one number a pixel instead of one bool
-    a pixel and mask. Indexing and ``cat`` give plain
-    BitMasks.
+    A worker of the loader sends, and a GPU receives, one number per pixel instead of one bool per
+    pixel and mask. Indexing and ``cat`` return plain BitMasks.
 
     Args:
         labels: integers (H, W).

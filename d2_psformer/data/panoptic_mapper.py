@@ -78,7 +78,7 @@ def _transform_labels(labels: np.ndarray, transforms: T.TransformList) -> np.nda
     """Apply transforms to a label map (H, W) through the bytes of each pixel.
 
     Transforms take uint8 images of any channels and move their pixels unchanged, so labels of any
-    size stay exact. What a padding transform fills in, 0 or 255, is no segment's label.
+    size stay exact. No segment has the label 0 or 255, which padding transforms fill in.
     """
     as_bytes = np.ascontiguousarray(labels).view(np.uint8).reshape(*labels.shape, -1)
     moved = transforms.apply_segmentation(as_bytes)

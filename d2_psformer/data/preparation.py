@@ -1,4 +1,4 @@
-"""What the commands ``datasets/prepare_*.py`` share: the loop over the files, and the JSON."""
+"""The shared part of the commands ``datasets/prepare_*.py``: loop over the files, and JSON."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,13 +18,13 @@ from .segments import label_segments, segment_areas, segment_boxes
 
 @dataclass(frozen=True)
 class Preparation:
-    """How one benchmark's own annotation becomes COCO-panoptic annotation.
+    """The conversion of one benchmark's own annotation to COCO-panoptic annotation.
 
     Attributes:
         folder: of the benchmark under ``$DETECTRON2_DATASETS``.
         sources: one glob per split, below that folder, with one hit per image.
-        source_files: takes the benchmark's folder and one hit; returns what else must be there.
-        output: folder of the PNGs below that folder, with ``{split}``; the JSON lies beside it.
+        source_files: takes the benchmark's folder and one hit; returns the other files it needs.
+        output: folder of the PNGs below that folder, with ``{split}``; the JSON is beside it.
         categories: of the JSON.
         convert: takes the benchmark's folder, the folder of the PNGs and one hit; writes the PNG
             and returns the entries of that image for ``images`` and ``annotations``.
@@ -53,7 +53,7 @@ class Preparation:
             self._convert_split(root, split, paths, workers)
 
     def _find(self, root: Path, split: str) -> list[Path]:
-        """One file per image of a split, in order, if all that belongs to them is there."""
+        """One file per image of a split, in order; all other files they need exist."""
         if not root.is_dir():
             raise UserError(
                 f"Folder '{root}' does not exist: unpack the download there or name its folder "

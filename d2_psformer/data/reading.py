@@ -1,4 +1,4 @@
-"""Reading the image and the segment ids of one record, and refusing what does not fit together."""
+"""Reading of the image and the segment ids of one record, with checks that they fit together."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Registering data sets in COCO-panoptic format with Detectron2's catalogs."""
+"""Registration of data sets in COCO-panoptic format with Detectron2's catalogs."""
 
 import os
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ def register_panoptic(
     again with the same files changes nothing.
 
     Args:
-        name: what stands in ``DATASETS.TRAIN`` or ``DATASETS.TEST``.
+        name: to be used in ``DATASETS.TRAIN`` or ``DATASETS.TEST``.
         images: folder of the images, with any of the usual extensions.
         panoptic_json: JSON with ``images``, ``annotations`` and ``categories``. Data without
             ground truth has no ``annotations``, and perhaps no categories of panoptic kind: then
@@ -59,7 +59,7 @@ def register_with_classes(
     """Register a data set whose classes are known; needs no file before its first use.
 
     Args:
-        classes: None for images alone.
+        classes: None for images without panoptic classes.
     """
     DatasetCatalog.register(name, PanopticRecords(name))
     MetadataCatalog.get(name).set(

@@ -1,8 +1,8 @@
-"""Plain functions over maps of segments: labels, areas, boxes and masks, each in one pass.
+"""Labels, areas, boxes and masks of the segments of an id map, each computed in one pass.
 
 A *label map* numbers the segments of one image by their place in a list: 0 is "none of them", and
-``k + 1`` is segment ``k``. Everything below works on runs of equal pixels within a row, of which
-an annotated image has a hundred times fewer than pixels.
+``k + 1`` is segment ``k``. The functions work on runs of equal pixels within a row; an annotated
+image has a hundred times fewer runs than pixels.
 """
 
 from collections.abc import Sequence
@@ -23,8 +23,8 @@ def label_segments(ids: np.ndarray, segment_ids: Sequence[int]) -> np.ndarray:
         segment_ids: distinct integers.
 
     Returns:
-        (H, W): 0 where the id is not listed, else its place + 1; uint8, or int32 where 255, which
-        paddings like to be filled with, would be the number of a segment.
+        (H, W): 0 where the id is not listed, else its place + 1; uint8, or int32 where 255, a
+        usual value of padding, would be the number of a segment.
     """
     dtype = np.uint8 if len(segment_ids) < 255 else np.int32
     if ids.size == 0 or len(segment_ids) == 0:
@@ -46,7 +46,7 @@ def segment_areas(labels: np.ndarray, count: int) -> np.ndarray:
 def segment_boxes(labels: np.ndarray, count: int) -> np.ndarray:
     """Tight boxes of ``count`` segments: int64 (count, 4), XYXY, right and bottom exclusive.
 
-    A segment without a pixel has the box 0, 0, 0, 0. Pixels of other labels are left alone.
+    A segment without a pixel has the box 0, 0, 0, 0. Pixels of other labels are ignored.
     """
     boxes = np.zeros((count, 4), np.int64)
     if labels.size:

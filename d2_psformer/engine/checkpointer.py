@@ -15,6 +15,18 @@ from ..utils.errors import UserError
 from ..utils.files import atomic_write
 
 
+def check_exists(path: str) -> None:
+    """
+    Raises:
+        UserError: the path of a checkpoint is neither "", nor a file, nor an address.
+    """
+    if path and "://" not in path and not os.path.isfile(path.partition("?")[0]):
+        raise UserError(
+            f"Checkpoint '{path}' does not exist: check MODEL.WEIGHTS or, when resuming, the name "
+            "in the file 'last_checkpoint' of OUTPUT_DIR."
+        )
+
+
 class AtomicCheckpointer(DetectionCheckpointer):
     """Detectron2's checkpointer and layout, with atomic writes and strict reading.
 
@@ -79,11 +91,7 @@ class AtomicCheckpointer(DetectionCheckpointer):
                 finite; the message has the file and the key.
         """
         self.path = path
-        if path and "://" not in path and not os.path.isfile(path.partition("?")[0]):
-            raise UserError(
-                f"Checkpoint '{path}' does not exist: check MODEL.WEIGHTS, or, when resuming, the "
-                f"name written in '{os.path.join(self.save_dir, 'last_checkpoint')}'."
-            )
+        check_exists(path)
         return super().load(path, *args, **kwargs)
 
     def _load_file(self, filename: str) -> dict[str, Any]:

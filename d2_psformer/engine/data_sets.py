@@ -48,4 +48,4 @@ def check_registered(name: str) -> None:
     Raises:
         UserError: no data set has this name.
     """
-    check_known("Data set (of DATASETS.TRAIN, DATASETS.TEST)", name, DatasetCatalog.list())
+    check_known("Data set", name, DatasetCatalog.list())

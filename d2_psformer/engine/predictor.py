@@ -1,6 +1,8 @@
 """A trained model for one image at a time."""
 
+import logging
 import os
+from contextlib import nullcontext
 
 import numpy as np
 import torch
@@ -19,16 +21,20 @@ from ..data.class_metadata import (
 )
 from ..modeling.backbone import fuse_batch_norms
 from ..utils.errors import UserError
-from .checkpointer import AtomicCheckpointer
+from .autocast import fast_type
+from .checkpointer import AtomicCheckpointer, check_exists
 from .data_sets import model_data_set
 from .model import build_model
+
+logger = logging.getLogger(__name__)
 
 
 class Predictor:
     """The model of a config with the weights of MODEL.WEIGHTS; needs no file of a data set.
 
     The classes are those of DATASETS.TRAIN[0]. Where that name is unknown here, they come from the
-    checkpoint, or else from DATASETS.REGISTER.
+    checkpoint, or else from DATASETS.REGISTER. With MODEL.AUTOCAST "auto" the model runs in
+    bfloat16 where the device is fast with it.
 
     Attributes:
         metadata: names, colours and ids of the classes.
@@ -42,7 +48,9 @@ class Predictor:
         cfg.defrost()
         if cfg.MODEL.DEVICE.startswith("cuda") and not torch.cuda.is_available():
             cfg.MODEL.DEVICE = "cpu"
-        _check_weights(cfg)
+        if not cfg.MODEL.WEIGHTS:
+            raise UserError("MODEL.WEIGHTS is empty: set it to the checkpoint of a trained model.")
+        check_exists(cfg.MODEL.WEIGHTS)
         name = model_data_set(cfg)
         if not has_classes(name):
             _find_classes(cfg, name)
@@ -52,6 +60,12 @@ class Predictor:
         checkpointer = AtomicCheckpointer(self.model, metadata=class_metadata(name))
         checkpointer.load(cfg.MODEL.WEIGHTS)
         fuse_batch_norms(self.model)
+        self.autocast = nullcontext()
+        if cfg.MODEL.AUTOCAST == "auto":
+            device = torch.device(cfg.MODEL.DEVICE)
+            dtype = fast_type(device)
+            self.autocast = torch.autocast(device.type, dtype, enabled=dtype is not None)
+            logger.info("MODEL.AUTOCAST 'auto': predicting in %s.", dtype or torch.float32)
         set_classes(name, checkpointer.metadata)
         self.metadata = MetadataCatalog.get(name)
 
@@ -72,7 +86,8 @@ class Predictor:
         resized = T.AugInput(image if self.image_format == "RGB" else image[:, :, ::-1])
         self.augmentations(resized)
         pixels = torch.as_tensor(np.ascontiguousarray(resized.image.transpose(2, 0, 1)))
-        return self.model([{"image": pixels, "height": height, "width": width}])[0]
+        with self.autocast:
+            return self.model([{"image": pixels, "height": height, "width": width}])[0]
 
 
 def return_panoptic_only(cfg: CfgNode) -> None:
@@ -89,14 +104,6 @@ def _check_image(image: np.ndarray) -> None:
             f"The image is {dtype} of shape {shape}: pass a NumPy array of uint8 (H, W, 3) with "
             "values 0...255 (if yours are 0...1, multiply by 255 and round)."
         )
-
-
-def _check_weights(cfg: CfgNode) -> None:
-    path = cfg.MODEL.WEIGHTS
-    if not path:
-        raise UserError("MODEL.WEIGHTS is empty: set it to the checkpoint of a trained model.")
-    if "://" not in path and not os.path.isfile(path):
-        raise UserError(f"Checkpoint '{path}' does not exist: check MODEL.WEIGHTS.")
 
 
 def _find_classes(cfg: CfgNode, name: str) -> None:

@@ -31,6 +31,9 @@ def run(main: Main, args: argparse.Namespace) -> None:
         raise UserError(
             f"--num-gpus is {args.num_gpus}, but this machine has {found}: give at most that."
         )
+    if args.num_gpus * args.num_machines == 1:
+        main(args)
+        return
     errors = mp.get_context("spawn").SimpleQueue()
     try:
         launch(

@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 import numpy as np
+from tabulate import tabulate
 from tqdm import tqdm
 
 from ..classes import Classes
@@ -76,6 +77,8 @@ def _prepare(cfg: CfgNode) -> None:
     if not cfg.DATASETS.TEST or not has_ground_truth(MetadataCatalog.get(cfg.DATASETS.TEST[0])):
         raise UserError("DATASETS.TEST must begin with a data set that has panoptic ground truth.")
     return_panoptic_only(cfg)
+    if cfg.MODEL.AUTOCAST == "auto":  # figures compare only at the precision of an evaluation
+        cfg.MODEL.AUTOCAST = "float32"
 
 
 def _draw_pictures(predictor: Predictor, dataset: str, count: int, output: Path) -> list[str]:
@@ -130,17 +133,9 @@ def _model_figures(cfg: CfgNode, predictor: Predictor) -> dict[str, float]:
 
 
 def _figure_table(figures: dict[str, dict[str, float | None]]) -> str:
-    """A Markdown table with columns of equal width."""
-    rows = [["%", *COLUMNS.values()], ["-" * 19, *("-" * 9 for _ in COLUMNS)]]
-    rows += [
-        [label, *(_percent(values[key]) for key in COLUMNS)] for label, values in figures.items()
-    ]
-    return "\n".join(
-        f"| {first:19s} | " + " | ".join(f"{cell:>9s}" for cell in rest) + " |"
-        for first, *rest in rows
-    )
-
-
-def _percent(value: float | None) -> str:
-    """JSON has null for a split without classes."""
-    return "-" if value is None or math.isnan(value) else f"{value:.1f}"
+    """A Markdown table; "-" for NaN (null in JSON), the figure of no class."""
+    rows = []
+    for label, values in figures.items():
+        found = (values[key] for key in COLUMNS)
+        rows.append([label, *(None if x is None or math.isnan(x) else x for x in found)])
+    return tabulate(rows, ["%", *COLUMNS.values()], "github", floatfmt=".1f", missingval="-")

@@ -8,18 +8,14 @@ import sys
 import torch
 
 from ..config import add_psformer_config
-from ..d2.config import CfgNode, get_cfg, read_config_file
+from ..d2.config import CfgNode, get_cfg
 from ..d2.engine import TrainerBase
 from ..d2.utils import collect_env_info, comm, setup_logger
 from ..data import register_from_config
 from ..model_zoo import get_config_file
-from ..utils.errors import UserError
 from ..utils.files import atomic_write
 
 logger = logging.getLogger(__name__)
-
-# What fvcore and yacs raise for unknown keys and values of another type.
-_CONFIG_ERRORS = (KeyError, ValueError, AssertionError)
 
 
 def setup(args: argparse.Namespace) -> CfgNode:
@@ -94,20 +90,6 @@ def load_config(config_file: str, opts: list[str] | None = None) -> CfgNode:
     """
     cfg = get_cfg()
     add_psformer_config(cfg)
-    config_file = find_config(config_file)
-    content = read_config_file(config_file)
-    try:
-        cfg.merge_from_other_cfg(CfgNode(content))
-    except _CONFIG_ERRORS as error:
-        raise UserError(f"Config file '{config_file}': {_one_line(error)}.") from error
-    try:
-        cfg.merge_from_list(list(opts or []))
-    except _CONFIG_ERRORS as error:
-        raise UserError(f"Settings on the command line: {_one_line(error)}.") from error
+    cfg.merge_from_file(find_config(config_file))
+    cfg.merge_from_list(list(opts or []))
     return cfg
-
-
-def _one_line(error: Exception) -> str:
-    # str() of a KeyError has quotes around it, and YAML's messages are of several lines
-    text = error.args[0] if isinstance(error, KeyError) else str(error)
-    return f"{' '.join(text.split())} (see d2_psformer/config.py and Detectron2's for all keys)"

@@ -1,4 +1,4 @@
-"""The evaluators that a config asks for."""
+"""The evaluators of a config."""
 
 import importlib.util
 import logging
@@ -45,7 +45,9 @@ def build_evaluator(
     if not has_ground_truth(metadata):
         if test.PANOPTIC_ON:
             logger.info("'%s' has no ground truth: writing submission files", dataset_name)
-            classes = MetadataCatalog.get(_whose_classes(cfg, dataset_name))
+            # Images without classes get those that the model was trained for.
+            whose = dataset_name if has_classes(dataset_name) else cfg.DATASETS.TRAIN[0]
+            classes = Classes.from_metadata(MetadataCatalog.get(whose))
             evaluators.append(SubmissionWriter(dataset_name, output_dir, classes))
     else:
         if test.PANOPTIC_ON:
@@ -63,7 +65,7 @@ def build_evaluator(
 
 
 def has_ground_truth(metadata) -> bool:
-    """Whether a data set's ``panoptic_json`` and ``panoptic_root`` are given and hold annotations.
+    """True if a data set's ``panoptic_json`` and ``panoptic_root`` are known and have annotations.
 
     COCO's test sets have a JSON with images and categories only.
 
@@ -92,7 +94,7 @@ class SavedEvaluators(DatasetEvaluators):
 
 
 class _OnCopies(DatasetEvaluator):
-    """An evaluator that rewrites ``segments_info``, kept from doing so to the model's output."""
+    """Gives copies of ``segments_info`` to an evaluator that changes them."""
 
     def __init__(self, evaluator: DatasetEvaluator):
         self._evaluator = evaluator
@@ -115,8 +117,3 @@ def _panoptic(whose: str, dataset_name: str) -> DatasetEvaluator:
             "install both or set it to ours, which gives the same figures."
         )
     return _OnCopies(COCOPanopticEvaluator(dataset_name))
-
-
-def _whose_classes(cfg: CfgNode, dataset_name: str) -> str:
-    """Images alone have no classes: then they are those that the model was trained for."""
-    return dataset_name if has_classes(dataset_name) else cfg.DATASETS.TRAIN[0]

@@ -1,4 +1,4 @@
-"""The least that a panoptic model must beat: each pixel gets the class of nearest mean colour.
+"""A lower bound for panoptic models: each pixel gets the class of the nearest mean colour.
 
 Its panoptic quality shows how much of a data set can be recognised by colour alone.
 """

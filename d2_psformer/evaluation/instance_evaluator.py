@@ -16,7 +16,7 @@ from ..data.panoptic_json import check_categories
 from ..data.panoptic_labels import instances_from_panoptic
 from ..data.panoptic_png import read_panoptic_png
 from ..data.registration import register_records
-from ..utils.files import read_json, write_json
+from ..utils.files import read_json, safe_name, write_json
 
 logger = logging.getLogger(__name__)
 
@@ -112,7 +112,7 @@ def _derived_json(dataset_name, categories, thing_ids, output_dir: str) -> str:
     """Path of the derived annotation; its name has a hash of the panoptic JSON that it is from."""
     with open(MetadataCatalog.get(dataset_name).panoptic_json, "rb") as file:
         digest = hashlib.sha256(file.read()).hexdigest()[:12]
-    path = os.path.join(output_dir, f"{dataset_name}_instances_{digest}.json")
+    path = os.path.join(output_dir, f"{safe_name(dataset_name)}_instances_{digest}.json")
 
     def derive_once() -> None:
         if not os.path.isfile(path):

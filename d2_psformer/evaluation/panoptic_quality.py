@@ -18,7 +18,7 @@ def evaluate_files(
     """Count the panoptic quality of predictions over all annotations of the ground truth.
 
     Folders default to the JSON's path without ``.json``. Predictions of images that the ground
-    truth lacks are left alone. Of several annotations of an image, all those of the ground truth
+    truth lacks are ignored. Of several annotations of an image, all those of the ground truth
     count, and the last of the predictions is counted against them, as in panopticapi.
 
     Raises:

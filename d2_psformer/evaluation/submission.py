@@ -13,7 +13,7 @@ from ..d2.evaluation import DatasetEvaluator
 from ..d2.utils import comm
 from ..data.panoptic_png import write_panoptic_png
 from ..utils.errors import UserError
-from ..utils.files import atomic_write, write_json
+from ..utils.files import atomic_write, comparable_name, safe_name, write_json
 from .panoptic_evaluator import with_dataset_ids
 
 logger = logging.getLogger(__name__)
@@ -29,19 +29,19 @@ class SubmissionWriter(DatasetEvaluator):
     Args:
         dataset_name: a registered data set.
         output_dir: made if it is missing.
-        metadata: gives the original category ids; by default that of the data set.
+        classes: those of the predictions; by default those of the data set.
 
     Raises:
         UserError: two images would share one PNG.
     """
 
-    def __init__(self, dataset_name: str, output_dir: str, metadata=None):
-        classes = Classes.from_metadata(metadata or MetadataCatalog.get(dataset_name))
+    def __init__(self, dataset_name: str, output_dir: str, classes: Classes | None = None):
+        classes = classes or Classes.from_metadata(MetadataCatalog.get(dataset_name))
         self._category_ids = classes.category_ids
-        self._stem = os.path.join(output_dir, f"panoptic_{dataset_name}_results")
+        self._stem = os.path.join(output_dir, safe_name(f"panoptic_{dataset_name}_results"))
         first: dict[str, dict] = {}
         for record in DatasetCatalog.get(dataset_name):
-            other = first.setdefault(_png_name(record), record)
+            other = first.setdefault(comparable_name(_png_name(record)), record)
             if other is not record:
                 raise UserError(
                     f"Images {other['image_id']} and {record['image_id']} would both be written to "

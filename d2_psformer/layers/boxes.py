@@ -21,7 +21,7 @@ def generalized_box_iou(a: Tensor, b: Tensor, eps: float = 1e-6) -> Tensor:
 
     Args:
         a, b: (..., 4) corners, any unit; leading dimensions broadcast.
-        eps: smallest area that is divided by, in that unit squared.
+        eps: lower bound of the areas in denominators, in that unit squared.
 
     Returns:
         (...) in [-1, 1].

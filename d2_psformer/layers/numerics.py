@@ -1,4 +1,4 @@
-"""Small safe functions of numbers."""
+"""Logits and their inverses."""
 
 import math
 
@@ -12,5 +12,5 @@ def inverse_sigmoid(x: Tensor, eps: float = 1e-5) -> Tensor:
 
 
 def prior_bias(probability: float) -> float:
-    """Bias that makes a sigmoid output start at the given probability."""
+    """Bias with which a sigmoid gives the probability before training (focal loss, section 3.3)."""
     return -math.log((1 - probability) / probability)

@@ -13,6 +13,9 @@ class SinePositionEncoding(nn.Module):
         dim: channels, half for y and half for x; a multiple of 4.
         temperature: base of the wavelengths.
         offset: shift in cells; -0.5 encodes cell centres.
+
+    Raises:
+        ValueError: ``dim`` is not a multiple of 4.
     """
 
     def __init__(self, dim: int, temperature: float = 10000.0, offset: float = -0.5):
@@ -31,8 +34,8 @@ class SinePositionEncoding(nn.Module):
         for axis in (1, 2):
             position = valid.cumsum(axis)
             size = position.narrow(axis, -1 + position.shape[axis], 1)
-            # eps keeps rows and columns of pure padding finite; their angles are so large that the
-            # result hangs on the last bit: keep this order of operations
+            # eps keeps rows and columns of pure padding finite. Their angles are so large that
+            # rounding decides the result: another order of operations would change it.
             position = (position + self.offset) / (size + 1e-6) * (2 * math.pi)
             angle = position.unsqueeze(-1) / wavelength
             encodings.append(torch.stack([angle.sin(), angle.cos()], dim=-1).flatten(-2))

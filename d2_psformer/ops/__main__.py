@@ -20,31 +20,26 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         description="Compile kernels now. Ends with status 1 if one that is named cannot be "
         "compiled, or none can.",
     )
-    compiling.add_argument(
-        "names",
-        nargs="*",
-        metavar="NAME",
-        help=f"of {', '.join(build.LIBRARIES)} (default: cpu, and cuda where an NVIDIA GPU is)",
-    )
-    compiling.add_argument("--verbose", action="store_true", help="show the compilers' commands")
+    names = ", ".join(build.LIBRARIES)
+    default = "default: cpu, and cuda where an NVIDIA GPU is"
+    compiling.add_argument("names", nargs="*", metavar="NAME", help=f"of {names} ({default})")
     options = parser.parse_args(arguments)
-    unknown = set(getattr(options, "names", ())) - set(build.LIBRARIES)
-    if unknown:
-        compiling.error(f"no kernel is called {', '.join(sorted(unknown))}")
+    for name in getattr(options, "names", ()):
+        if name not in build.LIBRARIES:
+            compiling.error(f"no kernel is called {name}: choose from {names}")
     return options
 
 
 def main(arguments: list[str] | None = None) -> int:
     options = parse_arguments(arguments)
     if options.command == "build":
-        return compile_kernels(options.names, options.verbose)
+        return compile_kernels(options.names)
     _write("Compiled kernels", *library_lines(), "", "Backends", *backend_lines(), "")
     return check_backends()
 
 
-def compile_kernels(names: list[str], verbose: bool) -> int:
-    level = logging.DEBUG if verbose else logging.INFO
-    logging.basicConfig(level=level, format="%(message)s", stream=sys.stdout)
+def compile_kernels(names: list[str]) -> int:
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     chosen = names or build.useful_here()
     entries = build.build(chosen)
     for name, entry in entries.items():
@@ -95,35 +90,26 @@ def check_backends() -> int:
 
     _write(
         f"Self-check: fused, float32, {len(selfcheck.MODERATE)} levels of a 480 x 640 image, "
-        f"CPU threads: {torch.get_num_threads()}; milliseconds (times faster than pytorch)"
+        f"CPU threads: {torch.get_num_threads()}"
     )
     failed = False
     for device, names in backends.FOR_DEVICE.items():
         if device == "cuda" and not torch.cuda.is_available():
             continue
-        base = selfcheck.milliseconds("pytorch", device)
-        _write(_row(device, "pytorch", base, base, "the reference"))
-        for name in names:
-            if backends.unavailable(name) is not None:
-                continue
+        for name in ("pytorch", *(n for n in names if backends.unavailable(n) is None)):
             try:
                 difference = selfcheck.largest_difference(name, device)
-                times = selfcheck.milliseconds(name, device)
+                forward, both = selfcheck.milliseconds(name, device)
+                wrong = difference > selfcheck.LARGEST_DIFFERENCE
+                verdict = (
+                    f"forward {forward:.1f} ms, with backward {both:.1f} ms, "
+                    f"{'WRONG: ' if wrong else ''}differs by {difference:.1e}"
+                )
             except RuntimeError as error:
-                _write(f"  {device:5s} {name:8s} FAILED: {error}")
-                failed = True
-                continue
-            wrong = difference > selfcheck.LARGEST_DIFFERENCE
+                wrong, verdict = True, f"FAILED: {error}"
             failed |= wrong
-            verdict = f"{'WRONG: ' if wrong else ''}differs by {difference:.1e}"
-            _write(_row(device, name, times, base, verdict))
+            _write(f"  {device:5s} {name:8s} {verdict}")
     return int(failed)
-
-
-def _row(device: str, name: str, times: tuple, base: tuple, verdict: str) -> str:
-    both = zip(("forward", "with backward"), times, base, strict=True)
-    columns = [f"{what} {mine:7.2f} ({theirs / mine:5.1f}x)" for what, mine, theirs in both]
-    return f"  {device:5s} {name:8s} {'  '.join(columns)}  {verdict}"
 
 
 def _write(*lines: str) -> None:

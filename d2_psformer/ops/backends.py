@@ -1,4 +1,4 @@
-"""Which kernels there are, why the others are not there, and which one serves."""
+"""Which backends are available, and the choice among them."""
 
 import functools
 import importlib
@@ -13,19 +13,14 @@ from .inputs import Inputs
 NAMES = ("cpu", "cuda", "triton", "pytorch")
 # The compiled backends that tensors of a device may take, the fastest first.
 FOR_DEVICE = {"cpu": ("cpu",), "cuda": ("cuda", "triton")}
-_MODULES = {
-    "cpu": ".cpu_kernel",
-    "cuda": ".cuda_kernel",
-    "triton": ".triton_kernel",
-    "pytorch": ".reference",
-}
 _warned: set[tuple[str, str]] = set()
 
 
 @functools.cache
 def module(name: str) -> ModuleType:
     """The backend: its functions unavailable, supports, forward and backward."""
-    return importlib.import_module(_MODULES[name], __package__)
+    file = "reference" if name == "pytorch" else f"{name}_kernel"
+    return importlib.import_module(f".{file}", __package__)
 
 
 @functools.cache
@@ -36,9 +31,9 @@ def unavailable(name: str) -> str | None:
 
 @torch.compiler.assume_constant_result
 def default(device_type: str) -> str:
-    """What serves a call that names no backend: "auto" (see :func:`choose`), or "pytorch".
+    """Backend of a call that names none: "auto" (see :func:`choose`), or "pytorch".
 
-    Where no kernel can serve, plain PyTorch is called outside of the operator, so that compilers
+    Where no kernel is available, plain PyTorch is called outside of the operator, so that compilers
     see its operators.
     """
     reasons = {name: unavailable(name) for name in FOR_DEVICE.get(device_type, ())}
@@ -49,7 +44,7 @@ def default(device_type: str) -> str:
 
 
 def choose(backend: str, inputs: Inputs) -> ModuleType:
-    """The named backend, or for "auto" the fastest that can serve these tensors.
+    """The named backend, or for "auto" the fastest that supports these tensors.
 
     Raises:
         RuntimeError: the named one cannot; the message says why and what to do.
@@ -75,12 +70,12 @@ def _refusal(name: str, inputs: Inputs) -> str | None:
     if reason is not None:
         return reason
     if name in build.LIBRARIES and name != device_type:
-        return f"it serves tensors on {name}, these are on {device_type}."
+        return f"it supports tensors on {name}, these are on {device_type}."
     return module(name).supports(inputs)
 
 
-def _warn_once(device_type: str, serving: str, reasons: dict[str, str]) -> None:
-    """Warn that a slower backend serves, once for each device type and reason."""
+def _warn_once(device_type: str, chosen: str, reasons: dict[str, str]) -> None:
+    """Warn that a slower backend is in use, once for each device type and reason."""
     news = [(device_type, reason) for reason in reasons.values()]
     if _warned.issuperset(news):
         return
@@ -88,6 +83,6 @@ def _warn_once(device_type: str, serving: str, reasons: dict[str, str]) -> None:
     why = " ".join(f"{name}: {reason}" for name, reason in reasons.items())
     warnings.warn(
         f"Multi-scale deformable attention on {device_type} runs on the slower backend "
-        f"{serving!r}. {why} `python -m d2_psformer.ops` shows all.",
+        f"{chosen!r}. {why} `python -m d2_psformer.ops` shows all.",
         stacklevel=2,
     )

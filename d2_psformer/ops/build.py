@@ -21,7 +21,7 @@ from .compilers import SOURCES, CannotBuildError, Recipe, cpu_recipe, cuda_recip
 
 LIBRARIES = {"cpu": cpu_recipe, "cuda": cuda_recipe}
 BESIDE_SOURCES = Path(__file__).parent / "lib"
-RECORD = "build_record.json"
+FILE, RECORD = "libpsformer_{}.so", "build_record.json"
 SHOWN_LINES = 20
 logger = logging.getLogger(__name__)
 
@@ -63,35 +63,18 @@ def build_at_install(folder: Path) -> dict[str, dict]:
 
 def library_path(name: str) -> Path | None:
     """Where the library lies, None if it was not built."""
-    folder = _folder_of(name)
-    return folder / _file_name(name) if folder else None
+    return _find(name)[0]
 
 
 def record() -> dict[str, dict]:
-    """What was built or left out, by name; empty if it was never tried.
-
-    An entry has: built, reason, compiler, version, flags, targets, seconds, output (last lines of
-    an error), sources (their hash), time.
-    """
-    found = {}
-    for name in LIBRARIES:
-        folders = [_folder_of(name), *_folders()]
-        entries = (_read_record(folder).get(name) for folder in folders if folder)
-        entry = next(filter(None, entries), None)
-        if entry:
-            found[name] = entry
-    return found
+    """What was built or left out, by name; see :func:`_entry`. Empty if it was never tried."""
+    return {name: entry for name in LIBRARIES if (entry := _find(name)[1])}
 
 
 def why_missing(name: str) -> str:
     """Why there is no library and what to do about it, in sentences."""
-    entry = record().get(name)
-    if entry is None:
-        reason = "It has not been compiled."
-    elif entry["built"]:
-        reason = "The compiled library was removed."
-    else:
-        reason = entry["reason"]
+    entry = record().get(name, {"reason": "It has not been compiled."})
+    reason = entry["reason"] or "The compiled library was removed."
     return f"{reason} `python -m d2_psformer.ops build {name}` compiles it."
 
 
@@ -110,7 +93,7 @@ def _build_one(name: str, folder: Path) -> dict:
         with tempfile.TemporaryDirectory(dir=folder, prefix=".build_") as workplace:
             built = _compile(name, recipe, Path(workplace))
             # Whole or not at all, also when two builds run at once or the old one is in use.
-            os.replace(built, folder / _file_name(name))
+            os.replace(built, folder / FILE.format(name))
         reason = ""
     except CannotBuildError as error:
         reason, _, output = str(error).partition("\n")
@@ -138,7 +121,6 @@ def _compile(name: str, recipe: Recipe, workplace: Path) -> Path:
 
 
 def _run(command: list[str]) -> None:
-    logger.debug(shlex.join(command))
     done = subprocess.run(
         command, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
@@ -178,27 +160,22 @@ def _fingerprint(name: str) -> str:
     return digest.hexdigest()[:16]
 
 
-def _file_name(name: str) -> str:
-    return f"libpsformer_{name}.so"
-
-
 def _user_folder() -> Path:
     """For packages that lie read-only; one folder for each state of the sources."""
     cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     return Path(cache, "d2_psformer", "-".join(map(_fingerprint, LIBRARIES)))
 
 
-def _folders() -> list[Path]:
-    return [BESIDE_SOURCES, _user_folder()]
-
-
-def _folder_of(name: str) -> Path | None:
-    """The first folder with a library that its record calls built."""
-    for folder in _folders():
-        entry = _read_record(folder).get(name)
-        if entry and entry["built"] and (folder / _file_name(name)).is_file():
-            return folder
-    return None
+def _find(name: str) -> tuple[Path | None, dict | None]:
+    """The first library that its record calls built, with its entry, else the first entry."""
+    found = []
+    for folder in (BESIDE_SOURCES, _user_folder()):
+        if entry := _read_record(folder).get(name):
+            path = folder / FILE.format(name)
+            if entry["built"] and path.is_file():
+                return path, entry
+            found.append(entry)
+    return None, found[0] if found else None
 
 
 def _writable_folder() -> Path:

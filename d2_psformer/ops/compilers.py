@@ -80,7 +80,8 @@ def cuda_recipe() -> Recipe:
     version = _first_line([nvcc, "--version"], containing="release")
     chosen = os.environ.get("TORCH_CUDA_ARCH_LIST")
     targets = _chosen_architectures(chosen) if chosen else _known_architectures(nvcc)
-    flags = [*CUDA_FLAGS, f"--threads={os.cpu_count() or 1}", *map(_code_flag, targets)]
+    codes = (f"-gencode=arch=compute_{t.partition('_')[2]},code={t}" for t in targets)
+    flags = [*CUDA_FLAGS, f"--threads={os.cpu_count() or 1}", *codes]
     headers = "#include <cuda_runtime.h>\n#include <cuda_bf16.h>\n"
     folders = [] if _succeeds([nvcc, "-E"], ".cu", headers) else _cuda_folders_of_wheels()
     flags += [f"-I{folder}" for folder in folders if folder.name == "include"]
@@ -112,12 +113,12 @@ def _find_cpp_compiler() -> list[str]:
 
 
 def _succeeds(command: list[str], suffix: str, program: str) -> bool:
-    """Whether a compiler accepts a program, whose file is the last word of its command."""
+    """Whether a compiler accepts a program."""
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder, f"probe{suffix}")
         source.write_text(program)
-        done = subprocess.run([*command, str(source)], check=False, capture_output=True, cwd=folder)
-        return done.returncode == 0
+        words = [*command, str(source), "-o", str(source.with_suffix(".out"))]
+        return subprocess.run(words, check=False, capture_output=True).returncode == 0
 
 
 def _find_nvcc() -> str:
@@ -155,11 +156,6 @@ def _chosen_architectures(listed: str) -> list[str]:
         number = match[1] + match[2]
         targets += [f"sm_{number}"] + [f"compute_{number}"] * bool(match[3])
     return targets
-
-
-def _code_flag(target: str) -> str:
-    number = target.partition("_")[2]
-    return f"-gencode=arch=compute_{number},code={target}"
 
 
 def _nvidia_wheels() -> list[Path]:

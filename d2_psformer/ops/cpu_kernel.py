@@ -7,14 +7,13 @@ from torch import Tensor
 
 from . import library
 from .inputs import Inputs
-from .library import limits as supports
 
 # Chooses the instruction set, for tests and benchmarks; read at every call.
 ISA_VARIABLE = "D2_PSFORMER_CPU_ISA"
 ISAS = ("generic", "avx2", "avx512")
 _FAILURES = {1: "out of memory for its workspace", 2: "this processor lacks the instruction set"}
 
-__all__ = ["backward", "forward", "isa_in_use", "supports", "unavailable"]
+supports = library.limits
 
 
 def unavailable() -> str | None:
@@ -54,7 +53,7 @@ def backward(grad_out: Tensor, inputs: Inputs) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def isa_in_use() -> str | None:
-    """The instruction set that serves; None if the processor lacks the one that is asked for."""
+    """The instruction set in use; None if the processor lacks the one that is asked for."""
     index = library.load("cpu").psformer_cpu_isa(_requested_isa())
     return None if index < 0 else ISAS[index]
 

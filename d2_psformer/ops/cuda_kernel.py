@@ -21,7 +21,7 @@ def unavailable() -> str | None:
 
 
 def supports(inputs: Inputs) -> str | None:
-    """Why these tensors cannot be served; None if they can."""
+    """Why these tensors are not supported; None if they are."""
     return library.limits(inputs) or _unfit_device(inputs.value.device.index or 0)
 
 
@@ -42,7 +42,7 @@ def backward(grad_out: Tensor, inputs: Inputs) -> tuple[Tensor, Tensor, Tensor]:
 
     The gradient of value is summed in float32 (float64 for float64) in an order that differs from
     run to run; under ``torch.use_deterministic_algorithms`` in 64-bit fixed point, which takes
-    twice the memory and more time. ``csrc/cuda_sums.cuh`` states its error; where a number is not
+    more memory and time. ``csrc/cuda_sums.cuh`` states its error; where a number is not
     finite, the whole gradient of value is NaN then.
 
     Args:
@@ -53,9 +53,8 @@ def backward(grad_out: Tensor, inputs: Inputs) -> tuple[Tensor, Tensor, Tensor]:
     """
     value, _, sampling, attention, reference = inputs = inputs.with_plain_rows()
     deterministic = torch.are_deterministic_algorithms_enabled()
-    sums = value.new_zeros(
-        value.shape, dtype=torch.int64 if deterministic else wide_type(value.dtype)
-    )
+    sum_type = torch.int64 if deterministic else wide_type(value.dtype)
+    sums = value.new_zeros(value.shape, dtype=sum_type)
     others = {"grad_out": grad_out, "grad_value": sums}
     others["grad_sampling"] = grad_sampling = sampling.new_empty(sampling.shape)
     others["grad_attention"] = grad_attention = attention.new_empty(attention.shape)
@@ -64,13 +63,10 @@ def backward(grad_out: Tensor, inputs: Inputs) -> tuple[Tensor, Tensor, Tensor]:
     if deterministic:
         others["bound"] = _bound(grad_out, attention, reference)
         others["poison"] = sums.new_zeros(1, dtype=torch.int32)
-    problem = library.problem_of(inputs, **others)
-    _call("backward", problem, value.device)
-    if not deterministic:
-        return sums.to(value.dtype), grad_sampling, grad_attention
-    grad_value = value.new_empty(value.shape)
-    _call("from_fixed_point", problem, value.device, grad_value.data_ptr())
-    return grad_value, grad_sampling, grad_attention
+    _call("backward", library.problem_of(inputs, **others), value.device)
+    if deterministic:
+        sums = _from_fixed_point(sums, others["bound"], others["poison"])
+    return sums.to(value.dtype), grad_sampling, grad_attention
 
 
 def _bound(grad_out: Tensor, attention: Tensor, reference: Tensor | None) -> Tensor:
@@ -86,12 +82,18 @@ def _bound(grad_out: Tensor, attention: Tensor, reference: Tensor | None) -> Ten
     return bound
 
 
-def _call(name: str, problem: library.Problem, device: torch.device, *more: int) -> None:
-    """Start a kernel on torch's current stream of the device; ``more``: further addresses."""
+def _from_fixed_point(sums: Tensor, bound: Tensor, poison: Tensor) -> Tensor:
+    """Integer sums as float64; all are NaN where a term did not fit. See csrc/cuda_sums.cuh."""
+    digits = (62 - torch.frexp(bound).exponent).clamp(max=182)
+    unit = torch.pow(2.0, -digits.double())
+    return (sums * unit).masked_fill_(poison.bool(), float("nan"))
+
+
+def _call(name: str, problem: library.Problem, device: torch.device) -> None:
+    """Start a kernel on torch's current stream of the device."""
     with torch.cuda.device(device):
-        stream = torch.cuda.current_stream().cuda_stream
-        pointers = (ctypes.c_void_p(address) for address in (*more, stream))
-        message = _function(name)(ctypes.byref(problem), *pointers)
+        stream = ctypes.c_void_p(torch.cuda.current_stream().cuda_stream)
+        message = _function(name)(ctypes.byref(problem), stream)
     if message is not None:
         raise RuntimeError(f"CUDA in multi-scale deformable attention: {message.decode()}.")
 

@@ -32,14 +32,14 @@ def ms_deform_attn(
         sampling_locations: (B, Q, heads, levels, points, 2), x before y, in [0, 1]; of the type
             of ``value``, or float32 beside half types.
         attention_weights: (B, Q, heads, levels, points), likewise.
-        backend: "cpu", "cuda", "triton" or "pytorch"; None takes the fastest that is there.
+        backend: "cpu", "cuda", "triton" or "pytorch"; None takes the fastest that is available.
 
     Returns:
         (B, Q, heads * channels), in the type of ``value``.
 
     Raises:
         ValueError: a shape, type or device that does not fit, named with what was expected.
-        RuntimeError: the backend asked for is not there; the message says why and what to do.
+        RuntimeError: the named backend is not available; the message says why and what to do.
     """
     return _run(value, spatial_shapes, sampling_locations, attention_weights, None, backend)
 
@@ -98,16 +98,13 @@ def _run(
             value, shapes, sampling, attention, reference_points, backend
         )
     # plain operators, which any compiler or exporter knows
-    autocast = device_type in ("cpu", "cuda") and torch.is_autocast_enabled(device_type)
-    if autocast:
-        value, sampling, attention, reference_points = registered.autocast_inputs(
-            device_type, value, sampling, attention, reference_points
-        )
     pairs = list(zip(shapes[::2], shapes[1::2], strict=True))
     inputs = Inputs(value, pairs, sampling, attention, reference_points)
-    check_inputs(inputs)
-    if not autocast:
+    if device_type not in ("cpu", "cuda") or not torch.is_autocast_enabled(device_type):
+        check_inputs(inputs)
         return plain.forward(inputs)
+    inputs = registered.autocast_inputs(device_type, inputs)
+    check_inputs(inputs)
     with torch.autocast(device_type, enabled=False):
         return plain.forward(inputs)
 

@@ -54,28 +54,26 @@ def problem_of(inputs: Inputs, **others: Tensor) -> Problem:
     problem.attention_batch, problem.attention_query = attention.stride()[:2]
     problem.batch, problem.positions, problem.heads, problem.channels = value.shape
     _, problem.queries, _, problem.levels, problem.points = attention.shape
-    problem.value_type, problem.sampling_type, problem.attention_type = (
-        TYPES[x.dtype] for x in (value, sampling, attention)
-    )
+    types = (TYPES[x.dtype] for x in (value, sampling, attention))
+    problem.value_type, problem.sampling_type, problem.attention_type = types
     problem.threads, problem.device = torch.get_num_threads(), value.device.index or 0
     start = 0
     for level, (height, width) in enumerate(shapes):
-        problem.height[level], problem.width[level] = height, width
-        problem.start[level] = start
+        problem.height[level], problem.width[level], problem.start[level] = height, width, start
         start += height * width
     return problem
 
 
 def limits(inputs: Inputs) -> str | None:
-    """Why no compiled kernel can serve these inputs; None if one can."""
+    """Why compiled kernels do not support these inputs; None if they do."""
     _, queries, heads, levels, points = inputs.attention.shape
     if levels > MAX_LEVELS or points > MAX_POINTS:
         return (
-            f"it serves up to {MAX_LEVELS} levels and {MAX_POINTS} points, "
+            f"it supports up to {MAX_LEVELS} levels and {MAX_POINTS} points, "
             f"these are {levels} and {points}."
         )
     if max(inputs.value.shape[1], queries * heads) >= 2**31:
-        return "it serves less than 2^31 positions, and queries times heads."
+        return "it supports fewer than 2^31 positions, and queries times heads."
     return None
 
 
@@ -106,10 +104,8 @@ def load(name: str) -> ctypes.CDLL:
         # The library takes the OpenMP runtime that torch has loaded. This torch came without one.
         ctypes.CDLL("libgomp.so.1", mode=ctypes.RTLD_GLOBAL)
         library = ctypes.CDLL(str(path))
-    if (
-        library.psformer_abi_version() != ABI_VERSION
-        or library.psformer_problem_size() != ctypes.sizeof(Problem)
-    ):
+    fits = library.psformer_abi_version() == ABI_VERSION
+    if not fits or library.psformer_problem_size() != ctypes.sizeof(Problem):
         raise RuntimeError(
             f"{path} was compiled for another version of this package; "
             f"`python -m d2_psformer.ops build {name}` compiles it again."

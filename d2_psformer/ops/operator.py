@@ -3,7 +3,7 @@
 Its arguments are those of every kernel: classic (``reference`` None: sampling = locations,
 attention = weights) or fused (sampling = offsets, attention = logits). ``shapes`` is flat: h0, w0,
 h1, w1, ... ``backend`` is a name, or "auto". The kernel is chosen when the operator runs, so that
-a compiled or exported graph serves wherever it is taken.
+a compiled or exported graph runs on any machine.
 """
 
 import torch
@@ -72,34 +72,18 @@ def _keep_for_backward(ctx, inputs, output) -> None:
 
 def _gradients(ctx, grad_output: Tensor):
     value, sampling, attention, reference = ctx.saved_tensors
-    if reference is not None and ctx.needs_input_grad[4]:
-        grads = _fused_gradients(
-            grad_output, value, ctx.shapes, sampling, attention, reference, ctx.backend
-        )
-    else:
+    if reference is None or not ctx.needs_input_grad[4]:
         inputs = (value, ctx.shapes, sampling, attention, reference, ctx.backend)
-        grads = (*ms_deform_attn_backward(grad_output, *inputs), None)
-    grad_value, grad_sampling, grad_attention, grad_reference = grads
-    return grad_value, None, grad_sampling, grad_attention, grad_reference, None
-
-
-def _fused_gradients(grad_output, value, shapes, offsets, logits, reference, backend):
-    """Gradients that include those of the reference points, which kernels do not compute."""
-    pairs = _pairs(shapes)
-    weights = weights_of(logits)
-    grad_value, grad_locations, grad_weights = ms_deform_attn_backward(
-        grad_output,
-        value,
-        shapes,
-        locations_of(offsets, pairs, reference),
-        weights,
-        None,
-        backend,
+        grad_value, *others = ms_deform_attn_backward(grad_output, *inputs)
+        return grad_value, None, *others, None, None
+    # Kernels give no gradient of the reference points: that of the classic form leads to it.
+    pairs, weights = _pairs(ctx.shapes), weights_of(attention)
+    locations = locations_of(sampling, pairs, reference)
+    grad_value, *grads = ms_deform_attn_backward(
+        grad_output, value, ctx.shapes, locations, weights, None, ctx.backend
     )
-    grads = fused_gradients(
-        grad_locations, grad_weights, pairs, offsets, logits, weights, reference
-    )
-    return grad_value, *grads
+    grads = fused_gradients(*grads, pairs, sampling, attention, weights, reference)
+    return grad_value, None, *grads, None
 
 
 def _refuse_second_derivative(ctx, *grads):
@@ -108,27 +92,26 @@ def _refuse_second_derivative(ctx, *grads):
     )
 
 
-def autocast_inputs(
-    device_type: str, value: Tensor, sampling: Tensor, attention: Tensor, reference: Tensor | None
-) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+def autocast_inputs(device_type: str, inputs: Inputs) -> Inputs:
     """Values in autocast's type; locations and weights keep theirs, reference points float32."""
+    value, shapes, sampling, attention, reference = inputs
     if value.dtype == torch.float64:
-        return value, sampling, attention, reference
+        return inputs
     value = value.to(torch.get_autocast_dtype(device_type))
     sampling, attention = (
         x.float() if x.dtype in HALF and x.dtype != value.dtype else x
         for x in (sampling, attention)
     )
-    return value, sampling, attention, None if reference is None else reference.float()
+    reference = None if reference is None else reference.float()
+    return Inputs(value, shapes, sampling, attention, reference)
 
 
 def _autocast_rule(device_type: str):
-    def rule(value, shapes, sampling, attention, reference, backend):
-        value, sampling, attention, reference = autocast_inputs(
-            device_type, value, sampling, attention, reference
-        )
+    def rule(*arguments):
+        *tensors, backend = arguments
+        inputs = autocast_inputs(device_type, Inputs(*tensors))
         with torch.autocast(device_type, enabled=False):
-            return ms_deform_attn(value, shapes, sampling, attention, reference, backend)
+            return ms_deform_attn(*inputs, backend)
 
     return rule
 

@@ -22,7 +22,7 @@ def unavailable() -> None:
 
 
 def supports(inputs: Inputs) -> None:
-    """None: it serves all inputs."""
+    """None: all inputs are supported."""
 
 
 def forward(inputs: Inputs) -> Tensor:

@@ -1,9 +1,9 @@
 """Triton kernels of multi-scale deformable attention; ``triton_kernel`` calls them.
 
 A program serves a block of queries of one head. Its tensors are (queries,) for the geometry of a
-point and (queries, channels) for what it reads. ``COMPONENTS`` is 0 for locations and weights, 2
-or 4 for offsets from reference points or boxes, and logits. ``levels`` holds (height, width, first
-position) of every level, so that new image sizes need no new compilation.
+point and (queries, channels) for what it reads. ``COMPONENTS`` is 0 for the classic form, 2 or 4
+for the fused one. ``levels`` holds (height, width, first position) of every level, so that new
+image sizes need no new compilation.
 """
 
 import triton
@@ -54,13 +54,7 @@ def _corner(x0, y0, dx: tl.constexpr, dy: tl.constexpr, fx, fy, valid, width, he
 
 @triton.jit
 def _point(
-    sampling,
-    reference,
-    live,
-    width,
-    height,
-    POINTS: tl.constexpr,
-    COMPONENTS: tl.constexpr,
+    sampling, reference, live, width, height, POINTS: tl.constexpr, COMPONENTS: tl.constexpr
 ):
     """Lower pixel, distance from it and scale on both axes, and whether the point counts."""
     raw_x = tl.load(sampling, live, other=0.0).to(tl.float32)
@@ -96,29 +90,12 @@ def _read_and_add(total, value, share, weight, position, stride, mask_c):
 
 @triton.jit(do_not_specialize=[name for name in VARYING if name != "positions"])
 def forward_kernel(
-    value,
-    levels,
-    sampling,
-    attention,
-    reference,
-    out,
-    value_batch,
-    value_position,
-    sampling_batch,
-    sampling_query,
-    attention_batch,
-    attention_query,
-    reference_batch,
-    queries,
-    heads,
-    CHANNELS: tl.constexpr,
-    LEVELS: tl.constexpr,
-    POINTS: tl.constexpr,
-    COMPONENTS: tl.constexpr,
-    BLOCK_Q: tl.constexpr,
-    BLOCK_C: tl.constexpr,
-    N2: tl.constexpr,
-):
+    value, levels, sampling, attention, reference, out,
+    value_batch, value_position, sampling_batch, sampling_query, attention_batch, attention_query,
+    reference_batch, queries, heads,
+    CHANNELS: tl.constexpr, LEVELS: tl.constexpr, POINTS: tl.constexpr, COMPONENTS: tl.constexpr,
+    BLOCK_Q: tl.constexpr, BLOCK_C: tl.constexpr, N2: tl.constexpr,
+):  # fmt: skip
     N: tl.constexpr = LEVELS * POINTS
     batch, head = tl.program_id(1).to(tl.int64), tl.program_id(0) % heads
     query = (tl.program_id(0) // heads * BLOCK_Q + tl.arange(0, BLOCK_Q)).to(tl.int64)
@@ -185,33 +162,13 @@ def _corner_backward(
 
 @triton.jit(do_not_specialize=VARYING)
 def backward_kernel(
-    grad_out,
-    value,
-    levels,
-    sampling,
-    attention,
-    reference,
-    sums,
-    grad_sampling,
-    grad_attention,
-    value_batch,
-    value_position,
-    sampling_batch,
-    sampling_query,
-    attention_batch,
-    attention_query,
-    reference_batch,
+    grad_out, value, levels, sampling, attention, reference, sums, grad_sampling, grad_attention,
     positions,
-    queries,
-    heads,
-    CHANNELS: tl.constexpr,
-    LEVELS: tl.constexpr,
-    POINTS: tl.constexpr,
-    COMPONENTS: tl.constexpr,
-    BLOCK_Q: tl.constexpr,
-    BLOCK_C: tl.constexpr,
-    N2: tl.constexpr,
-):
+    value_batch, value_position, sampling_batch, sampling_query, attention_batch, attention_query,
+    reference_batch, queries, heads,
+    CHANNELS: tl.constexpr, LEVELS: tl.constexpr, POINTS: tl.constexpr, COMPONENTS: tl.constexpr,
+    BLOCK_Q: tl.constexpr, BLOCK_C: tl.constexpr, N2: tl.constexpr,
+):  # fmt: skip
     N: tl.constexpr = LEVELS * POINTS
     batch, head = tl.program_id(1).to(tl.int64), tl.program_id(0) % heads
     query = (tl.program_id(0) // heads * BLOCK_Q + tl.arange(0, BLOCK_Q)).to(tl.int64)

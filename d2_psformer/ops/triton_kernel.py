@@ -30,17 +30,17 @@ def unavailable() -> str | None:
 
 
 def supports(inputs: Inputs) -> str | None:
-    """Why these tensors cannot be served; None if they can."""
+    """Why these tensors are not supported; None if they are."""
     value = inputs.value
     if value.device.type != "cuda" and not _interpreted():
-        return f"it serves tensors on cuda, these are on {value.device.type}."
+        return f"it supports tensors on cuda, these are on {value.device.type}."
     if torch.are_deterministic_algorithms_enabled():
-        return "its backward pass is not deterministic, as torch.use_deterministic_algorithms asks."
+        return "its backward pass is not deterministic, but deterministic algorithms are in use."
     if value.dtype == torch.float64:
         return "it has no kernel for torch.float64."
     if value.shape[3] > MAX_CHANNELS or value.shape[0] > MAX_BATCH:
         return (
-            f"it serves up to {MAX_CHANNELS} channels and batches up to {MAX_BATCH}, "
+            f"it supports up to {MAX_CHANNELS} channels and batches up to {MAX_BATCH}, "
             f"these are {value.shape[3]} and {value.shape[0]}."
         )
     return limits(inputs)
@@ -52,21 +52,10 @@ def forward(inputs: Inputs) -> Tensor:
 
     out = inputs.new_output()
     if out.numel():
-        value, shapes, sampling, attention, reference = inputs = inputs.with_plain_rows()
+        inputs = inputs.with_plain_rows()
         sizes, grid = _sizes_and_grid(inputs)
-        with _on_device(value):
-            forward_kernel[grid](
-                value,
-                _levels(tuple(map(tuple, shapes)), value.device),
-                sampling,
-                attention,
-                value if reference is None else reference,
-                out,
-                *_strides(inputs),
-                sampling.shape[1],
-                value.shape[2],
-                **sizes,
-            )
+        with _on_device(out):
+            forward_kernel[grid](*_tensors(inputs), out, *_numbers(inputs), **sizes)
     return out
 
 
@@ -80,30 +69,15 @@ def backward(grad_out: Tensor, inputs: Inputs) -> tuple[Tensor, Tensor, Tensor]:
     """
     from .triton_code import backward_kernel
 
-    value, shapes, sampling, attention, reference = inputs = inputs.with_plain_rows()
+    value, _, sampling, attention, _ = inputs = inputs.with_plain_rows()
     sums = value.new_zeros(value.shape, dtype=torch.float32)
-    grad_sampling = sampling.new_empty(sampling.shape)
-    grad_attention = attention.new_empty(attention.shape)
+    grads = sampling.new_empty(sampling.shape), attention.new_empty(attention.shape)
     if grad_out.numel():
         sizes, grid = _sizes_and_grid(inputs)
+        tensors = (grad_out, *_tensors(inputs), sums, *grads)
         with _on_device(value):
-            backward_kernel[grid](
-                grad_out,
-                value,
-                _levels(tuple(map(tuple, shapes)), value.device),
-                sampling,
-                attention,
-                value if reference is None else reference,
-                sums,
-                grad_sampling,
-                grad_attention,
-                *_strides(inputs),
-                value.shape[1],
-                sampling.shape[1],
-                value.shape[2],
-                **sizes,
-            )
-    return sums.to(value.dtype), grad_sampling, grad_attention
+            backward_kernel[grid](*tensors, value.shape[1], *_numbers(inputs), **sizes)
+    return sums.to(value.dtype), *grads
 
 
 def _interpreted() -> bool:
@@ -114,10 +88,17 @@ def _on_device(tensor: Tensor) -> contextlib.AbstractContextManager:
     return torch.cuda.device(tensor.device) if tensor.is_cuda else contextlib.nullcontext()
 
 
-def _strides(inputs: Inputs) -> tuple[int, ...]:
-    tensors = (inputs.value, inputs.sampling, inputs.attention)
-    outer = (stride for x in tensors for stride in x.stride()[:2])
-    return (*outer, 0 if inputs.reference is None else inputs.reference.stride(0))
+def _tensors(inputs: Inputs) -> tuple[Tensor, ...]:
+    value, shapes, sampling, attention, reference = inputs
+    levels = _levels(tuple(map(tuple, shapes)), value.device)
+    return value, levels, sampling, attention, value if reference is None else reference
+
+
+def _numbers(inputs: Inputs) -> tuple[int, ...]:
+    """Outer strides, queries and heads."""
+    value, _, sampling, attention, reference = inputs
+    strides = (stride for x in (value, sampling, attention) for stride in x.stride()[:2])
+    return *strides, 0 if reference is None else reference.stride(0), *sampling.shape[1:3]
 
 
 def _sizes_and_grid(inputs: Inputs) -> tuple[dict[str, int], tuple[int, int]]:
@@ -126,15 +107,9 @@ def _sizes_and_grid(inputs: Inputs) -> tuple[dict[str, int], tuple[int, int]]:
     channels = inputs.value.shape[3]
     block_c, numbers = _power_of_two(channels), _power_of_two(levels * points)
     block_q = min(64, max(1, TILE // max(block_c, numbers)))
-    sizes = {
-        "CHANNELS": channels,
-        "LEVELS": levels,
-        "POINTS": points,
-        "COMPONENTS": 0 if inputs.reference is None else inputs.reference.shape[3],
-        "BLOCK_Q": block_q,
-        "BLOCK_C": block_c,
-        "N2": numbers,
-    }
+    sizes = {"CHANNELS": channels, "LEVELS": levels, "POINTS": points}
+    sizes |= {"BLOCK_Q": block_q, "BLOCK_C": block_c, "N2": numbers}
+    sizes["COMPONENTS"] = 0 if inputs.reference is None else inputs.reference.shape[3]
     return sizes, (-(-queries // block_q) * heads, batch)
 
 

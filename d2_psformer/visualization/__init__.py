@@ -1,10 +1,9 @@
-"""Pictures of results and of training; none of it needs a display.
+"""Pictures of results and of training; no display is needed.
 
 Curves are in :mod:`.curves`, which is not imported here because it alone needs Matplotlib.
 """
 
-from ..utils.files import write_picture
-from .attention import AttentionRecord, SegmentAttention, recording_attention
+from .attention import SegmentAttention, recording_attention
 from .attention_files import check_choice, choose_segments, write_attention
 from .attention_maps import draw_attention_maps
 from .attention_points import draw_sampling_points
@@ -12,16 +11,14 @@ from .inputs import Input, find_inputs
 from .overlays import VideoOverlays, draw_overlay
 from .results import ResultWriter
 from .sheets import draw_sheet, thumbnail
-from .video import Video, VideoWriter, write_video
+from .video import Video, write_video
 
 __all__ = [
-    "AttentionRecord",
     "Input",
     "ResultWriter",
     "SegmentAttention",
     "Video",
     "VideoOverlays",
-    "VideoWriter",
     "check_choice",
     "choose_segments",
     "draw_attention_maps",
@@ -32,6 +29,5 @@ __all__ = [
     "recording_attention",
     "thumbnail",
     "write_attention",
-    "write_picture",
     "write_video",
 ]

@@ -21,17 +21,16 @@ def draw_attention_maps(
 ) -> np.ndarray:
     """One row for each layer and level of the mask decoder, one column for each head.
 
-    Drawn are the scores before the softmax: masks are made of these, and they are the logarithm of
-    the attention but for a constant. The softmax itself, which runs over all levels together, would
-    show its few peaks alone; each tile tells instead what share of the attention its level has (the
-    final attention reads nothing: there it is what it would have).
-    Red cells score above the median of the head's cells on all levels, blue ones below; the further
-    the deeper, until the colour of the last hundredth is full.
+    Drawn are the scores before the softmax: masks are made of them, and they are the logarithm of
+    the attention up to a constant. The softmax, which runs over all levels together, would show a
+    few peaks only; each tile states its level's share of the attention instead.
+    Red cells score above the median of the head's cells on all levels, blue ones below; the colour
+    is the deeper the larger the distance, and full for the last hundredth.
 
     Args:
         image: uint8 (H, W, 3), RGB.
         ids: integers (H, W) of panoptic_seg; the segment is outlined.
-        name: of the segment's class.
+        name: class of the segment.
 
     Returns:
         uint8 (H', W', 3), RGB.

@@ -24,20 +24,18 @@ def draw_sampling_points(
 ) -> np.ndarray:
     """One panel for each layer of the location decoder: its query's sampling points and boxes.
 
-    The more attention a point has, the brighter and larger it is. Blue is the box (or the cross)
-    that the points are placed about, green the box that the layer makes of it. All panels show the
-    same part of the image: all boxes and nearly all of the attention.
+    A point is the brighter and larger the more attention it has. Blue is the box (or the cross)
+    that the points are relative to, green the box that the layer predicts. All panels show the same
+    part of the image, with all boxes and nearly all of the attention.
 
     Args, Returns:
         as for :func:`draw_attention_maps`.
 
     Raises:
-        ValueError: it is a segment without sampling points, as stuff is.
+        ValueError: the segment has no sampling points, as stuff.
     """
     if not attention.points:
-        raise ValueError(
-            f"Segment {attention.segment['id']} is none that was located: take a thing."
-        )
+        raise ValueError(f"Segment {attention.segment['id']} has no sampling points: use a thing.")
     view = _View(image, ids == attention.segment["id"], attention.points)
     most = max(float(layer.weights.max()) for layer in attention.points)
     panels = [view.draw(layer, most) for layer in attention.points]

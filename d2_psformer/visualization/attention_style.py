@@ -1,4 +1,4 @@
-"""What the pictures of attention have in common."""
+"""Colours, outlines and headings of the pictures of attention."""
 
 import cv2
 import numpy as np
@@ -23,6 +23,6 @@ def outline(mask: np.ndarray, size: tuple[int, int]) -> list[np.ndarray]:
 
 
 def heading(attention: SegmentAttention, name: str) -> str:
-    """Which segment it is about, e.g. "disc 0.93 (segment 3, query 17)"."""
+    """Name, score and numbers of the segment, e.g. "disc 0.93 (segment 3, query 17)"."""
     segment = attention.segment
     return f"{name} {segment['score']:.2f} (segment {segment['id']}, query {segment['query']})"

@@ -45,7 +45,7 @@ def read_curves(metrics_json: str | os.PathLike) -> Curves:
             except (ValueError, KeyError, AttributeError):
                 continue  # cut short when the training was killed
     if not by_iteration:
-        raise UserError(f"'{metrics_json}' has no line of figures yet: let the training go on.")
+        raise UserError(f"'{metrics_json}' has no line of figures yet: continue the training.")
     curves: dict[str, tuple[list[int], list[float]]] = {}
     for iteration, entry in sorted(by_iteration.items()):
         for name, value in entry.items():

@@ -9,7 +9,7 @@ from PIL import Image
 
 from ..d2.utils import VideoVisualizer, Visualizer
 
-# Labels have a size of their own: on smaller pictures they would cover what they name.
+# Labels have a fixed size, and would cover the segments of smaller pictures.
 LEAST_SIDE = 640
 _ALPHA = 0.5
 
@@ -28,9 +28,9 @@ def draw_overlay(
 
     Args:
         image: uint8 (H, W, 3), RGB.
-        ids: integers (H, W), segment ids; those not listed are void and stay as they are.
-        segments_info: ``id``, ``category_id`` (contiguous), ``isthing``, maybe ``score`` and
-            ``iscrowd``; only read.
+        ids: integers (H, W), segment ids; those not listed are void.
+        segments_info: ``id``, ``category_id`` (contiguous), ``isthing``, perhaps ``score`` and
+            ``iscrowd``.
         metadata: names and colours of the classes.
         long_side: of the picture, pixels; by default the image's, but at least LEAST_SIDE.
 
@@ -46,7 +46,7 @@ def draw_overlay(
 
 
 class VideoOverlays:
-    """Draws frame after frame; things keep their colours as long as they are recognised."""
+    """Draws the frames of a video; things keep their colours as long as they are recognised."""
 
     def __init__(self, metadata):
         self._visualizer = VideoVisualizer(metadata)
@@ -62,7 +62,7 @@ class VideoOverlays:
 def _resized(
     image: np.ndarray, ids: np.ndarray, long_side: int | None
 ) -> tuple[np.ndarray, torch.Tensor]:
-    """Image and ids with the wanted long side."""
+    """Image and ids, resized to the long side."""
     height, width = image.shape[:2]
     factor = (long_side or max(height, width, LEAST_SIDE)) / max(height, width)
     if factor != 1:

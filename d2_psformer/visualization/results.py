@@ -1,4 +1,4 @@
-"""Panoptic results of single images as files: a picture, segment ids, and what the segments are."""
+"""Panoptic results of images as files: a picture, segment ids, and JSON of the segments."""
 
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ class ResultWriter:
     data set's category ids.
 
     Args:
-        folder: made if it is not there.
+        folder: made if it does not exist.
         metadata: of the model's classes.
     """
 
@@ -37,13 +37,13 @@ class ResultWriter:
 
         Args:
             name: begins the names of the files.
-            source: where the image came from, for the JSON.
+            source: path of the image, for the JSON.
             image: uint8 (H, W, 3), RGB.
             ids: integers (H, W), 0 = void.
             segments_info: as the model returns it.
 
         Returns:
-            the overlay, uint8 (H', W', 3).
+            The overlay, uint8 (H', W', 3).
         """
         overlay = draw_overlay(image, ids, segments_info, self.metadata)
         height, width = ids.shape
@@ -53,13 +53,7 @@ class ResultWriter:
         write_panoptic_png(self.folder / files["ids"], ids)
         write_json(
             self.folder / f"{name}_segments.json",
-            {
-                "image": source,
-                "height": height,
-                "width": width,
-                **files,
-                "segments_info": segments,
-            },
+            {"image": source, "height": height, "width": width, **files, "segments_info": segments},
         )
         self._images.append({"id": name, "file_name": source, "height": height, "width": width})
         self._annotations.append(
@@ -68,8 +62,8 @@ class ResultWriter:
         return overlay
 
     def describe(self, ids: np.ndarray, segments_info: Segments) -> list[dict[str, Any]]:
-        """What JSON tells of segments: id, category_id (the data set's), category, isthing, score,
-        area in pixels, bbox as x, y, width, height."""
+        """Entries of JSON: id, category_id (the data set's), category, isthing, score, area in
+        pixels, bbox as x, y, width, height."""
         labels = label_segments(ids, [segment["id"] for segment in segments_info])
         boxes = segment_boxes(labels, len(segments_info)).tolist()
         return [

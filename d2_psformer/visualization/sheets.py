@@ -1,4 +1,4 @@
-"""Several pictures with captions on one sheet."""
+"""Several pictures with captions or names on one sheet."""
 
 from collections.abc import Sequence
 
@@ -10,25 +10,21 @@ _BACKGROUND, _INK = (255, 255, 255), (20, 20, 20)
 
 
 def thumbnail(picture: np.ndarray, side: int) -> np.ndarray:
-    """The picture, uint8 (H, W, 3), made so small that its longest side has ``side`` pixels."""
+    """The picture, uint8 (H, W, 3), with a longest side of at most ``side`` pixels."""
     small = Image.fromarray(picture)
     small.thumbnail((side, side), Image.Resampling.LANCZOS)
     return np.asarray(small)
 
 
 def draw_sheet(
-    pictures: Sequence[np.ndarray],
-    captions: Sequence[str],
-    *,
-    columns: int,
-    title: str = "",
+    pictures: Sequence[np.ndarray], captions: Sequence[str], *, columns: int, title: str = ""
 ) -> np.ndarray:
     """Pictures in rows, each above its caption, under one title.
 
     Args:
         pictures: uint8 (H, W, 3), RGB, of any sizes; at least one.
-        captions: one each; what is too wide is cut and ends in "…".
-        columns: pictures in a row, as long as there are enough.
+        captions: one each; a caption that is too wide is cut and ends in "…".
+        columns: pictures in a row.
 
     Returns:
         uint8 (H', W', 3), RGB.
@@ -36,9 +32,7 @@ def draw_sheet(
     shown = [Image.fromarray(picture) for picture in pictures]
     columns = min(columns, len(shown))
     width = max(picture.width for picture in shown)
-    letters = max(12, width // 32)  # pixels
-    small, large = ImageFont.load_default(letters), ImageFont.load_default(1.4 * letters)
-
+    letters, small, large = _fonts(width // 32)
     rows = [range(i, min(i + columns, len(shown))) for i in range(0, len(shown), columns)]
     heights = [max(shown[i].height for i in row) + 2 * letters for row in rows]
     y = _GAP + (3 * letters if title else 0)
@@ -56,6 +50,12 @@ def draw_sheet(
             draw.text((x, caption_y + letters // 4), caption, _INK, small)
         y += height + _GAP
     return np.asarray(sheet)
+
+
+def _fonts(height: int) -> tuple[int, ImageFont.FreeTypeFont, ImageFont.FreeTypeFont]:
+    """Height of letters in pixels, at least 12, and a small and a large font of it."""
+    height = max(12, height)
+    return height, ImageFont.load_default(height), ImageFont.load_default(1.4 * height)
 
 
 def _fitted(text: str, font: ImageFont.FreeTypeFont, width: float) -> str:
@@ -85,17 +85,13 @@ def draw_table(
         uint8 (H', W', 3), RGB.
     """
     height, width = next(x for row in rows for x in row if x is not None).shape[:2]
-    letters = max(12, width // 12)  # pixels
-    small, large = ImageFont.load_default(letters), ImageFont.load_default(1.4 * letters)
+    letters, small, large = _fonts(width // 12)
     lines = [line for name in row_names for line in name.split("\n")]
     left = 2 * _GAP + round(max(small.getlength(line) for line in lines))
     top = _GAP + sum(h * letters for h, text in ((2, title), (2, note), (2, "names")) if text)
     gap = _GAP // 3
-    size = (
-        left + len(column_names) * (width + gap) + _GAP,
-        top + len(rows) * (height + gap) + _GAP,
-    )
-    sheet = Image.new("RGB", size, _BACKGROUND)
+    size = (left + len(column_names) * (width + gap), top + len(rows) * (height + gap))
+    sheet = Image.new("RGB", (size[0] + _GAP, size[1] + _GAP), _BACKGROUND)
     draw = ImageDraw.Draw(sheet)
     room = sheet.width - 2 * _GAP
     draw.text((_GAP, _GAP), _fitted(title, large, room), _INK, large)

@@ -1,4 +1,4 @@
-"""What both backends promise of the catalogs and of the data sets they know from the start."""
+"""Catalogs and the data sets registered from the start, the same on both backends."""
 
 import os
 import subprocess
@@ -37,7 +37,7 @@ def test_a_name_is_registered_once():
         DatasetCatalog.register(NAME + "2", [{"image_id": 7}])
 
 
-def test_an_unknown_name_is_told_with_the_known_ones():
+def test_an_unknown_name_is_reported_with_the_known_ones():
     DatasetCatalog.register(NAME, list)
     with pytest.raises(KeyError, match=f"no_such_set.*{NAME}"):
         DatasetCatalog.get("no_such_set")

@@ -1,4 +1,4 @@
-"""What both backends promise of ``checkpoint``; imports from the façade alone."""
+"""Checkpoints, the same on both backends."""
 
 import pickle
 
@@ -55,7 +55,7 @@ def test_an_empty_path_loads_nothing(tmp_path):
     assert same_weights(model, model_of(0))
 
 
-def test_nothing_is_written_when_told_so(tmp_path):
+def test_saving_can_be_switched_off(tmp_path):
     DetectionCheckpointer(model_of(0), str(tmp_path), save_to_disk=False).save("a")
     assert not list(tmp_path.iterdir())
 

@@ -8,8 +8,7 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
-from d2_psformer.d2 import from_backend
-from d2_psformer.d2.utils import comm, seed_all_rng
+from d2_psformer.d2.utils import collect_env_info, comm, seed_all_rng
 from d2_psformer.d2.utils import setup_logger as set_up_logger
 
 
@@ -80,7 +79,7 @@ def test_seeds_cover_all_generators():
 
 
 def test_environment_names_the_packages():
-    text = from_backend("utils.collect_env")("collect_env_info")()
+    text = collect_env_info()
     for name in ("Python", "numpy", torch.__version__, "fvcore"):
         assert name in text
 

@@ -4,7 +4,6 @@ import inspect
 
 import pytest
 
-from d2_psformer.config import add_psformer_config
 from d2_psformer.d2.config import CfgNode, configurable, get_cfg
 from d2_psformer.utils.errors import UserError
 
@@ -39,15 +38,11 @@ def test_get_cfg_returns_independent_trees():
 
 
 def test_project_keys_can_be_added_and_survive_a_dump(tmp_path):
-    cfg = get_cfg()
-    add_psformer_config(cfg)
-    cfg.MODEL.PSFORMER.NUM_QUERIES = 7
+    cfg, fresh = get_cfg(), get_cfg()
+    cfg.MODEL.PROJECT, fresh.MODEL.PROJECT = (CfgNode({"WIDTH": width}) for width in (7, 3))
     cfg.INPUT.MIN_SIZE_TRAIN = (480, 512)
-    path = write(tmp_path, "dump.yaml", cfg.dump())
-    fresh = get_cfg()
-    add_psformer_config(fresh)
-    fresh.merge_from_file(path)
-    assert fresh.MODEL.PSFORMER == cfg.MODEL.PSFORMER
+    fresh.merge_from_file(write(tmp_path, "dump.yaml", cfg.dump()))
+    assert fresh.MODEL.PROJECT == {"WIDTH": 7}
     assert fresh.INPUT == cfg.INPUT
     assert isinstance(fresh.INPUT.MIN_SIZE_TRAIN, tuple)
 

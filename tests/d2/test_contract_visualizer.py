@@ -1,6 +1,4 @@
-"""What both backends promise of pictures: imports from the façade alone."""
-
-import json
+"""Pictures of segments and instances, the same on both backends."""
 
 import numpy as np
 import pytest
@@ -9,12 +7,11 @@ from numpy.testing import assert_array_equal
 from PIL import Image
 
 from d2_psformer.d2 import from_backend
-from d2_psformer.d2.data import DatasetCatalog, MetadataCatalog
+from d2_psformer.d2.data import MetadataCatalog
 from d2_psformer.d2.structures import BitMasks, Boxes, Instances
 from d2_psformer.d2.utils import VideoVisualizer, Visualizer
 
 ColorMode = from_backend("utils.visualizer")("ColorMode")
-register_coco_panoptic = from_backend("data.datasets")("register_coco_panoptic")
 H, W = 120, 160
 SKY, CAT = (0, 0, 255), (255, 0, 0)
 
@@ -161,18 +158,14 @@ def test_no_metadata_are_needed(image):
     assert (output.get_image() != image).any()
 
 
-SQUARE = [np.array([40.0, 30, 120, 30, 120, 100, 40, 100])]
-
-
 @pytest.mark.parametrize(
     "masks",
     [
-        [SQUARE],
-        [mask_of(40, 30, 120, 100).numpy()],
+        mask_of(40, 30, 120, 100).numpy()[None],
         mask_of(40, 30, 120, 100)[None],
         BitMasks(mask_of(40, 30, 120, 100)[None]),
     ],
-    ids=["polygons", "arrays", "tensor", "BitMasks"],
+    ids=["array", "tensor", "BitMasks"],
 )
 def test_masks_of_all_kinds(image, metadata, masks):
     output = Visualizer(image, metadata).overlay_instances(masks=masks, assigned_colors=[(1, 0, 0)])
@@ -193,47 +186,9 @@ def test_boxes(image, metadata):
 
 def test_numbers_of_instances_must_agree(image, metadata):
     with pytest.raises(AssertionError):
-        Visualizer(image, metadata).overlay_instances(masks=[SQUARE], labels=["a", "b"])
-
-
-def test_dataset_dicts(image, tmp_path):
-    ids = panoptic()[0].numpy().astype(np.uint8)
-    Image.fromarray(np.stack([ids, 0 * ids, 0 * ids], axis=2)).save(tmp_path / "a.png")
-    Image.fromarray(image).save(tmp_path / "a.jpg")
-    annotation = {
-        "image_id": 1,
-        "file_name": "a.png",
-        "segments_info": [{"id": 3, "category_id": 9}, {"id": 8, "category_id": 4, "iscrowd": 1}],
-    }
-    (tmp_path / "p.json").write_text(json.dumps({"annotations": [annotation]}))
-    name, folder = "contract_drawn", str(tmp_path)
-    metadata = {
-        "thing_classes": ["cat"],
-        "stuff_classes": ["cat", "sky"],
-        "stuff_colors": [CAT, SKY],
-        "thing_colors": [CAT],
-        "thing_dataset_id_to_contiguous_id": {4: 0},
-        "stuff_dataset_id_to_contiguous_id": {9: 1},
-    }
-    register_coco_panoptic(name, metadata, folder, folder, f"{folder}/p.json")
-    (sample,) = DatasetCatalog.get(name)
-    visualizer = Visualizer(image, MetadataCatalog.get(name))
-    picture = visualizer.draw_dataset_dict(sample).get_image()
-    DatasetCatalog.remove(name)
-    MetadataCatalog.remove(name)
-    assert typical(picture[:45])[2] > 150
-    assert_array_equal(picture[115:, 130:], image[115:, 130:])
-
-
-def test_annotations_of_dataset_dicts(image, metadata):
-    annotation = {
-        "bbox": [40, 30, 80, 70],
-        "bbox_mode": 1,
-        "category_id": 0,
-        "segmentation": [SQUARE[0].tolist()],
-    }
-    picture = Visualizer(image, metadata).draw_dataset_dict({"annotations": [annotation]})
-    assert (picture.get_image()[50:90, 60:110] != image[50:90, 60:110]).any()
+        Visualizer(image, metadata).overlay_instances(
+            masks=mask_of(40, 30, 120, 100)[None], labels=["a", "b"]
+        )
 
 
 @pytest.mark.parametrize("extension", ["png", "jpg"])

@@ -1,4 +1,4 @@
-"""What d2lite's config does beyond Detectron2's: clear errors, safe YAML, the same key tree."""
+"""The key tree of d2lite's config, and its errors."""
 
 import pytest
 
@@ -102,7 +102,7 @@ def test_deprecated_and_renamed_keys_keep_yacs_meaning(caplog):
         ("SOLVER: {MAX_ITER: many}", "SOLVER.MAX_ITER"),
     ],
 )
-def test_bad_files_are_told_in_one_sentence(merge, text, complaint):
+def test_bad_files_are_reported_in_one_sentence(merge, text, complaint):
     with pytest.raises(UserError, match=complaint) as caught:
         merge(text)
     assert "given.yaml" in str(caught.value)

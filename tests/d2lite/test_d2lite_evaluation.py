@@ -1,4 +1,4 @@
-"""Evaluators of d2lite: several processes, and what they say about data that do not fit."""
+"""d2lite's evaluators with several processes and with wrong data."""
 
 import json
 import logging

@@ -1,4 +1,4 @@
-"""d2lite's logging helpers and storages beyond the contract."""
+"""d2lite's logging and storages beyond the contract."""
 
 import json
 import logging
@@ -31,13 +31,6 @@ def test_colourful_line_abbreviates_without_touching_the_record():
     assert "ERROR" in line
     assert line.endswith("text 3")
     assert record.name == "some.root.part"
-
-
-def test_small_table():
-    lines = logger.create_small_table({"PQ": 51.23456, "SQ": 80.0}).splitlines()
-    assert "PQ" in lines[0]
-    assert "51.235" in lines[2]
-    assert "80.000" in lines[2]
 
 
 def test_has_event_storage():

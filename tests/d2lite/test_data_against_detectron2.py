@@ -1,4 +1,4 @@
-"""d2lite's data next to the real Detectron2's, where that is installed: equal, bit by bit."""
+"""d2lite's data equal those of the real Detectron2, where that is installed."""
 
 import importlib
 import json

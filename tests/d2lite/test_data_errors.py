@@ -1,4 +1,4 @@
-"""Bad data ends in one sentence that names the file, and what d2lite adds to Detectron2's data."""
+"""Bad data are reported in one sentence that names the file; further tests of d2lite's data."""
 
 import json
 import pickle
@@ -17,7 +17,7 @@ from d2_psformer.d2lite.data.datasets.builtin_meta import (
     COCO_CATEGORIES,
     panoptic_metadata,
 )
-from d2_psformer.d2lite.data.datasets.cityscapes_panoptic import load_cityscapes_panoptic
+from d2_psformer.d2lite.data.datasets.coco_panoptic import load_cityscapes_panoptic
 from d2_psformer.d2lite.errors import UnknownKeyError, UserError
 from d2_psformer.d2lite.structures import BoxMode
 

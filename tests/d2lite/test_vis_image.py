@@ -1,7 +1,6 @@
-"""d2lite's own drawing: labels, colours, regions, and objects followed through a video."""
+"""d2lite's drawing: labels, colours, masks, and objects followed through a video."""
 
 import numpy as np
-import pycocotools.mask as mask_util
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -120,22 +119,6 @@ def test_the_deepest_point_is_in_the_thickest_part():
     ring = rectangle(50, 20, 150, 80) & ~rectangle(60, 30, 140, 70)
     x, y = visualizer._deepest_point(ring)
     assert ring[y, x]
-
-
-def test_masks_of_all_kinds_become_bitmaps():
-    mask = rectangle(10, 20, 40, 60)
-    code = mask_util.encode(np.asfortranarray(mask, dtype=np.uint8))
-    pixels = mask.ravel(order="F").astype(int)  # Runs of 0 and 1 in turn, the first of 0.
-    counts = np.diff(np.flatnonzero(np.diff(np.r_[pixels, -1])) + 1, prepend=0)
-    kinds = [
-        mask,
-        code,
-        {**code, "counts": code["counts"].decode()},
-        {"size": [100, 200], "counts": counts.tolist()},
-        [[10, 20, 40, 20, 40, 60, 10, 60]],
-    ]
-    for bitmap in Visualizer(blank())._to_bitmaps(kinds):
-        assert_array_equal(bitmap, mask)
 
 
 def test_pictures_do_not_touch_the_random_state_and_repeat_themselves():

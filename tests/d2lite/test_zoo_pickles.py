@@ -1,4 +1,4 @@
-"""Pickles of Detectron2's model zoo hold arrays; whatever else a pickle names is not run."""
+"""Pickles of Detectron2's model zoo hold arrays; no function that a pickle names is run."""
 
 import os
 import pickle

@@ -130,7 +130,8 @@ def forget():
     names = []
     yield names
     for name in names:
-        DatasetCatalog.remove(name)
+        if name in DatasetCatalog.list():
+            DatasetCatalog.remove(name)
         MetadataCatalog.remove(name)
 
 
@@ -193,3 +194,20 @@ def test_records_of_another_loader_are_renumbered(forget):
     assert [s["isthing"] for s in first["segments_info"]] == [True, False]
     assert second == {"image_id": 2}
     assert records[0]["segments_info"][0]["category_id"] == 1, "the loader's own are left alone"
+
+
+def test_colors_of_a_foreign_registration_become_numbers(forget):
+    forget.append("foreign")
+    known = things_first(CATEGORIES).to_metadata()
+    hexadecimal = {**known, "stuff_colors": ["#c80000", *known["stuff_colors"][1:]]}
+    MetadataCatalog.get("foreign").set(**hexadecimal)
+    align_data_set("foreign", class_metadata("foreign"), "its registration")
+    assert MetadataCatalog.get("foreign").stuff_colors == [c["color"] for c in CATEGORIES]
+
+
+def test_other_colors_of_a_foreign_registration_are_refused(forget):
+    forget.append("foreign")
+    known = things_first(CATEGORIES).to_metadata()
+    MetadataCatalog.get("foreign").set(**{**known, "thing_colors": ["red", "blue"]})
+    with pytest.raises(UserError, match=r"thing_colors\[0\] of data set 'foreign' is 'red': write"):
+        align_data_set("foreign", REFERENCE, "it")

@@ -100,3 +100,18 @@ def test_channel_shuffle_changes_colours_only(cfg):
     assert transform.apply_image(image)[0, 0].tolist() == [2, 0, 1]
     np.testing.assert_array_equal(transform.apply_segmentation(image), image)
     assert transform.apply_box(np.array([[1.0, 2, 3, 4]])).tolist() == [[1, 2, 3, 4]]
+
+
+@pytest.mark.parametrize("size", [(1, 5000), (5000, 1), (1, 1), (3, 4000)])
+@pytest.mark.parametrize("is_train", [True, False])
+def test_a_side_keeps_at_least_one_pixel(cfg, size, is_train):
+    cfg.INPUT.MIN_SIZE_TRAIN, cfg.INPUT.MIN_SIZE_TEST = (800,), 800
+    cfg.INPUT.MAX_SIZE_TRAIN = cfg.INPUT.MAX_SIZE_TEST = 1333
+    cfg.INPUT.DETR_CROP.ENABLED = True
+    cfg.INPUT.RANDOM_FLIP = "horizontal"
+    augmentation = T.AugmentationList(build_augmentation(cfg, is_train))
+    augmented = T.AugInput(np.zeros((*size, 3), np.uint8))
+    transforms = augmentation(augmented)
+    height, width = augmented.image.shape[:2]
+    assert 1 <= min(height, width) <= max(height, width) <= 1333
+    assert transforms.apply_segmentation(np.zeros(size, np.uint8)).shape == (height, width)

@@ -190,6 +190,25 @@ def test_inference_needs_no_annotation(tiny, cfg):
         PanopticMapper(cfg, True)(record)
 
 
+def test_a_record_without_its_segments_is_named(tiny, cfg):
+    tiny.add(*_scene())
+    record = tiny.records()[0]
+    del record["segments_info"]
+    with pytest.raises(UserError, match=r"record of '.*picture_1.png' has no 'segments_info'"):
+        PanopticMapper(cfg, True)(record)
+
+
+@pytest.mark.parametrize("shape", [(1, 300), (300, 1), (1, 1)])
+def test_sides_of_one_pixel(tiny, cfg, shape):
+    ids = np.full(shape, 70000)
+    ids[:1, :1] = 5
+    tiny.add(ids, [(5, 7), (70000, 40)][: ids.size])
+    cfg.INPUT.MIN_SIZE_TRAIN, cfg.INPUT.MAX_SIZE_TRAIN = (90,), 120
+    sample = PanopticMapper(cfg, True)(tiny.records()[0])
+    assert min(sample["image"].shape[1:]) >= 1
+    assert len(sample["instances"]) >= 1
+
+
 @pytest.mark.parametrize("mode", ["L", "RGBA", "CMYK"])
 def test_every_image_becomes_three_channels(tiny, cfg, mode):
     tiny.add([[1, 1], [2, 2]], [(1, 7), (2, 40)])

@@ -30,6 +30,20 @@ def test_metadata_comes_from_the_json_alone(tiny):
     assert (layout.thing_ids, layout.stuff_ids) == ((0, 1), (2, 3))
 
 
+def test_colors_of_the_json(tiny):
+    tiny.content["categories"] = [
+        {**c, "color": "#2ca02c"} if c["name"] == "dog" else c for c in tiny.content["categories"]
+    ]
+    assert MetadataCatalog.get(tiny.register()).thing_colors[1] == [44, 160, 44]
+
+
+@pytest.mark.parametrize("color", ["10,20,30", "#2ca", "red", [1, 2, 3, 255], [0.1, 0.2, 0.3]])
+def test_other_colors_are_refused_at_registration(tiny, color):
+    tiny.content["categories"] = [{**c, "color": color} for c in tiny.content["categories"]]
+    with pytest.raises(UserError, match=r"'color' of categories\[0\] of '.*panoptic.json' is .*#r"):
+        tiny.register()
+
+
 def test_records(tiny):
     tiny.add(IDS, SEGMENTS, image_id=17)
     (record,) = tiny.records()

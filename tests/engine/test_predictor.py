@@ -10,7 +10,7 @@ from tiny_model import TOYS, write_tiny_model
 
 from d2_psformer.d2.data import MetadataCatalog
 from d2_psformer.data import PanopticMapper
-from d2_psformer.engine import Predictor, load_config
+from d2_psformer.engine import Predictor, build_model, load_config
 
 
 @pytest.fixture(scope="module")
@@ -134,3 +134,33 @@ def test_a_file_that_is_no_checkpoint(tiny, tmp_path):
     (tmp_path / "broken.pth").write_bytes(b"no checkpoint")
     with pytest.raises(ValueError, match=r"broken\.pth' cannot be read"):
         Predictor(config(tiny, "MODEL.WEIGHTS", str(tmp_path / "broken.pth")))
+
+
+def types_of_matrix_products(predictor, picture) -> set[torch.dtype]:
+    found = set()
+    projection = predictor.model.pixel_decoder.layers[0].self_attn.value_proj
+    projection.register_forward_hook(lambda module, args, out: found.add(out.dtype))
+    predictor(picture)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("option", "is_fast", "expected"),
+    [
+        ("auto", True, torch.bfloat16),
+        ("auto", False, torch.float32),
+        ("float32", True, torch.float32),
+        ("bfloat16", False, torch.bfloat16),
+    ],
+)
+def test_predicts_in_the_type_that_the_device_is_fast_with(
+    tiny, picture, monkeypatch, option, is_fast, expected
+):
+    capabilities = {"avx512_bf16": is_fast}
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
+    predictor = Predictor(config(tiny, "MODEL.AUTOCAST", option))
+    assert types_of_matrix_products(predictor, picture) == {expected}
+
+
+def test_a_training_or_evaluation_is_not_in_the_fast_type(tiny):
+    assert build_model(config(tiny)).autocast is None

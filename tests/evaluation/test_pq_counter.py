@@ -155,6 +155,17 @@ def test_categories_are_things_or_stuff(isthing):
         PanopticQuality([{"id": 4, "name": "a", "isthing": isthing}])
 
 
+def test_missing_fields_are_named():
+    with pytest.raises(UserError, match="Category 4 has isthing None: give 1 for things"):
+        PanopticQuality([{"id": 4, "name": "a"}])
+    with pytest.raises(UserError, match="Image img: segments_info has the segment id None"):
+        count(row(0), [], row(7), [{"category_id": 1}])
+    with pytest.raises(UserError, match="segment 7 has the unknown category_id None"):
+        count(row(0), [], row(7), [{"id": 7}])
+    with pytest.raises(UserError, match="predicted segment 7 has class None, which"):
+        with_dataset_ids([{"id": 7}], {1: 1}, "img")
+
+
 @pytest.mark.parametrize("area", [-1, 4.5, math.nan, math.inf, True, "10", None, 21])
 def test_impossible_areas(area):
     sentence = f"Image img: ground truth segment 5 has area {area!r}: .* of which the image has 20"

@@ -139,8 +139,3 @@ extern "C" void run_on_host(const PsformerProblem* a, int lanes, int backward) {
 #endif
   }
 }
-
-extern "C" void sums_to_floats(const int64_t* sums, float bound, int poison, int64_t n,
-                               float* out) {
-  for (int64_t i = 0; i < n; ++i) out[i] = from_fixed_point<float>(sums[i], bound, poison);
-}

@@ -33,19 +33,8 @@ def host_library(tmp_path_factory):
 def on_host(request, host_library, monkeypatch):
     """The binding works on CPU tensors, by the device code on the host."""
 
-    def call(name, arguments, device, *more):
-        if name == "from_fixed_point":
-            host_library.sums_to_floats(
-                ctypes.c_void_p(arguments.grad_value),
-                ctypes.c_float.from_address(arguments.bound),
-                ctypes.c_int.from_address(arguments.poison),
-                ctypes.c_int64(
-                    arguments.batch * arguments.positions * arguments.heads * arguments.channels
-                ),
-                ctypes.c_void_p(*more),
-            )
-        else:
-            host_library.run_on_host(ctypes.byref(arguments), request.param, name == "backward")
+    def call(name, problem, device):
+        host_library.run_on_host(ctypes.byref(problem), request.param, name == "backward")
 
     monkeypatch.setattr(cuda_kernel, "_call", call)
 

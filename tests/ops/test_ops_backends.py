@@ -109,7 +109,7 @@ def test_a_named_backend_that_is_missing_is_an_error_with_its_reason(fresh):
 
 def test_a_named_backend_for_another_device_is_an_error(fresh):
     fresh(cuda=Kernel())
-    with pytest.raises(RuntimeError, match="serves tensors on cuda, these are on cpu"):
+    with pytest.raises(RuntimeError, match="supports tensors on cuda, these are on cpu"):
         call(random_inputs(), "cuda")
 
 

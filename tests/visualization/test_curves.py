@@ -53,7 +53,7 @@ def test_a_line_cut_short_is_left_out_and_nan_is_kept(tmp_path):
 
 
 def test_missing_or_empty(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"metrics\.json' does not exist"):
+    with pytest.raises(ValueError, match=r"metrics\.json' does not exist"):
         read_curves(tmp_path / "metrics.json")
     with pytest.raises(ValueError, match="no line of figures"):
         read_curves(write_lines(tmp_path / "metrics.json"))

@@ -1,5 +1,6 @@
 """Files, folders and patterns on the command line."""
 
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,19 @@ def test_a_file_is_taken_whatever_its_extension_and_only_once(folder):
     assert names(inputs) == ["notes.txt", "b.jpg", "a.PNG", "clip.mp4"]
 
 
+def test_one_file_under_two_paths_is_taken_once(folder, monkeypatch):
+    monkeypatch.chdir(folder / "deep")
+    assert len(find_inputs(["b.jpg", "./b.jpg", "../deep/b.jpg", f"{folder}/deep/b.jpg"])) == 1
+
+
+def test_names_that_macos_takes_for_one_get_numbers(folder):
+    names = [unicodedata.normalize(form, "é.png") for form in ("NFC", "NFD")]
+    for name in names:
+        (folder / "deep" / name).touch()
+    inputs = find_inputs([f"{folder}/deep/{name}" for name in names])
+    assert [unicodedata.normalize("NFC", item.name) for item in inputs] == ["é", "é_2"]
+
+
 def test_brackets_in_a_real_name_are_no_pattern(folder):
     (folder / "shot [1].jpg").touch()
     assert names(find_inputs([f"{folder}/shot [1].jpg"])) == ["shot [1].jpg"]
@@ -49,7 +63,9 @@ def test_equal_stems_get_numbers(folder):
     assert [item.name for item in inputs] == ["b", "b_2", "c"]
 
 
-@given(st.lists(st.sampled_from(["a", "A", "a_2", "a_2_2", "a_3", "b"]), max_size=8))
+@given(
+    st.lists(st.sampled_from(["a", "A", "a_2", "a_2_2", "a_3", "b", "é", "e\u0301"]), max_size=8)
+)
 def test_names_never_meet(stems):
     paths = [Path(f"{i}/{stem}.jpg") for i, stem in enumerate(stems)]
     found = _unique_stems(paths)
@@ -59,11 +75,11 @@ def test_names_never_meet(stems):
 
 @pytest.mark.parametrize("missing", ["nothing.jpg", "none/*.jpg"])
 def test_missing(folder, missing):
-    with pytest.raises(FileNotFoundError, match=r"does not exist: check --input"):
+    with pytest.raises(ValueError, match=r"does not exist: check --input"):
         find_inputs([f"{folder}/{missing}"])
 
 
 def test_folder_without_images(folder):
     (folder / "empty").mkdir()
-    with pytest.raises(FileNotFoundError, match=r"empty' has no image or video"):
+    with pytest.raises(ValueError, match=r"empty' has no image or video"):
         find_inputs([f"{folder}/empty"])

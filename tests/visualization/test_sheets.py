@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from d2_psformer.visualization import draw_sheet, thumbnail, write_picture
+from d2_psformer.utils.files import write_picture
+from d2_psformer.visualization import draw_sheet, thumbnail
 
 WHITE = 255
 

@@ -33,11 +33,11 @@ def test_it_can_be_read_twice(tmp_path):
     assert len(list(found)) == len(list(found)) == 3
 
 
-def test_odd_sides_lose_a_pixel(tmp_path):
+def test_odd_sides_get_a_pixel(tmp_path):
     with write_video(tmp_path / "film.mp4", 10) as video:
         for frame in frames(2, 51, 67):
             video.add(frame)
-    assert next(iter(Video(tmp_path / "film.mp4"))).shape == (50, 66, 3)
+    assert next(iter(Video(tmp_path / "film.mp4"))).shape == (52, 68, 3)
 
 
 def test_a_stop_half_way_leaves_the_old_file(tmp_path):

@@ -1,1 +1,1 @@
-"""The measurements behind tools/benchmark.py."""
+"""The benchmarks of tools/benchmark.py, one module each."""

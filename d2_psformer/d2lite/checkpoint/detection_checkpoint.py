@@ -38,12 +38,3 @@ class DetectionCheckpointer(Checkpointer):
             return loaded
         loaded = torch.load(filename, map_location="cpu", weights_only=True)
         return loaded if "model" in loaded else {"model": loaded}
-
-    def _load_model(self, checkpoint: dict[str, Any]):
-        incompatible = super()._load_model(checkpoint)
-        # The pixel statistics come from the config, and old files lack them.
-        own_buffers = dict(self.model.named_buffers(recurse=False))
-        for name in ("pixel_mean", "pixel_std"):
-            if name in own_buffers and name in incompatible.missing_keys:
-                incompatible.missing_keys.remove(name)
-        return incompatible

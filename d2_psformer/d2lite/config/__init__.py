@@ -1,6 +1,6 @@
 """Config: the tree of keys, and constructors that take a config or plain arguments."""
 
-from .config import CfgNode, CheckedMerging, get_cfg, read_config_file
+from .config import CfgNode, CheckedMerging, get_cfg
 from .from_config import configurable
 
-__all__ = ["CfgNode", "CheckedMerging", "configurable", "get_cfg", "read_config_file"]
+__all__ = ["CfgNode", "CheckedMerging", "configurable", "get_cfg"]

@@ -30,7 +30,14 @@ class CheckedMerging:
 
     @classmethod
     def load_yaml_with_base(cls, filename: str, allow_unsafe: bool = False) -> dict[str, Any]:
-        """See :func:`read_config_file`; ``allow_unsafe`` is ignored."""
+        """The mapping in a YAML file, laid over those of its ``_BASE_`` (one file or a list).
+
+        Base files are looked up relative to the file that names them. ``allow_unsafe`` is ignored:
+        YAML's tags for Python objects, which could run code, are always refused.
+
+        Raises:
+            UserError: the file or a base of it is missing, or is no safe YAML of a mapping.
+        """
         if not PathManager.isfile(filename):
             raise UserError(f"Config file '{filename}' does not exist.")
         try:
@@ -45,8 +52,20 @@ class CheckedMerging:
             ) from error
 
     def merge_from_file(self, cfg_filename: str) -> None:
-        """Merge a YAML file, see :func:`read_config_file`, into this config."""
-        loaded = type(self)(read_config_file(cfg_filename))
+        """Merge a YAML file of config VERSION 2, see :meth:`load_yaml_with_base`."""
+        try:
+            loaded = self.load_yaml_with_base(cfg_filename)
+        except RecursionError as error:
+            raise UserError(
+                f"Config file '{cfg_filename}' is nested without end, or is its own _BASE_ "
+                "(directly or through other files)."
+            ) from error
+        version = loaded.get("VERSION", _VERSION)
+        if version != _VERSION:
+            raise UserError(
+                f"Config file '{cfg_filename}' has VERSION {version}, but only {_VERSION} is read "
+                "here: convert it with Detectron2's upgrade_config."
+            )
         self._merge(super().merge_from_other_cfg, loaded, f" in config file '{cfg_filename}'")
 
     def merge_from_other_cfg(self, cfg_other: _CfgNode) -> None:
@@ -60,13 +79,13 @@ class CheckedMerging:
     def _merge(self, merge: Callable[[Any], None], given: Any, where: str = "") -> None:
         try:
             merge(given)
-        except (KeyError, AssertionError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, AssertionError) as error:
             problem = _one_line(error)
             if isinstance(error, ValueError):
                 raise UserError(f"Wrong value{where}: {problem}.") from error
             if not problem.startswith("Non-existent"):
                 raise UnknownKeyError(f"Wrong key{where}: {problem}.") from error
-            key = problem.rpartition(" ")[2]
+            key = problem.partition(": ")[2]
             close = difflib.get_close_matches(key, list(_dotted_keys(self)), n=1)
             advice = f"did you mean '{close[0]}'?" if close else "no known key resembles it."
             raise UnknownKeyError(f"Unknown config key '{key}'{where}: {advice}") from error
@@ -74,31 +93,6 @@ class CheckedMerging:
 
 class CfgNode(CheckedMerging, _CfgNode):
     """fvcore's ``CfgNode`` with checked merging."""
-
-
-def read_config_file(filename: str) -> dict[str, Any]:
-    """The mapping in a YAML file, laid over those of its ``_BASE_`` (one file or a list).
-
-    Base files are looked up relative to the file that names them. YAML's tags for Python objects,
-    which could run code, are refused.
-
-    Raises:
-        UserError: the file or a base of it is missing, is no safe YAML, no mapping or its own
-            base, or the config is of another VERSION than 2.
-    """
-    try:
-        content = CfgNode.load_yaml_with_base(filename)
-    except RecursionError as error:
-        raise UserError(
-            f"Config file '{filename}' is nested without end, or is its own _BASE_ (directly or "
-            "through other files)."
-        ) from error
-    if content.get("VERSION", _VERSION) != _VERSION:
-        raise UserError(
-            f"Config file '{filename}' has VERSION {content.VERSION}, but only {_VERSION} is read "
-            "here: convert it with Detectron2's upgrade_config."
-        )
-    return content
 
 
 def get_cfg() -> CfgNode:
@@ -109,23 +103,14 @@ def get_cfg() -> CfgNode:
 @functools.cache
 def _default_cfg() -> CfgNode:
     with _DEFAULTS.open() as file:
-        return CfgNode(yaml.load(file, Loader=_DefaultsLoader))
-
-
-class _DefaultsLoader(yaml.SafeLoader):
-    """Safe YAML plus ``!tuple [...]``: a default keeps the type that Detectron2 gave it."""
-
-
-def _construct_tuple(loader: yaml.SafeLoader, node: yaml.SequenceNode) -> tuple:
-    return tuple(loader.construct_sequence(node, deep=True))
-
-
-_DefaultsLoader.add_constructor("!tuple", _construct_tuple)
+        # This loader reads !!python/tuple: defaults keep the types that Detectron2 gave them.
+        return CfgNode(yaml.load(file, Loader=yaml.FullLoader))
 
 
 def _one_line(error: Exception) -> str:
     # str() of a KeyError has quotes around it.
-    return " ".join(str(error.args[0] if isinstance(error, KeyError) else error).split())
+    text = str(error.args[0] if isinstance(error, KeyError) else error)
+    return " ".join(text.split()).removesuffix(".")
 
 
 def _dotted_keys(node: dict, prefix: str = "") -> Iterator[str]:

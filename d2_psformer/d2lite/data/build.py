@@ -12,7 +12,6 @@ from ..errors import UserError
 from .catalog import DatasetCatalog, MetadataCatalog
 from .common import DatasetFromList, MapDataset
 from .dataset_mapper import DatasetMapper
-from .detection_utils import check_metadata_consistency
 from .samplers import InferenceSampler
 
 logger = logging.getLogger(__name__)
@@ -46,8 +45,9 @@ def get_detection_dataset_dicts(
     if "annotations" in dataset_dicts[0]:
         if filter_empty:
             dataset_dicts = _with_objects(dataset_dicts)
-        if check_consistency and MetadataCatalog.get(names[0]).get("thing_classes"):
-            check_metadata_consistency("thing_classes", names)
+        classes = {name: MetadataCatalog.get(name).get("thing_classes") for name in names}
+        if check_consistency and any(value != classes[names[0]] for value in classes.values()):
+            raise UserError(f"These data sets have different 'thing_classes': {classes}.")
     if not dataset_dicts:
         raise UserError(f"No image of {', '.join(names)} has usable annotations.")
     return dataset_dicts

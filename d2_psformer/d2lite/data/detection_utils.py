@@ -12,7 +12,6 @@ from ..errors import UserError
 from ..structures import BitMasks, Boxes, BoxMode, Instances, polygons_to_bitmask
 from ..utils.file_io import PathManager
 from . import transforms as T
-from .catalog import MetadataCatalog
 
 
 class SizeMismatchError(UserError):
@@ -134,33 +133,14 @@ def filter_empty_instances(
     by_box: bool = True,
     by_mask: bool = True,
     box_threshold: float = 1e-5,
-    return_mask: bool = False,
-) -> Instances | tuple[Instances, torch.Tensor]:
-    """Drop objects whose box is thinner than ``box_threshold`` pixels or whose mask is empty.
-
-    With ``return_mask`` also returns (N,) bool: the object is kept.
-    """
+) -> Instances:
+    """Drop objects whose box is thinner than ``box_threshold`` pixels or whose mask is empty."""
     keep = torch.ones(len(instances), dtype=torch.bool)
     if by_box:
         keep &= instances.gt_boxes.nonempty(threshold=box_threshold)
     if by_mask and instances.has("gt_masks"):
         keep &= instances.gt_masks.nonempty()
-    return (instances[keep], keep) if return_mask else instances[keep]
-
-
-def check_metadata_consistency(key: str, dataset_names: list[str]) -> None:
-    """Require one value of ``key`` in all data sets.
-
-    Raises:
-        UserError: two data sets differ.
-    """
-    for name in dataset_names[1:]:
-        first, other = (getattr(MetadataCatalog.get(n), key) for n in (dataset_names[0], name))
-        if first != other:
-            raise UserError(
-                f"Data sets '{dataset_names[0]}' and '{name}' have different '{key}': "
-                f"{first} and {other}; they cannot be used together."
-            )
+    return instances[keep]
 
 
 def build_augmentation(cfg, is_train: bool) -> list[T.Augmentation]:

@@ -26,6 +26,7 @@ class IterationTimer(HookBase):
 
     def __init__(self, warmup_iter: int = 3):
         self._warmup_iter = warmup_iter
+        self._train_start = time.perf_counter()
 
     def before_train(self):
         self._train_start = time.perf_counter()
@@ -58,8 +59,7 @@ class PeriodicWriter(HookBase):
 
     def after_train(self):
         for writer in self._writers:
-            # Other hooks may have recorded results of a last evaluation.
-            writer.write()
+            writer.write()  # Other hooks may have recorded results of a last evaluation.
             writer.close()
 
 

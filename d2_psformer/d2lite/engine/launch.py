@@ -1,9 +1,10 @@
-"""One process a GPU (or one CPU process a worker), joined in a process group."""
+"""One process a GPU, or several CPU processes, joined in a process group."""
 
 import logging
 import socket
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -11,6 +12,8 @@ import torch.multiprocessing as mp
 
 from ..errors import UserError
 from ..utils import comm
+
+logger = logging.getLogger(__name__)
 
 DEFAULT_TIMEOUT = timedelta(minutes=30)
 
@@ -42,10 +45,10 @@ def launch(
         if num_machines > 1:
             raise UserError("--dist-url auto works on one machine only: name host and port.")
         dist_url = f"tcp://127.0.0.1:{_find_free_port()}"
-    worker_args = (main_func, world_size, num_gpus_per_machine, machine_rank, dist_url, args)
-    mp.start_processes(
-        _distributed_worker, nprocs=num_gpus_per_machine, args=(*worker_args, timeout), daemon=False
-    )
+    group = {"init_method": dist_url, "world_size": world_size, "timeout": timeout}
+    first_rank = machine_rank * num_gpus_per_machine
+    worker_args = (main_func, args, num_gpus_per_machine, first_rank, group)
+    mp.start_processes(_work, nprocs=num_gpus_per_machine, args=worker_args, daemon=False)
 
 
 def _find_free_port() -> int:
@@ -54,34 +57,26 @@ def _find_free_port() -> int:
         return probe.getsockname()[1]
 
 
-def _distributed_worker(
+def _work(
     local_rank: int,
     main_func: Callable,
-    world_size: int,
-    num_gpus_per_machine: int,
-    machine_rank: int,
-    dist_url: str,
     args: tuple,
-    timeout: timedelta,
+    num_gpus: int,
+    first_rank: int,
+    group: dict[str, Any],
 ) -> None:
+    """One process of a machine whose processes have ranks from ``first_rank`` on."""
     has_gpu = torch.cuda.is_available()
-    if has_gpu and num_gpus_per_machine > torch.cuda.device_count():
-        raise UserError(
-            f"{num_gpus_per_machine} GPUs are required, but this machine has "
-            f"{torch.cuda.device_count()}."
-        )
+    if has_gpu and num_gpus > (found := torch.cuda.device_count()):
+        raise UserError(f"{num_gpus} GPUs are required, but this machine has {found}.")
     try:
         dist.init_process_group(
-            backend="nccl" if has_gpu else "gloo",
-            init_method=dist_url,
-            world_size=world_size,
-            rank=machine_rank * num_gpus_per_machine + local_rank,
-            timeout=timeout,
+            "nccl" if has_gpu else "gloo", rank=first_rank + local_rank, **group
         )
     except Exception:
-        logging.getLogger(__name__).error("Process group URL: %s", dist_url)
+        logger.error("Process group URL: %s", group["init_method"])
         raise
-    comm.create_local_process_group(num_gpus_per_machine)
+    comm.create_local_process_group(num_gpus)
     if has_gpu:
         torch.cuda.set_device(local_rank)
     # A process that ran ahead could time out while slower ones are still setting up.

@@ -18,7 +18,6 @@ from ..errors import UserError
 from ..structures import BoxMode, Instances
 from ..utils import comm
 from ..utils.file_io import PathManager
-from ..utils.logger import create_small_table
 from .evaluator import DatasetEvaluator
 
 logger = logging.getLogger(__name__)
@@ -79,7 +78,7 @@ class COCOEvaluator(DatasetEvaluator):
             predictions = list(itertools.chain(*comm.gather(predictions, dst=0)))
             if not comm.is_main_process():
                 return {}
-        predictions = [self._with_dataset_category(prediction) for prediction in predictions]
+        predictions = self._with_dataset_categories(predictions)
         if self._output_dir:
             self._save(predictions)
         if "annotations" not in self._coco_api.dataset:
@@ -89,24 +88,24 @@ class COCOEvaluator(DatasetEvaluator):
         tasks = self._tasks or (("bbox", "segm") if has_masks else ("bbox",))
         return {task: self._evaluate_task(task, predictions) for task in sorted(tasks)}
 
-    def _with_dataset_category(self, prediction: dict[str, Any]) -> dict[str, Any]:
+    def _with_dataset_categories(self, predictions: list[dict]) -> list[dict]:
         ids = self._metadata.get("thing_dataset_id_to_contiguous_id")
         if ids is None:
-            return prediction
+            return predictions
         dataset_ids = {contiguous: dataset_id for dataset_id, contiguous in ids.items()}
-        category = prediction["category_id"]
-        assert category in dataset_ids, (
-            f"A prediction for image {prediction['image_id']} has class {category}, but the "
-            f"things of the data set are {sorted(dataset_ids)}."
-        )
-        return {**prediction, "category_id": dataset_ids[category]}
+        for prediction in predictions:
+            assert prediction["category_id"] in dataset_ids, (
+                f"A prediction for image {prediction['image_id']} has class "
+                f"{prediction['category_id']}, but the things of the data set are "
+                f"{sorted(dataset_ids)}."
+            )
+        return [{**p, "category_id": dataset_ids[p["category_id"]]} for p in predictions]
 
     def _save(self, predictions: list[dict[str, Any]]) -> None:
         PathManager.mkdirs(self._output_dir)
         path = os.path.join(self._output_dir, "coco_instances_results.json")
-        with PathManager.open(path + ".tmp", "w") as file:
+        with PathManager.open(path, "w") as file:
             json.dump(predictions, file)
-        os.replace(path + ".tmp", path)
         logger.info("Predictions are in %s.", path)
 
     def _evaluate_task(self, task: str, predictions: list[dict[str, Any]]) -> dict[str, float]:
@@ -123,19 +122,22 @@ class COCOEvaluator(DatasetEvaluator):
             evaluation.summarize()
         logger.info("COCO's evaluation of '%s':\n%s", task, summary.getvalue())
         results = {name: _percent(evaluation.stats[i]) for i, name in enumerate(_METRICS)}
-        logger.info("Results for '%s':\n%s", task, create_small_table(results))
         return results | self._class_results(evaluation)
 
     def _class_results(self, evaluation: COCOeval) -> dict[str, float]:
-        """AP-<class> for each category of the ground truth, unless there is only one."""
+        """AP-<class> for each category of the ground truth, unless there is only one.
+
+        As in Detectron2, names are those of the metadata, in the order of the category ids.
+        """
         categories = self._coco_api.loadCats(evaluation.params.catIds)
-        if len(categories) == 1:
+        names = self._metadata.get("thing_classes", [category["name"] for category in categories])
+        if len(names) == 1:
             return {}
         # (IoU thresholds, recalls, classes, areas, detections): all areas, most detections.
         precision = evaluation.eval["precision"][:, :, :, 0, -1]
         return {
-            f"AP-{category['name']}": _percent(np.mean(values) if values.size else -1)
-            for i, category in enumerate(categories)
+            f"AP-{name}": _percent(np.mean(values) if values.size else -1)
+            for i, name in enumerate(names)
             for values in [precision[:, :, i][precision[:, :, i] > -1]]
         }
 

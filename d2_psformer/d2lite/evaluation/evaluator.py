@@ -3,8 +3,7 @@
 import datetime
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -78,8 +77,11 @@ def inference_on_dataset(
     evaluator.reset()
 
     begin = last_logged = time.perf_counter()
-    in_eval_mode = _inference_context(model) if isinstance(model, nn.Module) else nullcontext()
-    with in_eval_mode, torch.no_grad():
+    is_module = isinstance(model, nn.Module)
+    was_training = is_module and model.training
+    if is_module:
+        model.eval()
+    with torch.no_grad():
         for done, inputs in enumerate(data_loader, start=1):
             evaluator.process(inputs, model(inputs))
             now = time.perf_counter()
@@ -87,17 +89,8 @@ def inference_on_dataset(
                 last_logged, each = now, (now - begin) / done
                 eta = datetime.timedelta(seconds=int(each * (total - done)))
                 logger.info("Inference done %d/%d, %.3f s a batch, ETA %s", done, total, each, eta)
+    if is_module:
+        model.train(was_training)
     elapsed = datetime.timedelta(seconds=int(time.perf_counter() - begin))
     logger.info("Inference took %s on %d devices.", elapsed, get_world_size())
     return evaluator.evaluate() or {}
-
-
-@contextmanager
-def _inference_context(model: nn.Module) -> Iterator[None]:
-    """Eval mode within the block, and the former mode after it."""
-    was_training = model.training
-    model.eval()
-    try:
-        yield
-    finally:
-        model.train(was_training)

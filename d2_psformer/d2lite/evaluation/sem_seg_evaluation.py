@@ -11,7 +11,6 @@ from ..data import DatasetCatalog, MetadataCatalog
 from ..errors import UserError
 from ..utils import comm
 from ..utils.file_io import PathManager
-from ..utils.logger import create_small_table
 from .evaluator import DatasetEvaluator
 
 logger = logging.getLogger(__name__)
@@ -88,7 +87,7 @@ class SemSegEvaluator(DatasetEvaluator):
                 return None
         results = self._metrics(self._conf_matrix[:-1, :-1].astype(float))
         main = {name: value for name, value in results.items() if "-" not in name}
-        logger.info("Semantic segmentation:\n%s", create_small_table(main))
+        logger.info("Semantic segmentation: %s", main)
         return {"sem_seg": results}
 
     def _metrics(self, confusion: np.ndarray) -> dict[str, float]:

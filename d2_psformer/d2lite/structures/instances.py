@@ -98,8 +98,16 @@ class Instances:
             f"Instances of different image sizes: {[other.image_size for other in instance_lists]}."
         )
         joined = Instances(image_size)
-        for name in instance_lists[0].get_fields():
-            joined.set(name, _join([instances.get(name) for instances in instance_lists]))
+        for name, first in instance_lists[0].get_fields().items():
+            values = [instances.get(name) for instances in instance_lists]
+            if isinstance(first, torch.Tensor):
+                joined.set(name, torch.cat(values))
+            elif isinstance(first, list):
+                joined.set(name, list(itertools.chain(*values)))
+            elif hasattr(type(first), "cat"):
+                joined.set(name, type(first).cat(values))
+            else:
+                raise ValueError(f"Fields of type {type(first).__name__} cannot be joined.")
         return joined
 
     def __repr__(self) -> str:
@@ -110,14 +118,3 @@ class Instances:
             f"Instances(num_instances={count}, image_height={height}, image_width={width}, "
             f"fields=[{fields}])"
         )
-
-
-def _join(values: list[Any]) -> Any:
-    first = values[0]
-    if isinstance(first, torch.Tensor):
-        return torch.cat(values, dim=0)
-    if isinstance(first, list):
-        return list(itertools.chain(*values))
-    if hasattr(type(first), "cat"):
-        return type(first).cat(values)
-    raise ValueError(f"Fields of type {type(first).__name__} cannot be joined.")

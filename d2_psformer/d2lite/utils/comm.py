@@ -35,17 +35,8 @@ def create_local_process_group(num_workers_per_machine: int) -> None:
     ``launch`` does so. Processes started in another way call it once after
     ``torch.distributed.init_process_group``, before :func:`get_local_rank`.
     """
-    global _local_group  # noqa: PLW0603 (one process is on one machine)
-    world_size = get_world_size()
-    if world_size % num_workers_per_machine:
-        raise ValueError(
-            f"{world_size} processes cannot be {num_workers_per_machine} on every machine."
-        )
-    for first in range(0, world_size, num_workers_per_machine):
-        ranks = list(range(first, first + num_workers_per_machine))
-        group = dist.new_group(ranks)
-        if get_rank() in ranks:
-            _local_group = group
+    global _local_group
+    _local_group, _ = dist.new_subgroups(num_workers_per_machine)
 
 
 def get_local_rank() -> int:
@@ -84,25 +75,22 @@ def _gloo_group_beside_nccl() -> dist.ProcessGroup:
     return dist.new_group(backend="gloo")
 
 
-def all_gather(data: Any, group: dist.ProcessGroup | None = None) -> list[Any]:
+def all_gather(data: Any) -> list[Any]:
     """Every process's picklable ``data``, by rank, on every process."""
     if get_world_size() == 1:
         return [data]
-    group = group or _cpu_group()
-    gathered = [None] * dist.get_world_size(group)
-    dist.all_gather_object(gathered, data, group=group)
+    gathered = [None] * get_world_size()
+    dist.all_gather_object(gathered, data, group=_cpu_group())
     return gathered
 
 
-def gather(data: Any, dst: int = 0, group: dist.ProcessGroup | None = None) -> list[Any]:
+def gather(data: Any, dst: int = 0) -> list[Any]:
     """Every process's picklable ``data``, by rank, on process ``dst``; an empty list elsewhere."""
     if get_world_size() == 1:
         return [data]
-    group = group or _cpu_group()
-    is_receiver = dist.get_rank() == dst
-    gathered = [None] * dist.get_world_size(group) if is_receiver else None
-    dist.gather_object(data, gathered, dst=dst, group=group)
-    return gathered if is_receiver else []
+    gathered = [None] * get_world_size() if get_rank() == dst else None
+    dist.gather_object(data, gathered, dst=dst, group=_cpu_group())
+    return gathered or []
 
 
 def shared_random_seed() -> int:

@@ -62,10 +62,6 @@ class EventStorage:
             raise KeyError(f"No scalar named '{name}' was put into this storage.")
         return self._history[name]
 
-    def histories(self) -> dict[str, HistoryBuffer]:
-        """All values of all scalars."""
-        return self._history
-
     def latest(self) -> dict[str, tuple[float, int]]:
         """The last value of every scalar and its iteration."""
         return self._latest_scalars
@@ -117,22 +113,21 @@ class _NewScalars(EventWriter):
     def _new_scalars(self) -> Iterator[tuple[int, str, float]]:
         """Iteration, name and value of the scalars put since the last call, by iteration."""
         latest = get_event_storage().latest_with_smoothing_hint(self._window_size)
-        values = [(iteration, name, value) for name, (value, iteration) in latest.items()]
-        new = sorted(value for value in values if value[0] > self._last_write)
-        yield from new
-        if new:
-            self._last_write = new[-1][0]
+        before = self._last_write
+        for name, (value, iteration) in sorted(latest.items(), key=lambda item: item[1][1]):
+            if iteration > before:
+                yield iteration, name, value
+                self._last_write = iteration
 
 
 class JSONWriter(_NewScalars):
-    """Appends scalars to a file, one JSON object a line for every iteration that has new ones."""
+    """Appends a line ``{"iteration": i, name: value, ...}`` per iteration that has new scalars."""
 
     def __init__(self, json_file: str, window_size: int = 20):
         super().__init__(window_size)
         self._file = PathManager.open(json_file, "a")
 
     def write(self) -> None:
-        """Append a line ``{"iteration": i, name: value, ...}`` per iteration, in order."""
         lines: dict[int, dict[str, float]] = defaultdict(dict)
         for iteration, name, value in self._new_scalars():
             lines[iteration][name] = value

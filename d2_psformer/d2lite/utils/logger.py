@@ -1,12 +1,11 @@
-"""Logging to the terminal and to ``log.txt``, and tables of results."""
+"""Logging to the terminal and to ``log.txt``."""
 
 import functools
 import logging
 import os
 import sys
-from typing import Any, TextIO
+from typing import TextIO
 
-from tabulate import tabulate
 from termcolor import colored
 
 from .file_io import PathManager
@@ -79,15 +78,3 @@ def setup_logger(
 def _open_log(path: str) -> TextIO:
     PathManager.mkdirs(os.path.dirname(path) or ".")
     return PathManager.open(path, "a")
-
-
-def create_small_table(small_dict: dict[str, Any]) -> str:
-    """A dict of a few results as a one-row table with its keys as header."""
-    return tabulate(
-        [list(small_dict.values())],
-        headers=list(small_dict),
-        tablefmt="pipe",
-        floatfmt=".3f",
-        stralign="center",
-        numalign="center",
-    )

@@ -1,5 +1,6 @@
 """Pictures of the frames of a video, in which an object keeps its colour."""
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -36,7 +37,7 @@ class VideoVisualizer:
         self.metadata = metadata
         self.instance_mode = instance_mode
         self._objects: list[_Object] = []
-        self._num_colors = 0
+        self._palette = map(palette_color, itertools.count())
 
     def draw_panoptic_seg_predictions(
         self,
@@ -71,7 +72,7 @@ class VideoVisualizer:
             if new not in found and old not in found.values():
                 found[new] = old
         colors = [
-            self._objects[found[new]].color if new in found else self._new_color()
+            self._objects[found[new]].color if new in found else next(self._palette)
             for new in range(len(categories))
         ]
         missed = [old for i, old in enumerate(self._objects) if i not in found.values()]
@@ -80,10 +81,6 @@ class VideoVisualizer:
         self._objects = [old for old in missed if old.frames_ago <= _FRAMES_TO_REMEMBER]
         self._objects += map(_Object, categories, codes, colors)
         return colors
-
-    def _new_color(self) -> np.ndarray:
-        self._num_colors += 1
-        return palette_color(self._num_colors - 1)
 
 
 class _Frame(Visualizer):

@@ -1,18 +1,17 @@
 """Pictures of annotations and predictions: masks, boxes and class names over the image."""
 
 import colorsys
-from collections.abc import Iterable, Mapping, Sequence
+import itertools
+from collections.abc import Sequence
 from enum import Enum, unique
 from typing import Any
 
 import cv2
 import numpy as np
-import pycocotools.mask as mask_util
 import torch
 
 from ..data import MetadataCatalog
-from ..data.detection_utils import read_image
-from ..structures import BitMasks, Boxes, BoxMode, Instances, polygons_to_bitmask
+from ..structures import BitMasks, Boxes, Instances
 from .vis_image import Color, VisImage, to_rgb
 
 _OFF_WHITE = (1.0, 1.0, 0.94)
@@ -54,7 +53,7 @@ class Visualizer:
         self._shape = self.img.shape[:2]
         self._font_size = max(np.sqrt(np.prod(self._shape)) // 90, 10 // scale) * font_size_scale
         self._instance_mode = instance_mode
-        self._num_unnamed = 0
+        self._palette = map(palette_color, itertools.count())
 
     def get_output(self) -> VisImage:
         return self.output
@@ -108,13 +107,12 @@ class Visualizer:
         return self.output
 
     def draw_instance_predictions(self, predictions: Instances) -> VisImage:
-        """Draw ``pred_masks``, or ``pred_boxes``, with ``pred_classes`` and ``scores``."""
-        has_masks = predictions.has("pred_masks")
-        masks = self._to_bitmaps(predictions.pred_masks) if has_masks else None
-        boxes = None if has_masks else predictions.pred_boxes
+        """Draw ``pred_masks`` and ``pred_boxes`` with ``pred_classes`` and ``scores``."""
+        masks = _to_array(predictions.pred_masks) if predictions.has("pred_masks") else None
+        boxes = predictions.pred_boxes if predictions.has("pred_boxes") else None
         classes, scores = predictions.pred_classes.tolist(), predictions.scores.tolist()
         if self._instance_mode == ColorMode.IMAGE_BW:
-            self._grey_out_except(masks.any(axis=0) if has_masks else None)
+            self._grey_out_except(None if masks is None else masks.any(axis=0))
         by_class = self._instance_mode == ColorMode.SEGMENTATION
         return self.overlay_instances(
             masks=masks,
@@ -124,31 +122,12 @@ class Visualizer:
             alpha={"IMAGE": 0.5, "SEGMENTATION": 0.8, "IMAGE_BW": 0.3}[self._instance_mode.name],
         )
 
-    def draw_dataset_dict(self, dic: Mapping[str, Any]) -> VisImage:
-        """Draw the annotations, the semantic and the panoptic labels of a dataset dict."""
-        if annotations := dic.get("annotations"):
-            xyxy = BoxMode.XYXY_ABS
-            masks = [a.get("segmentation") for a in annotations]
-            self.overlay_instances(
-                boxes=[BoxMode.convert(a["bbox"], a["bbox_mode"], xyxy) for a in annotations],
-                masks=masks if all(masks) else None,
-                labels=[self._label(a["category_id"], None, a.get("iscrowd")) for a in annotations],
-            )
-        if "sem_seg_file_name" in dic:
-            labels = read_image(dic["sem_seg_file_name"], "L")[:, :, 0]
-            self.draw_sem_seg(labels, alpha=0.5)
-        if "pan_seg_file_name" in dic:
-            # COCO's code: id = R + 256 G + 65536 B.
-            ids = read_image(dic["pan_seg_file_name"], "RGB") @ (1, 256, 256**2)
-            self.draw_panoptic_seg(ids, dic["segments_info"], alpha=0.5)
-        return self.output
-
     def overlay_instances(
         self,
         *,
         boxes: Boxes | np.ndarray | Sequence | None = None,
         labels: Sequence[str] | None = None,
-        masks: BitMasks | torch.Tensor | Iterable | None = None,
+        masks: BitMasks | torch.Tensor | np.ndarray | None = None,
         assigned_colors: Sequence[Color] | None = None,
         alpha: float = 0.5,
     ) -> VisImage:
@@ -156,13 +135,13 @@ class Visualizer:
 
         Args:
             boxes: (N,4) absolute XYXY.
-            masks: (N,H,W), or a list of bool masks, RLEs, or lists of polygons.
+            masks: bool (N,H,W).
             labels, assigned_colors: N each.
         """
         boxes = None if boxes is None else np.array([np.asarray(box, float) for box in boxes])
-        masks = None if masks is None else self._to_bitmaps(masks)
+        masks = None if masks is None else _to_array(masks)
         regions = self._filled(boxes) if masks is None else masks
-        colors = assigned_colors or [self._next_color() for _ in regions]
+        colors = assigned_colors or [next(self._palette) for _ in regions]
         given = [len(x) for x in (regions, boxes, labels, colors) if x is not None]
         assert len(set(given)) == 1, f"Boxes, masks, labels or colours differ in number: {given}."
         for i in np.argsort(-regions.sum(axis=(1, 2)), kind="stable"):
@@ -173,21 +152,6 @@ class Visualizer:
             if labels is not None and regions[i].any():
                 self._draw_label(labels[i], regions[i], boxes is None, colors[i])
         return self.output
-
-    def _to_bitmaps(self, masks: BitMasks | torch.Tensor | Sequence[Any]) -> np.ndarray:
-        """Masks as a bool array (N,H,W); each is a bitmap, an RLE or a list of polygons."""
-        bitmaps = np.zeros((len(masks), *self._shape), dtype=bool)
-        for bitmap, mask in zip(bitmaps, masks, strict=True):
-            if isinstance(mask, list):
-                bitmap[:] = polygons_to_bitmask(mask, *self._shape)
-            elif isinstance(mask, Mapping):
-                is_list = isinstance(mask["counts"], list)
-                bitmap[:] = mask_util.decode(
-                    mask_util.frPyObjects(mask, *self._shape) if is_list else mask
-                )
-            else:
-                bitmap[:] = mask.cpu() if isinstance(mask, torch.Tensor) else mask
-        return bitmaps
 
     def _filled(self, boxes: np.ndarray) -> np.ndarray:
         """Boxes (N,4) as a bool array (N,H,W)."""
@@ -220,11 +184,7 @@ class Visualizer:
 
     def _class_color(self, kind: str, category: int) -> Color:
         colors = self.metadata.get(f"{kind}_colors") or []
-        return np.divide(colors[category], 255) if category < len(colors) else self._next_color()
-
-    def _next_color(self) -> np.ndarray:
-        self._num_unnamed += 1
-        return palette_color(self._num_unnamed - 1)
+        return np.divide(colors[category], 255) if category < len(colors) else next(self._palette)
 
     def _thing_colors(self, categories: Sequence[int], masks: np.ndarray) -> list[np.ndarray]:
         """Shades of the classes' colours, the same ones in every picture."""
@@ -241,6 +201,11 @@ class Visualizer:
         if mask is not None:
             grey[mask] = self.img[mask]
         self.output.reset_image(grey)
+
+
+def _to_array(masks: BitMasks | torch.Tensor | np.ndarray) -> np.ndarray:
+    masks = masks.tensor if isinstance(masks, BitMasks) else masks
+    return np.asarray(torch.as_tensor(masks, device="cpu"), dtype=bool)
 
 
 def palette_color(index: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Where everything lies in a scene: bands of stuff, then things one over the other."""
+"""The layout of a scene: bands of stuff, and things that cover them and each other."""
 
 from dataclasses import dataclass, field
 
@@ -16,21 +16,21 @@ _TRIES = 60
 
 @dataclass(frozen=True)
 class Item:
-    """Something that lies on the bands: a thing, a crowd, or (name ``None``) a void patch."""
+    """An object on the bands: a thing, a crowd, or (name ``None``) a void patch."""
 
     name: str | None
     crowd: bool
     contours: shapes.Contours  # in pixels
     alpha: np.ndarray  # uint8 (size, size), see shapes.coverage
-    twin: int | None = None  # the earlier item that this one looks like
+    twin: int | None = None  # the earlier item whose colour and texture this one has
 
 
 @dataclass
 class Layout:
     """``labels`` (uint8) holds 0..B-1 for the B bands, then B + i for the i-th item.
 
-    ``across`` is the distance (pixels, float32) at which a pixel lies across the bands;
-    band j is where it is between ``edges[j - 1]`` and ``edges[j]``.
+    ``across`` is the coordinate (pixels, float32) of each pixel across the bands; band j is where
+    it is between ``edges[j - 1]`` and ``edges[j]``.
     """
 
     bands: list[str]

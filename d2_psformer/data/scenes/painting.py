@@ -116,7 +116,7 @@ def _pixels_around(view: np.ndarray, cover: np.ndarray) -> np.ndarray:
 def _contrasting_colour(
     tones: tuple, behind: np.ndarray, least: float, rng: np.random.Generator
 ) -> np.ndarray:
-    """A random RGB colour, float32 (3,), that stands out from the colours ``behind`` (N, 3).
+    """A random RGB colour, float32 (3,), that differs from the colours ``behind`` (N, 3).
 
     It is the first of some candidates that is ``least`` away in Lab from nine in ten of them, else
     the one farthest from them.

@@ -86,7 +86,7 @@ def blob(radius: float, rng: np.random.Generator) -> Contours:
 
 
 def to_fixed_point(contours: Contours) -> tuple[list[np.ndarray], int]:
-    """Contours in pixels as OpenCV draws them: whole numbers, and how many bits are fraction."""
+    """Contours in pixels as OpenCV's fixed-point integers, and their number of fraction bits."""
     bits = 6
     # OpenCV puts pixel centres at whole numbers, we put them at halves.
     return [np.round((polygon - 0.5) * 2**bits).astype(np.int32) for polygon in contours], bits

@@ -1,4 +1,4 @@
-"""Grey textures as large tiles, made once per resolution; a scene looks at a window of a tile.
+"""Grey textures as large tiles, made once per resolution; a scene shows a window of a tile.
 
 A tile is float32 (3 * size, 3 * size) with values in 0..1. Lengths are in units of 1/128 of
 the picture, so that a scene looks alike at every resolution.

@@ -44,7 +44,6 @@ class PanopticSegFormer(Segmenter):
         stuff_criterion: SetCriterion,
         thing_ids: tuple[int, ...],
         topk: int = 100,
-        deep_supervision: bool = True,
         compiled: bool = False,
         **shared,
     ):
@@ -55,7 +54,6 @@ class PanopticSegFormer(Segmenter):
             mask_matcher: pairs the matched queries once more, now with their masks.
             thing_ids: contiguous ids of the classes of the location decoder.
             topk: (query, class) pairs that get a mask in inference.
-            deep_supervision: the masks of every block have a loss, not only the last ones.
             compiled: run the parts through torch.compile.
             shared: arguments of :class:`Segmenter`.
         """
@@ -68,7 +66,7 @@ class PanopticSegFormer(Segmenter):
         self.stuff_decoder = stuff_decoder
         self.location_criterion, self.mask_matcher = location_criterion, mask_matcher
         self.mask_criterion, self.stuff_criterion = mask_criterion, stuff_criterion
-        self.topk, self.deep_supervision = topk, deep_supervision
+        self.topk = topk
         self.register_buffer("thing_ids", torch.tensor(thing_ids), persistent=False)
         if compiled:
             self.compile_parts()
@@ -103,7 +101,6 @@ class PanopticSegFormer(Segmenter):
             "mask_stride": features[pixel_decoder.in_features[0]].stride,
             "thing_ids": thing_ids,
             "topk": node.TOPK,
-            "deep_supervision": cfg.MODEL.LOSS.DEEP_SUPERVISION,
             "compiled": cfg.MODEL.COMPILE,
         }
 
@@ -149,8 +146,7 @@ class PanopticSegFormer(Segmenter):
         if matched.shape[1] == 0:
             # Without things one query keeps the decoder in the graph, at no loss.
             matched = queries[:, :1]
-        every_layer = self.deep_supervision
-        masks, _ = self.thing_mask_decoder(matched, features, every_layer=every_layer)
+        masks, _ = self.thing_mask_decoder(matched, features)
         candidates = [
             LayerOutputs(
                 logits=located.logits[-1][i, row],
@@ -172,8 +168,7 @@ class PanopticSegFormer(Segmenter):
         present = [t.classes for t in targets]
         # Absent classes get no masks; one class at least does, so that every weight is used.
         rows = pad_sequence([*present, present[0].new_zeros(1)], batch_first=True)[:-1]
-        every_layer = self.deep_supervision
-        stuff = self.stuff_decoder(features, every_layer=every_layer, mask_rows=rows)
+        stuff = self.stuff_decoder(features, mask_rows=rows)
         order = [torch.arange(len(classes), device=classes.device) for classes in present]
         # A stuff query has one class only, the first.
         targets = [replace(t, classes=torch.zeros_like(t.classes)) for t in targets]

@@ -47,7 +47,6 @@ class PanopticSegFormerV1(Segmenter):
         dim: int = 256,
         class_prior: float = 0.01,
         topk: int = 100,
-        deep_supervision: bool = True,
         compiled: bool = False,
         **shared,
     ):
@@ -55,7 +54,6 @@ class PanopticSegFormerV1(Segmenter):
         Args:
             class_prior: class probability before training.
             topk: (query, class) pairs that are postprocessed.
-            deep_supervision: the masks of every block have a loss, not only the last ones.
             compiled: run the parts through torch.compile.
             shared: arguments of :class:`Segmenter`.
         """
@@ -66,7 +64,7 @@ class PanopticSegFormerV1(Segmenter):
         self.location_decoder = location_decoder
         self.mask_decoder = mask_decoder
         self.criterion = criterion
-        self.topk, self.deep_supervision = topk, deep_supervision
+        self.topk = topk
         class_ids = self.classes.thing_ids + self.classes.stuff_ids
         self.register_buffer("class_ids", torch.tensor(class_ids), persistent=False)
         # One classifier serves all blocks, so that inference may stop after any of them.
@@ -100,7 +98,6 @@ class PanopticSegFormerV1(Segmenter):
             "dim": cfg.MODEL.PIXEL_DECODER.DIM,
             "class_prior": node.CLASS_PRIOR,
             "topk": node.TOPK,
-            "deep_supervision": cfg.MODEL.LOSS.DEEP_SUPERVISION,
             "compiled": cfg.MODEL.COMPILE,
         }
 
@@ -116,14 +113,14 @@ class PanopticSegFormerV1(Segmenter):
     def losses(self, images: ImageBatch, targets: list[Targets]) -> dict[str, Tensor]:
         """One match of all segments, by the last layer, for the losses of all layers."""
         features = self.pixel_decoder(self.backbone(images.tensor), images.padding)
-        outputs = self._decode(features, self.deep_supervision)
+        outputs = self._decode(features)
         targets = [with_centres_of_mass(t.of_classes(self.class_ids)) for t in targets]
         matches = self.criterion.match(outputs, targets)
         last = [outputs.of_image(image) for image in range(len(targets))]
         log_matched_segments(last, matches[0], targets)
         return self.criterion(outputs, targets, len(targets) * mean_segments(targets), matches)
 
-    def _decode(self, features: PixelFeatures, every_layer: bool) -> QueryOutputs:
+    def _decode(self, features: PixelFeatures, every_layer: bool = True) -> QueryOutputs:
         queries, located = self.location_decoder(features)
         masks, queries = self.mask_decoder(queries, features, every_layer=every_layer)
         return replace(located, logits=[self.class_embed(q) for q in queries], masks=masks)

@@ -19,10 +19,9 @@ class MaskDecoder(nn.Module):
         layers: blocks before the final attention.
         num_levels: how many levels, the finest ones, the masks are made of.
         self_attention: the queries attend to each other too (stuff); else each one is on its own.
+        deep_supervision: blocks learn to make masks too, not only the final attention.
         exit_after: block that ends the decoder where the last mask alone is asked for; 0 for the
             final attention.
-        deep_supervision: the masks of the blocks have a loss; else the layers that make them are
-            frozen, because distributed training expects a gradient of all others.
         checkpointing: compute the blocks' activations again in the backward pass.
 
     Raises:
@@ -37,8 +36,8 @@ class MaskDecoder(nn.Module):
         layers: int = 4,
         num_levels: int = 3,
         self_attention: bool = False,
-        exit_after: int = 0,
         deep_supervision: bool = True,
+        exit_after: int = 0,
         checkpointing: bool = False,
     ):
         super().__init__()
@@ -55,15 +54,16 @@ class MaskDecoder(nn.Module):
                 "supervision (MODEL.LOSS.DEEP_SUPERVISION): set it to 0."
             )
         self.num_levels, self.exit_after = num_levels, exit_after
+        self.deep_supervision = deep_supervision
         self.checkpointing = checkpointing
         self.blocks = nn.ModuleList(
             MaskBlock(dim, heads, num_levels, self_attention) for _ in range(layers)
         )
-        if not deep_supervision:
-            for block in self.blocks:
-                block.cross_attn.level_fc.requires_grad_(False)
-                block.cross_attn.mask_fc.requires_grad_(False)
         self.final_attention = MaskScores(dim, heads, num_levels)
+        # Distributed training expects a gradient of every parameter that is not frozen.
+        for block in self.blocks:
+            for part in (block.cross_attn.level_fc, block.cross_attn.mask_fc):
+                part.requires_grad_(deep_supervision)
 
     def forward(
         self,
@@ -78,7 +78,7 @@ class MaskDecoder(nn.Module):
         Args:
             query: (B, N, dim), N >= 1.
             position: (B, N, dim) or None.
-            every_layer: make the masks of the blocks too (deep supervision), not only the last.
+            every_layer: make the masks of the blocks too, if these learn any.
             mask_rows: (B, M) long, M >= 1: the queries that get masks; None for all, M = N.
 
         Returns:
@@ -86,7 +86,8 @@ class MaskDecoder(nn.Module):
             queries: (B, N, dim) after every block.
         """
         tokens, shapes = features.finest(self.num_levels)
-        exit_after = 0 if every_layer else self.exit_after
+        every_layer = every_layer and self.deep_supervision
+        exit_after = 0 if every_layer or self.training else self.exit_after
         masks, queries = [], []
         for number, block in enumerate(self.blocks, start=1):
             make_mask = every_layer or number == exit_after

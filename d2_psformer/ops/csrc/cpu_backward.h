@@ -97,12 +97,10 @@ void backward_block(const Plan<A>& plan, const Unit<A>& unit, const Layout<A>& l
     write_attention_gradient(plan, b, h, first, queries, block.all_attention, block.grad_attention);
     return;
   }
-  A* part =
-      unit.grad_attention + plan.row(b, first, h) * p.levels * p.points + layout.first * p.points;
-  for (int q = 0; q < queries; q++) {
-    copy_numbers(block.grad_attention + q * points, part + q * p.heads * p.levels * p.points,
-                 points);
-  }
+  const int64_t n = p.levels * p.points;
+  A* part = unit.grad_attention + plan.row(b, first, h) * n + layout.first * p.points;
+  for (int q = 0; q < queries; q++)
+    copy_numbers(block.grad_attention + q * points, part + q * p.heads * n, points);
 }
 
 template <class A>
@@ -136,8 +134,7 @@ void finish_attention(const Plan<A>& plan, int64_t b, int64_t h, const QueryBloc
                       const A* all) {
   const PsformerProblem& p = plan.p;
   const int queries = at.count;
-  const int64_t first = at.first;
-  const int64_t n = p.levels * p.points;
+  const int64_t first = at.first, n = p.levels * p.points;
   A attention[kBlockPoints], grad[kBlockPoints];
   read_attention(p, b, first, queries, h, attention);
   for (int q = 0; q < queries; q++)
@@ -155,11 +152,10 @@ int run_backward(const PsformerProblem& p) {
   const int64_t sums = sums_in_place(plan) ? 0 : aligned((p.positions + 1) * pixel);
   const int64_t edge = aligned(plan.packed_pixel + pixel), grads = aligned(plan.block * pixel);
   const int64_t own = plan.packed_bytes + sums + 2 * edge + grads;
-  const int64_t all_attention =
-      divided ? aligned(p.batch * p.queries * p.heads * p.levels * p.points * int64_t(sizeof(A)))
-              : 0;
-  char* memory = static_cast<char*>(
-      psformer_take_workspace(size_t(threads * own + all_attention)));
+  const int64_t weights = p.batch * p.queries * p.heads * p.levels * p.points;
+  const int64_t all_attention = divided ? aligned(weights * int64_t(sizeof(A))) : 0;
+  const size_t bytes = size_t(threads * own + all_attention);
+  char* memory = static_cast<char*>(psformer_take_workspace(bytes));
   if (memory == nullptr) return 1;
   A* attention = divided ? reinterpret_cast<A*>(memory + threads * own) : nullptr;
   const int64_t units = divided ? heads * p.levels : heads;
@@ -167,21 +163,15 @@ int run_backward(const PsformerProblem& p) {
   {
     char* mine = memory + this_team().rank * own;
     char* edges = mine + plan.packed_bytes + sums;
-    Unit<A> unit = {0,
-                    0,
-                    mine,
-                    mine + plan.packed_bytes,
-                    edges,
-                    edges + edge,
-                    reinterpret_cast<A*>(edges + 2 * edge),
-                    attention};
+    A* grads_here = reinterpret_cast<A*>(edges + 2 * edge);
+    Unit<A> unit = {0, 0, mine, mine + plan.packed_bytes, edges, edges + edge, grads_here, attention};
     memset(edges, 0, size_t(2 * edge));
     if (sums_in_place(plan)) {
-      const int64_t bytes = p.batch * p.positions * p.heads * pixel;
+      const int64_t all = p.batch * p.positions * p.heads * pixel;
 #pragma omp for schedule(static)
-      for (int64_t at = 0; at < bytes; at += kZeroedBytes) {
-        memset(static_cast<char*>(p.grad_value) + at, 0,
-               size_t(bytes - at < kZeroedBytes ? bytes - at : kZeroedBytes));
+      for (int64_t at = 0; at < all; at += kZeroedBytes) {
+        const int64_t here = all - at < kZeroedBytes ? all - at : kZeroedBytes;
+        memset(static_cast<char*>(p.grad_value) + at, 0, size_t(here));
       }
     }
 #pragma omp for schedule(dynamic, 1)
@@ -190,10 +180,7 @@ int run_backward(const PsformerProblem& p) {
       const int level = int(u % p.levels);
       unit.b = head / p.heads;
       unit.h = head % p.heads;
-      if (divided)
-        backward_unit(plan, unit, level, level + 1);
-      else
-        backward_unit(plan, unit, 0, int(p.levels));
+      backward_unit(plan, unit, divided ? level : 0, divided ? level + 1 : int(p.levels));
     }
     if (divided) {
 #pragma omp for schedule(static)

@@ -63,8 +63,8 @@ int run_forward(const PsformerProblem& p) {
   const int64_t packed_bytes = round * plan.packed_bytes;
   const int64_t zero_bytes = aligned(plan.packed_pixel + plan.value_size * p.channels);
   const int64_t scratch_bytes = aligned(p.channels * int64_t(sizeof(A)));
-  char* memory = static_cast<char*>(psformer_take_workspace(
-      size_t(packed_bytes + zero_bytes + threads * scratch_bytes)));
+  const size_t bytes = size_t(packed_bytes + zero_bytes + threads * scratch_bytes);
+  char* memory = static_cast<char*>(psformer_take_workspace(bytes));
   if (memory == nullptr) return 1;
   char* zeros = memory + packed_bytes;
   memset(zeros, 0, size_t(zero_bytes));

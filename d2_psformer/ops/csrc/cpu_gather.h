@@ -4,20 +4,23 @@
 
 namespace PSFORMER_NAMESPACE {
 
-// Where the pixels of one head lie. Packed: one after the other, the last one zeros.
-struct Map {
-  const char* base;
-  int64_t step;         // bytes from pixel to pixel
-  const char* nowhere;  // zeros, read for negative indices
+// Where the pixels of one head lie, or the sums of their gradients. Packed: one after the other.
+template <class Byte>
+struct MapOf {
+  Byte* base;
+  int64_t step;   // bytes from pixel to pixel
+  Byte* nowhere;  // for negative indices: zeros are read there, sums made there are dropped
 };
+typedef MapOf<const char> Map;
+typedef MapOf<char> GradMap;
 
-template <int Bytes>  // 0: not packed
-inline const char* pixel_at(const Map& map, int32_t index) {
+template <int Bytes, class Byte>  // 0: not packed
+inline Byte* pixel_at(const MapOf<Byte>& map, int32_t index) {
   if (Bytes != 0) return map.base + int64_t(index) * Bytes;
   return index < 0 ? map.nowhere : map.base + int64_t(index) * map.step;
 }
 
-// Rows that the next block will need, far apart from each other: the hardware does not guess them.
+// Rows that the next block will read, too far apart for the hardware's prefetching.
 struct Ahead {
   struct Stream {
     const char* row;
@@ -68,8 +71,7 @@ void gather(const Map& map, const Points<float>& points, int queries, int per_qu
   typedef Pixel<E, C> P;
   typedef typename P::V V;
   constexpr int K = P::K, bytes = Packed ? C * int(sizeof(E)) : 0;
-  // Two sums for every channel: one alone would wait for its last addition. More than there are
-  // registers would be worse.
+  // Two sums for every channel, where registers suffice: an addition need not wait for the last.
   constexpr int chains = K <= 4 ? 2 : 1;
   const Map from = map;
   const int pitch = points.pitch;
@@ -81,8 +83,8 @@ void gather(const Map& map, const Points<float>& points, int queries, int per_qu
     for (int n = 0; n < per_query; n++, index++, weight++) {
       for (int k = 0; k < 4; k++) {
         if (!Packed && C * sizeof(E) > 64) {
-          // Few queries: most pixels come from afar, and are asked for early. Behind the last
-          // point this is any address, which does no harm. Rows of one line do not gain.
+          // With few queries most pixels are not cached. Behind the last point this is any address,
+          // which does no harm. Pixels of one cache line do not gain.
           const char* later = pixel_at<0>(from, index[k * pitch + kAheadPoints]);
           for (int i = 0; i < C * int(sizeof(E)); i += 64) __builtin_prefetch(later + i);
         }

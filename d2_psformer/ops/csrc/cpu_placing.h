@@ -5,9 +5,8 @@
 
 namespace PSFORMER_NAMESPACE {
 
-// Of every query and level of a block: anchor x and y in pixels, for boxes scale x and y too. They
-// stand once for a level, not for each of its points: written out by points, four to a level, they
-// made the fused form 4 % slower.
+// Of every query and level of a block: anchor x and y in pixels, for boxes scale x and y too. Stored
+// for every point instead of every level, they made the fused form 4 % slower.
 template <class A>
 struct Anchors {
   A numbers[kBlockQueries * PSFORMER_MAX_LEVELS * 4 + kMargin];

@@ -1,4 +1,4 @@
-// What a call will do, decided from its sizes alone, and the functions for its types.
+// How a call is carried out, decided from its sizes alone, and the functions for its types.
 #pragma once
 #include "cpu_scatter.h"
 #include "cpu_softmax.h"
@@ -54,14 +54,9 @@ Functions<A> any_functions() {
 
 template <class E>
 Functions<float> functions_for(int64_t channels) {
-  switch (channels) {
-    case 16:
-      return fixed_functions<E, 16>();
-    case 32:
-      return fixed_functions<E, 32>();
-    case 64:
-      return fixed_functions<E, 64>();
-  }
+  if (channels == 16) return fixed_functions<E, 16>();
+  if (channels == 32) return fixed_functions<E, 32>();
+  if (channels == 64) return fixed_functions<E, 64>();
   return any_functions<E, E, float>();
 }
 
@@ -108,11 +103,11 @@ struct Plan {
   int64_t packed_bytes;   // of a packed head
   int64_t block, blocks;  // most queries in a block, blocks of a head
   bool packed;
-  int32_t nowhere;  // index that stands for a pixel outside
+  int32_t nowhere;  // index of pixels outside
 
   explicit Plan(const PsformerProblem& problem) : p(problem) {
     choose(p, run);
-    // A copy of the map pays when every pixel is read several times. It also lets neighbouring
+    // A copy of the map is worth it when pixels are read several times. It also lets neighbouring
     // pixels share pages and cache sets, which heads of one tensor keep apart.
     double reads = 4.0 * double(p.queries) * double(p.levels * p.points);
     packed = reads > 6.0 * double(p.positions);

@@ -1,7 +1,7 @@
 // Geometry of a block of queries: which pixels every sampling point reads, and how they weigh.
 //
-// It is computed for a whole block before anything is gathered, in loops that vectorise. Together
-// with the gathering, addresses and weights wait for each other: that cost more than the gathering.
+// It is computed for a whole block before anything is gathered, in loops that vectorise. In one loop
+// with the gathering, waiting for addresses and weights took longer than the gathering itself.
 #pragma once
 #include <math.h>
 
@@ -15,8 +15,8 @@ constexpr int kRowPoints = PSFORMER_MAX_LEVELS * PSFORMER_MAX_POINTS;
 constexpr int kBlockPoints = 1024;  // at most; a block of many points has fewer queries
 constexpr int kMargin = 16;         // vectors may reach beyond the end of an array
 
-// The points of a block as arrays. They lie close together: at distances of 4 KiB they would push
-// each other out of the first-level cache.
+// The points of a block as arrays, close together: at distances of 4 KiB they would evict each other
+// from the first-level cache.
 template <class A>
 struct Points {
   int32_t indices[5 * kBlockPoints];
@@ -84,7 +84,7 @@ struct Layout {
   // of point i % points: vectors may begin anywhere
   A width[kRowPoints + kMargin], height[kRowPoints + kMargin];
   int32_t start[kRowPoints + kMargin];  // index of the level's first pixel
-  int32_t nowhere;                      // index that stands for a pixel outside: it reads as zeros
+  int32_t nowhere;                      // index of pixels outside, which read as zeros
 
   Layout(const PsformerProblem& p, int first_level, int last_level, int32_t outside)
       : first(first_level), last(last_level), nowhere(outside) {
@@ -99,8 +99,8 @@ struct Layout {
 };
 
 // Corners and weights of points at the pixel coordinates xy, with the attention of every point.
-// A corner outside points nowhere. A corner of no bilinear weight does so too when gathering: a
-// product would let Inf and NaN through. Gradients need such corners: they are neighbours still.
+// A corner outside gets the index `nowhere`; when gathering, so does a corner of bilinear weight 0,
+// whose product with Inf or NaN would be NaN. Gradients of the coordinates need such corners.
 //
 // Written with vectors: GCC does not vectorise the plain loop, which took longer than the
 // gathering. The arrays hold a whole number of vectors.

@@ -28,8 +28,8 @@ inline float widen(float x) { return x; }
 inline double widen(double x) { return x; }
 inline float widen(Bf16 x) { return as_float(uint32_t(x.bits) << 16); }
 
-// Exponent and mantissa are moved to their places in a float; a product with 2^112 mends the bias
-// of the exponent, also of subnormal numbers. Infinity and NaN keep all bits of the exponent.
+// Exponent and mantissa are moved to their places in a float; a product with 2^112 corrects the
+// bias of the exponent, also of subnormal numbers. Infinity and NaN keep all bits of the exponent.
 inline float widen(F16 x) {
   uint32_t sign = uint32_t(x.bits & 0x8000u) << 16, rest = x.bits & 0x7fffu;
   uint32_t finite = as_bits(as_float(rest << 13) * as_float(0x77800000u));

@@ -4,19 +4,6 @@
 
 namespace PSFORMER_NAMESPACE {
 
-// Where the gradients of one head's pixels are summed, laid out as the pixels are.
-struct GradMap {
-  char* base;
-  int64_t step;
-  char* nowhere;  // takes what falls outside
-};
-
-template <int Bytes>
-inline char* grad_at(const GradMap& map, int32_t index) {
-  if (Bytes != 0) return map.base + int64_t(index) * Bytes;
-  return index < 0 ? map.nowhere : map.base + int64_t(index) * map.step;
-}
-
 // grads (queries, channels): gradient of the sums. products (points, 4): grads times every corner.
 template <class A>
 using Scatter = void (*)(const Map& map, const GradMap& to, const Points<A>& points, int queries,
@@ -44,7 +31,7 @@ void scatter(const Map& map, const GradMap& grad_map, const Points<float>& point
         V pixel[K];
         P::get(pixel_at<bytes>(from, index), pixel);
         typename Lanes<P::N>::Floats* sums =
-            reinterpret_cast<typename Lanes<P::N>::Floats*>(grad_at<grad_bytes>(to, index));
+            reinterpret_cast<typename Lanes<P::N>::Floats*>(pixel_at<grad_bytes>(to, index));
         product[k] = grad[0] * pixel[0];
         for (int i = 1; i < K; i++) product[k] += grad[i] * pixel[i];
         for (int i = 0; i < K; i++) sums[i] += w * grad[i];
@@ -64,7 +51,7 @@ void scatter_any(const Map& map, const GradMap& to, const Points<A>& points, int
       for (int k = 0; k < 4; k++) {
         int32_t index = points.index(k)[n];
         const E* pixel = reinterpret_cast<const E*>(pixel_at<0>(map, index));
-        A* sums = reinterpret_cast<A*>(grad_at<0>(to, index));
+        A* sums = reinterpret_cast<A*>(pixel_at<0>(to, index));
         A w = points.weight(k)[n], product = 0;
         for (int64_t c = 0; c < channels; c++) {
           product += grads[c] * widen(pixel[c]);

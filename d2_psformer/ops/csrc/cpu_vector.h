@@ -119,16 +119,15 @@ inline void alternate(V a, V b, V& low, V& high) {
 }
 
 // Sums of the lanes of four vectors, together: the shuffles of one serve all four.
-inline Four sums_of_four(Lanes<4>::Value a, Lanes<4>::Value b, Lanes<4>::Value c,
-                         Lanes<4>::Value d) {
+inline Four sums_of_four(Four a, Four b, Four c, Four d) {
   typedef decltype(a < b) I;
   Four ab = PSFORMER_SHUFFLE(I, a, b, 0, 1, 4, 5) + PSFORMER_SHUFFLE(I, a, b, 2, 3, 6, 7);
   Four cd = PSFORMER_SHUFFLE(I, c, d, 0, 1, 4, 5) + PSFORMER_SHUFFLE(I, c, d, 2, 3, 6, 7);
   return PSFORMER_SHUFFLE(I, ab, cd, 0, 2, 4, 6) + PSFORMER_SHUFFLE(I, ab, cd, 1, 3, 5, 7);
 }
 
-inline Four sums_of_four(Lanes<8>::Value a, Lanes<8>::Value b, Lanes<8>::Value c,
-                         Lanes<8>::Value d) {
+typedef Lanes<8>::Value Eight;
+inline Four sums_of_four(Eight a, Eight b, Eight c, Eight d) {
   typedef decltype(a < b) I;
   auto ac = PSFORMER_SHUFFLE(I, a, c, 0, 1, 8, 9, 4, 5, 12, 13) +
             PSFORMER_SHUFFLE(I, a, c, 2, 3, 10, 11, 6, 7, 14, 15);
@@ -141,8 +140,8 @@ inline Four sums_of_four(Lanes<8>::Value a, Lanes<8>::Value b, Lanes<8>::Value c
   return halves[0] + halves[1];
 }
 
-inline Four sums_of_four(Lanes<16>::Value a, Lanes<16>::Value b, Lanes<16>::Value c,
-                         Lanes<16>::Value d) {
+typedef Lanes<16>::Value Sixteen;
+inline Four sums_of_four(Sixteen a, Sixteen b, Sixteen c, Sixteen d) {
   typedef decltype(a < b) I;
   auto ab = PSFORMER_SHUFFLE(I, a, b, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23) +
             PSFORMER_SHUFFLE(I, a, b, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31);

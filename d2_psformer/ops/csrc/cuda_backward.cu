@@ -38,26 +38,6 @@ void launch_backward(const PsformerProblem& a, cudaStream_t stream) {
               : start(backward_kernel<T, 1, 0, 0, FloatSums<R>>);
 }
 
-template <class T>
-__global__ void from_fixed_point_kernel(const PsformerProblem a, T* out) {
-  const int64_t n = a.batch * a.positions * a.heads * a.channels;
-  const long long* sums = static_cast<const long long*>(a.grad_value);
-  const float bound = *a.bound;
-  const int poison = *a.poison;
-  for (int64_t i = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; i < n;
-       i += static_cast<int64_t>(gridDim.x) * blockDim.x) {
-    out[i] = from_fixed_point<T>(sums[i], bound, poison);
-  }
-}
-
-template <class T>
-void launch_from_fixed_point(const PsformerProblem& a, T* out, cudaStream_t stream) {
-  const int64_t n = a.batch * a.positions * a.heads * a.channels;
-  const int64_t blocks = (n + MAX_THREADS - 1) / MAX_THREADS;
-  from_fixed_point_kernel<T><<<static_cast<unsigned>(blocks < 65536 ? blocks : 65536), MAX_THREADS,
-                               0, stream>>>(a, out);
-}
-
 }  // namespace psformer
 
 extern "C" {
@@ -66,15 +46,6 @@ extern "C" {
 const char* psformer_cuda_backward(const PsformerProblem* args, void* stream) {
   return psformer::run_on_device(*args, [&](auto example) {
     psformer::launch_backward<decltype(example)>(*args, static_cast<cudaStream_t>(stream));
-  });
-}
-
-// The integer sums in args->grad_value as numbers of value's dtype.
-const char* psformer_cuda_from_fixed_point(const PsformerProblem* args, void* out, void* stream) {
-  return psformer::run_on_device(*args, [&](auto example) {
-    using T = decltype(example);
-    psformer::launch_from_fixed_point<T>(*args, static_cast<T*>(out),
-                                         static_cast<cudaStream_t>(stream));
   });
 }
 }

@@ -21,7 +21,7 @@ struct BackwardScratch {
   static constexpr int bytes(int n) { return n * static_cast<int>(sizeof(Entry)) + 16; }
 };
 
-// Where the four corners of a point stand in an array, in elements.
+// Offsets of the four corners of a point in an array, in elements.
 struct Corners {
   int64_t origin, step, down;
 
@@ -30,7 +30,7 @@ struct Corners {
   }
 };
 
-// A corner that weighs nothing counts nothing, whatever it holds.
+// A corner of weight 0 adds nothing, even if its pixel is not finite.
 template <class R>
 PSFORMER_FN R weighted(R weight, R x) {
   return weight == 0 ? R(0) : weight * x;

@@ -37,7 +37,7 @@ struct WarpGroup {
   }
 };
 
-// A block serves one head of neighbouring queries, which sample the same pixels again and again.
+// A block works on one head of neighbouring queries, which sample the same pixels repeatedly.
 // Batches follow each other in the grid's second dimension. `run(item, group, scratch memory)`.
 template <int G, class Run>
 PSFORMER_FN void for_each_item(const PsformerProblem& a, int lanes, int item_bytes, Run run) {
@@ -95,8 +95,7 @@ bool fits_vectors(const PsformerProblem& a) {
 template <int N>
 using Number = std::integral_constant<int, N>;
 
-// Calls launch(levels, points) with numbers known to the compiler if they are common ones: those
-// of Deformable DETR and its descendants, and of BEVFormer.
+// Calls launch(levels, points) with numbers known to the compiler if they are common ones.
 template <class Launch>
 bool launch_common(const PsformerProblem& a, Launch launch) {
   switch (a.levels * 100 + a.points) {

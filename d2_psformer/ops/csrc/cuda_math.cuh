@@ -1,6 +1,6 @@
 // Mathematics of the sampling points of one item, that is of one head of one query.
-// An item belongs to a group of lanes (threads); `group` tells the lane its number and adds up over
-// the lanes. The same code runs in the kernels and, compiled by a plain C++ compiler, in the tests.
+// An item belongs to a group of lanes (threads); `group` gives the lane its number and sums over the
+// lanes. The same code runs in the kernels and, compiled by a plain C++ compiler, in the tests.
 #pragma once
 
 #include <math.h>
@@ -132,7 +132,7 @@ PSFORMER_FN Point<SumOf<T>> point_at(const PsformerProblem& a, const Offsets& at
           static_cast<int>(a.width[level]), static_cast<int>(a.height[level])};
 }
 
-// Attention weights of one item: as they stand, or the softmax over its n logits.
+// Attention weights of one item: as given, or the softmax over its n logits.
 template <class T>
 struct Attention {
   using R = SumOf<T>;

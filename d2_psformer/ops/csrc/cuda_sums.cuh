@@ -1,11 +1,10 @@
-// Where the gradient of value is added up: floating point, fast, its last bits depending on the
-// order in which threads arrive; or fixed point, whose integer sums are the same in every order.
+// Sums of the gradient of value: in floating point, fast, whose last bits depend on the order in
+// which threads arrive; or in fixed point, whose integer sums are the same in every order.
 //
 // Error of the fixed point. The caller passes a bound that no sum of absolute terms exceeds. One
-// unit is 2^-k with bound < 2^(62 - k) <= 2 * bound, so a term is rounded by at most half a unit,
-// that is bound * 2^-62, and a sum of n terms is off by at most n * bound * 2^-62. Where each of
-// 2^17 terms may reach m, bound is 2^17 m and the error at most 2^-28 m; the largest float sum is
-// rounded by 2^-8 m in every step. A term under bound * 2^-62 may be lost.
+// unit is 2^-k with bound < 2^(62 - k) <= 2 * bound, so a sum of n terms is off by at most half a
+// unit each, n * bound * 2^-62. Where each of 2^17 terms may reach m, that is 2^-28 m; the largest
+// float sum is rounded by 2^-8 m in every step.
 #pragma once
 
 #include "cuda_math.cuh"
@@ -52,7 +51,7 @@ struct FloatSums {
   }
 };
 
-// k of the unit 2^-k; 182 keeps both halves of the scale and the smallest floats representable.
+// k of the unit 2^-k, as in cuda_kernel.py; 182 keeps both halves of the scale and the smallest floats representable.
 PSFORMER_FN int fixed_point_digits(float bound) {
   int exponent;
   frexpf(bound, &exponent);  // bound < 2^exponent
@@ -87,13 +86,5 @@ struct FixedSums {
     }
   }
 };
-
-// The sum in value's dtype; NaN everywhere once one term did not fit.
-template <class T>
-PSFORMER_FN T from_fixed_point(long long units, float bound, int poison) {
-  if (poison) return static_cast<T>(static_cast<SumOf<T>>(NAN));
-  const double x = ldexp(static_cast<double>(units), -fixed_point_digits(bound));
-  return static_cast<T>(static_cast<SumOf<T>>(x));
-}
 
 }  // namespace psformer

@@ -1,6 +1,6 @@
 // One call of the operator, as the Python binding passes it to either library.
 //
-// Only plain types stand here: this header is shared by code that is compiled for different
+// It holds plain types only: this header is shared by code that is compiled for different
 // instruction sets, and an inline function in it could end up in the library in the wrong one.
 #pragma once
 #include <stdint.h>

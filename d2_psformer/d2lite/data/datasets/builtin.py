@@ -11,9 +11,8 @@ from .builtin_meta import (
     instances_metadata,
     panoptic_metadata,
 )
-from .cityscapes_panoptic import register_cityscapes_panoptic
 from .coco import register_coco_instances
-from .coco_panoptic import register_coco_panoptic
+from .coco_panoptic import register_cityscapes_panoptic, register_coco_panoptic
 
 
 def _register_all(root: str) -> None:

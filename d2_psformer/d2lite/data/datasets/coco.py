@@ -67,12 +67,12 @@ def load_coco_json(json_file: str, image_root: str, dataset_name: str | None = N
             thing_dataset_id_to_contiguous_id=id_map,
         )
 
-    annotations_of = defaultdict(list)
-    for annotation in content.get("annotations", []):
-        annotations_of[annotation["image_id"]].append(annotation)
-    ids = [annotation["id"] for annotation in content.get("annotations", [])]
-    if len(set(ids)) != len(ids):
+    annotations = content.get("annotations", [])
+    if len({annotation["id"] for annotation in annotations}) != len(annotations):
         raise UserError(f"Annotation file '{json_file}' uses an annotation id more than once.")
+    annotations_of = defaultdict(list)
+    for annotation in annotations:
+        annotations_of[annotation["image_id"]].append(annotation)
 
     dataset_dicts = []
     for image in sorted(content["images"], key=lambda image: image["id"]):
@@ -98,11 +98,10 @@ def _to_object(annotation: dict, id_map: dict[int, int] | None, json_file: str) 
     obj = {key: annotation[key] for key in _ANNOTATION_KEYS if key in annotation}
     obj["bbox_mode"] = BoxMode.XYWH_ABS
     if id_map is not None:
-        if annotation["category_id"] not in id_map:
-            raise UnknownKeyError(
-                f"{where} has category_id {annotation['category_id']}, which 'categories' lacks."
-            )
-        obj["category_id"] = id_map[annotation["category_id"]]
+        category = annotation["category_id"]
+        if category not in id_map:
+            raise UnknownKeyError(f"{where} has category_id {category}, which 'categories' lacks.")
+        obj["category_id"] = id_map[category]
 
     segmentation = annotation.get("segmentation")
     if isinstance(segmentation, dict):
@@ -113,9 +112,7 @@ def _to_object(annotation: dict, id_map: dict[int, int] | None, json_file: str) 
         if not segmentation:
             logger.warning("%s is left out: no polygon of it has three corners.", where)
             return None
-    if segmentation:
-        obj["segmentation"] = segmentation
-    return obj
+    return {**obj, "segmentation": segmentation} if segmentation else obj
 
 
 def register_coco_instances(name: str, metadata: dict, json_file: str, image_root: str) -> None:

@@ -164,16 +164,13 @@ class FixedSizeCrop(Augmentation):
         room = np.maximum(old - self.crop_size, 0)
         y0, x0 = np.round(room * np.random.uniform(0.0, 1.0)).astype(int)
         crop_h, crop_w = self.crop_size
-        transforms = [CropTransform(x0, y0, crop_w, crop_h, old[1], old[0])]
-        if self.pad:
-            kept_h, kept_w = np.minimum(old, self.crop_size)
-            bottom, right = np.maximum(self.crop_size - old, 0)
-            transforms.append(
-                PadTransform(
-                    0, 0, right, bottom, kept_w, kept_h, self.pad_value, self.seg_pad_value
-                )
-            )
-        return TransformList(transforms)
+        crop = CropTransform(x0, y0, crop_w, crop_h, old[1], old[0])
+        if not self.pad:
+            return TransformList([crop])
+        h, w = np.minimum(old, self.crop_size)
+        bottom, right = np.maximum(self.crop_size - old, 0)
+        pad = PadTransform(0, 0, right, bottom, w, h, self.pad_value, self.seg_pad_value)
+        return TransformList([crop, pad])
 
 
 class RandomCrop(Augmentation):

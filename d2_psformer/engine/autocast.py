@@ -1,0 +1,18 @@
+"""The type of autocast that prediction takes where the config leaves it open."""
+
+import torch
+
+_CPU_INSTRUCTIONS = ("avx512_bf16", "amx_bf16")
+
+
+def fast_type(device: torch.device) -> torch.dtype | None:
+    """bfloat16 where the device has instructions for it, else None (float32).
+
+    CPUs count if PyTorch is new enough to report their instructions.
+    """
+    if device.type == "cuda":
+        is_fast = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        capabilities = getattr(torch.cpu, "get_capabilities", dict)()
+        is_fast = device.type == "cpu" and any(capabilities.get(x) for x in _CPU_INSTRUCTIONS)
+    return torch.bfloat16 if is_fast else None
