@@ -149,4 +149,4 @@ def test_load_config_says_it_in_one_sentence(tmp_path):
     with pytest.raises(UserError, match=r"MODEL\.PSFORMER\.TEST.*MODEL\.PSFORMER\.TOPK"):
         load_config(str(path))
     with pytest.raises(UserError, match=r"MODEL\.PSFORMER\.TEST\.TOPK.*MODEL\.PSFORMER\.TOPK"):
-        load_config("", ["MODEL.PSFORMER.TEST.TOPK", "5"])
+        load_config("coco/psformer_R50_1x", ["MODEL.PSFORMER.TEST.TOPK", "5"])
