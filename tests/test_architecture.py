@@ -3,9 +3,11 @@
 import ast
 import importlib.util
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -38,9 +40,14 @@ MAY_IMPORT = {
 PLAIN_TORCH = [
     *PACKAGE.glob("layers/*.py"),
     *PACKAGE.glob("ops/*.py"),
-    *(PACKAGE / "modeling" / f"{name}.py" for name in ("losses", "matching", "resized_masks")),
-    *PACKAGE.glob("modeling/merging*.py"),
+    PACKAGE / "modeling" / "outputs.py",
+    *PACKAGE.glob("modeling/criterion/*.py"),
+    *(path for path in PACKAGE.glob("modeling/postprocessing/*.py") if path.stem != "results"),
 ]
+# The files of Panoptic SegFormer, which alone may read MODEL.PSFORMER.
+PSFORMER = {PACKAGE / "config.py", *PACKAGE.glob("modeling/meta_arch/*psformer*.py")}
+PSFORMER |= set(PACKAGE.glob("modeling/meta_arch/panoptic_segformer*.py"))
+SOURCES = ("*.py", "*.h", "*.cpp", "*.cu", "*.cuh", "*.sh")
 
 
 def imports(path: Path) -> Iterator[tuple[str, ...]]:
@@ -79,9 +86,39 @@ def test_only_the_facade_imports_detectron2():
 
 
 @pytest.mark.parametrize("path", PLAIN_TORCH, ids=name)
-def test_layers_ops_losses_matching_and_merging_are_plain_torch(path):
+def test_layers_ops_criterion_and_postprocessing_are_plain_torch(path):
     forbidden = ("d2_psformer", "d2"), ("d2_psformer", "d2lite")
     assert not [parts for parts in imports(path) if parts[:2] in forbidden]
+
+
+def test_no_file_imports_itself_by_way_of_others():
+    files = {path.relative_to(ROOT).with_suffix("").parts: path for path in FILES}
+    files |= {parts[:-1]: path for parts, path in files.items() if parts[-1] == "__init__"}
+
+    def imported(parts: tuple[str, ...]) -> Path | None:
+        """The file of the longest beginning of a name that is a module."""
+        beginnings = (parts[:n] for n in range(len(parts), 1, -1))
+        return next((files[start] for start in beginnings if start in files), None)
+
+    graph = {path: {imported(parts) for parts in imports(path)} - {None, path} for path in FILES}
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(" <- ".join(map(name, error.args[1])))
+
+
+def test_only_panoptic_segformers_files_name_its_config_node():
+    assert len(PSFORMER) == 4
+    others = set(FILES) - PSFORMER
+    assert not [name(path) for path in others if re.search(r"\.PSFORMER\b", path.read_text())]
+
+
+def test_files_are_short():
+    folders = [PACKAGE, ROOT / "tools", ROOT / "datasets"]
+    files = [*ROOT.glob("*.py"), *(x for f in folders for kind in SOURCES for x in f.rglob(kind))]
+    lengths = {name(path): len(path.read_text().splitlines()) for path in files}
+    assert len(lengths) > 100
+    assert not {path: length for path, length in lengths.items() if length > 300}
 
 
 def test_nothing_in_the_package_prints():

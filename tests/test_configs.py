@@ -27,7 +27,8 @@ def read(name: str):
 @pytest.mark.parametrize("name", FILES)
 def test_merges_with_our_architecture(name):
     cfg = read(name)
-    assert cfg.MODEL.META_ARCHITECTURE == "PanopticSegFormer"
+    version_1 = any(f"psformer_{x}." in name for x in VERSION_1)
+    assert "PanopticSegFormer" + version_1 * "V1" == cfg.MODEL.META_ARCHITECTURE
     assert cfg.VERSION == 2
     assert cfg.INPUT.FORMAT == "RGB"
     assert len(cfg.MODEL.PIXEL_MEAN) == 3
@@ -51,11 +52,9 @@ def test_frozen_layers_have_weights_to_start_from(name):
 
 
 @pytest.mark.parametrize("name", VERSION_1)
-def test_version_1_is_one_set_of_queries_with_places(name):
+def test_version_1_trains_longer(name):
     cfg, usual = read(f"coco/psformer_{name}.yaml"), read("coco/psformer_R50_2x.yaml")
-    node = cfg.MODEL.PSFORMER
-    assert not node.QUERY_DECOUPLING and node.THING_MASK_LAYERS == 6
-    assert (node.LOCATION_SUPERVISION, node.CLASSIFY) == ("centre", "mask")
+    assert cfg.MODEL.PSFORMER.THING_MASK_LAYERS == 6
     assert cfg.SOLVER.MAX_ITER == 50 * 14786 and tuple(cfg.SOLVER.STEPS) == (40 * 14786,)
     assert usual.INPUT == cfg.INPUT
     assert (cfg.SOLVER.BASE_LR, cfg.SOLVER.IMS_PER_BATCH) == (1.4e-4, 8)
@@ -100,21 +99,22 @@ def test_training_is_the_papers(name):
 @pytest.mark.parametrize("name", RELEASED)
 def test_model_is_the_papers(name):
     cfg = read(f"coco/psformer_{name}.yaml")
-    node = cfg.MODEL.PSFORMER
-    assert (node.HIDDEN_DIM, node.NUM_HEADS, node.NUM_QUERIES, node.DIM_FEEDFORWARD) == (
-        256,
-        8,
-        300,
-        1024,
-    )
-    assert (node.ENCODER_LAYERS, node.LOCATION_LAYERS) == (6, 6)
-    assert (node.THING_MASK_LAYERS, node.STUFF_MASK_LAYERS) == (4, 6)
-    assert list(node.IN_FEATURES) == ["res3", "res4", "res5"] and node.NUM_FEATURE_LEVELS == 4
+    pixels, queries = cfg.MODEL.PIXEL_DECODER, cfg.MODEL.TRANSFORMER_DECODER
+    own, post = cfg.MODEL.PSFORMER, cfg.MODEL.POSTPROCESSING
+    for node in (pixels, queries):
+        assert (node.LAYERS, node.HEADS, node.DIM_FEEDFORWARD) == (6, 8, 1024)
+    assert (pixels.DIM, queries.NUM_QUERIES) == (256, 300)
+    assert (own.THING_MASK_LAYERS, own.STUFF_MASK_LAYERS, own.TOPK) == (4, 6, 100)
+    assert list(pixels.IN_FEATURES) == ["res3", "res4", "res5"] and pixels.NUM_LEVELS == 4
     heavy = name in ("PVTv2-B5_2x", "SwinL_2x")
     threshold = 0.3 if heavy else 0.25
-    assert threshold == node.TEST.SCORE_THRESHOLD
-    assert (node.TEST.CLASS_POWER, node.TEST.MASK_POWER, node.TEST.TOPK) == (1, 2, 100)
-    assert (node.TEST.THING_OVERLAP_THRESHOLD, node.TEST.STUFF_OVERLAP_THRESHOLD) == (0.4, 0.2)
+    assert threshold == post.SCORE_THRESHOLD
+    assert (post.MERGING, post.CLASS_POWER, post.MASK_POWER) == ("mask_wise", 1, 2)
+    assert (post.THING_OVERLAP_THRESHOLD, post.STUFF_OVERLAP_THRESHOLD) == (0.4, 0.2)
+    loss = cfg.MODEL.LOSS
+    weights = loss.CLASS_WEIGHT, loss.BOX_WEIGHT, loss.GIOU_WEIGHT, loss.DICE_WEIGHT
+    assert weights == (2, 5, 2, 2) and loss.DEEP_SUPERVISION
+    assert (own.STUFF_CLASS_WEIGHT, own.MASK_MATCH_CLASS_COST) == (4, 4)
 
 
 @pytest.mark.parametrize("name", ["R50_1x", "R50_2x", "R101_2x"])

@@ -7,19 +7,20 @@ import torch
 from torch import Tensor, nn
 
 from ..ops import fused_ms_deform_attn
+from ..utils.checks import check_at_least, check_heads
 
 
 class MultiScaleDeformableAttention(nn.Module):
     """Every head of every query reads ``num_points`` points a level, at predicted offsets.
 
     Raises:
-        ValueError: ``dim`` is not a multiple of ``num_heads``.
+        UserError: ``num_heads`` does not divide ``dim``, or there is no point.
     """
 
     def __init__(self, dim: int, num_heads: int = 8, num_levels: int = 4, num_points: int = 4):
         super().__init__()
-        if dim % num_heads:
-            raise ValueError(f"dim {dim} is not a multiple of num_heads {num_heads}.")
+        check_heads(dim, num_heads)
+        check_at_least(1, points=num_points)
         self.num_heads, self.num_levels, self.num_points = num_heads, num_levels, num_points
         self.sampling_offsets = nn.Linear(dim, num_heads * num_levels * num_points * 2)
         self.attention_weights = nn.Linear(dim, num_heads * num_levels * num_points)

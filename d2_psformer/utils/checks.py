@@ -23,3 +23,17 @@ def check_choice(choices: tuple[str, ...], **values: str) -> None:
         if value not in choices:
             allowed = ", ".join(f"'{choice}'" for choice in choices)
             raise UserError(f"{name} is '{value}': use one of {allowed}.")
+
+
+def check_fraction(**values: float) -> None:
+    """Raise :class:`UserError` for the first value that is below 0, or not below 1."""
+    for name, value in values.items():
+        if not 0 <= value < 1:
+            raise UserError(f"{name} is {value}: it must be at least 0 and below 1.")
+
+
+def check_heads(dim: int, heads: int) -> None:
+    """Raise :class:`UserError` unless ``heads`` attention heads divide ``dim`` channels."""
+    check_at_least(1, heads=heads)
+    if dim % heads:
+        raise UserError(f"heads is {heads}: it must divide dim, which is {dim}.")

@@ -188,10 +188,10 @@ class AttentionRecord:
         points = []
         for i, (attention, (queries, references, shapes)) in enumerate(self._sampling.items()):
             form = (attention.num_heads, attention.num_levels, attention.num_points)
-            offsets = attention.sampling_offsets(queries[:, one]).unflatten(-1, (*form, 2))
-            logits = attention.attention_weights(queries[:, one]).unflatten(-1, form)
-            reference = references[:, one].float()
-            locations = locations_of(offsets.float(), shapes, reference)
+            located, reference = queries[:, one].float(), references[:, one].float()
+            offsets = attention.sampling_offsets(located).unflatten(-1, (*form, 2))
+            logits = attention.attention_weights(located).unflatten(-1, form)
+            locations = locations_of(offsets, shapes, reference)
             points.append(
                 SamplingPoints(
                     layer=f"layer {i + 1}",
@@ -217,7 +217,8 @@ def _mask_maps(call: _DecoderCall, row: int) -> list[MaskMaps]:
     tokens, shapes = call.features.finest(call.decoder.num_levels)
     maps = []
     for i, (attention, queries) in enumerate(list(call.inputs.items())):
-        scores = attention.scores(queries[:, row : row + 1], tokens)
+        # The inputs have half precision where the model ran in it.
+        scores = attention.scores(queries[:, row : row + 1].float(), tokens.float())
         levels = scores[0, :, 0].split([height * width for height, width in shapes], dim=-1)
         maps.append(
             MaskMaps(

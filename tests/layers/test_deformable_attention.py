@@ -61,7 +61,7 @@ def test_starts_as_a_star_with_uniform_weights():
 
 
 def test_heads_must_divide_channels():
-    with pytest.raises(ValueError, match="dim 10 is not a multiple of num_heads 4"):
+    with pytest.raises(ValueError, match="heads is 4: it must divide dim, which is 10"):
         MultiScaleDeformableAttention(10, 4)
 
 

@@ -92,8 +92,8 @@ def test_known_count_without_the_reference(make_config):
 def test_version_1_is_as_large_as_the_paper_says(name, make_config):
     model = build(make_config, name)
     assert count(model, trainable=True) / 1e6 == pytest.approx(VERSION_1[name], rel=0.005)
-    # six blocks with self-attention as of stuff, one classifier, six perceptrons of places
-    assert count(model, "thing_mask_decoder") == 6_453_911 + 257 * 133
+    # six blocks with self-attention as of stuff, one classifier, six MLPs of places
+    assert count(model, "mask_decoder") == 6_453_911
+    assert count(model, "class_embed") == 257 * 133
     assert count(model, "location_decoder.box_embed") == 795_672
     assert count(model, "location_decoder.query_embed") == 300 * 512
-    assert model.stuff_decoder is None

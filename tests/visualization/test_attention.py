@@ -17,10 +17,11 @@ ROOT = Path(__file__).parents[2]
 CONFIG = str(ROOT / "configs" / "scenes" / "demo.yaml")
 
 
-def trained_predictor(*options: str) -> Predictor:
+def trained_predictor(*options: str, autocast: str = "float32") -> Predictor:
     """The model of the repository, with a padded canvas; nothing in it is zero or alike."""
     weights = str(ROOT / "demo" / "psformer_scenes.pth")
-    predictor = Predictor(load_config(CONFIG, ["MODEL.WEIGHTS", weights, *options]))
+    options = ["MODEL.WEIGHTS", weights, "MODEL.AUTOCAST", autocast, *options]
+    predictor = Predictor(load_config(CONFIG, options))
     predictor.model.normalizer.size_divisibility = 32
     return predictor
 
@@ -40,7 +41,7 @@ def image():
 def recorded(predictor, image):
     """The record of an image, the result, and inputs and outputs of the parts of the model."""
     model, seen = predictor.model, {}
-    parts = {"memory": model.pixel_decoder, "location": model.location_decoder}
+    parts = {"features": model.pixel_decoder, "location": model.location_decoder}
     parts |= {f"layer {i + 1}": x.cross_attn for i, x in enumerate(model.location_decoder.layers)}
     handles = [
         part.register_forward_hook(lambda _, args, out, name=name: seen.update({name: (args, out)}))
@@ -78,14 +79,15 @@ def test_recorded_masks_are_those_of_the_result(recorded):
 @pytest.mark.parametrize("isthing", [True, False])
 def test_masks_of_every_layer_are_the_decoders(predictor, recorded, isthing):
     record, _, segments_info, seen = recorded
-    memory, model = seen["memory"][1], predictor.model
+    features, model = seen["features"][1], predictor.model
     if isthing:
-        masks, _ = model.thing_mask_decoder(seen["location"][1].queries[-1], memory)
+        queries, _ = seen["location"][1]
+        masks, _ = model.thing_mask_decoder(queries, features)
     else:
-        masks = model.stuff_decoder(memory).masks
+        masks = model.stuff_decoder(features).masks
     segment = first(segments_info, isthing)
     maps = record.of(segment).maps
-    assert [m.layer for m in maps] == ["block 1", "block 2", "tail"]
+    assert [m.layer for m in maps] == ["block 1", "block 2", "final"]
     for layer, mask in zip(maps, masks, strict=True):
         torch.testing.assert_close(layer.mask, mask[0, segment["query"]], rtol=1e-4, atol=1e-4)
 
@@ -95,14 +97,14 @@ def test_attention_is_that_of_pytorchs_module(predictor, recorded):
     """The first block's, whose query is known: the location decoder's."""
     record, _, segments_info, seen = recorded
     segment = first(segments_info, True)
-    memory, locations = seen["memory"][1], seen["location"][1]
+    features, (queries, _) = seen["features"][1], seen["location"][1]
     ours = predictor.model.thing_mask_decoder.blocks[0].cross_attn
     theirs = torch.nn.MultiheadAttention(64, 4, batch_first=True)
     projections = (ours.q_proj, ours.k_proj, ours.v_proj)
     theirs.in_proj_weight.copy_(torch.cat([p.weight for p in projections]))
     theirs.in_proj_bias.copy_(torch.cat([p.bias for p in projections]))
-    query = locations.queries[-1, :, segment["query"], None]
-    tokens = memory.finest(3)
+    query = queries[:, segment["query"], None]
+    tokens, _ = features.finest(3)
     _, expected = theirs(query, tokens, tokens, average_attn_weights=False)
     attention = torch.cat([x.flatten(1) for x in record.of(segment).maps[0].attention], dim=1)
     torch.testing.assert_close(attention, expected[0, :, 0], rtol=1e-4, atol=1e-6)
@@ -121,19 +123,19 @@ def test_sampling_points_are_where_the_location_decoder_reads(predictor, recorde
     """The classic operator at the recorded points gives what the layer gave."""
     record, _, segments_info, seen = recorded
     segment = first(segments_info, True)
-    memory, locations = seen["memory"][1], seen["location"][1]
-    assert (memory.valid_ratios[0, 0] < 1).all()
+    features, (_, located) = seen["features"][1], seen["location"][1]
+    assert (features.valid_ratios[0, 0] < 1).all()
     points = record.of(segment).points
     assert [p.layer for p in points] == ["layer 1", "layer 2", "layer 3"]
     for i, layer in enumerate(points):
         assert layer.locations.shape == (4, 3, 4, 2)
         torch.testing.assert_close(layer.weights.sum((1, 2)), torch.ones(4))
         attention = predictor.model.location_decoder.layers[i].cross_attn
-        value = attention.value_proj(memory.tokens).masked_fill(memory.padding_mask[..., None], 0)
-        on_canvas = layer.locations * memory.valid_ratios[0, :, None]
+        value = attention.value_proj(features.tokens).masked_fill(features.padding[..., None], 0)
+        on_canvas = layer.locations * features.valid_ratios[0, :, None]
         read = ms_deform_attn(
             value.unflatten(-1, (4, 16)),
-            memory.spatial_shapes,
+            features.spatial_shapes,
             on_canvas[None, None],
             layer.weights[None, None],
         )
@@ -141,7 +143,7 @@ def test_sampling_points_are_where_the_location_decoder_reads(predictor, recorde
         torch.testing.assert_close(
             attention.output_proj(read)[0, 0], expected, rtol=1e-4, atol=1e-5
         )
-        assert torch.equal(layer.box, locations.boxes[i, 0, segment["query"]])
+        assert torch.equal(layer.box, located.boxes[i][0, segment["query"]])
     assert points[0].reference.shape == (2,)
     for layer, next_layer in pairwise(points):
         torch.testing.assert_close(next_layer.reference, layer.box)
@@ -178,55 +180,52 @@ def test_maps_can_be_asked_for_while_recording_goes_on(predictor, image, recorde
             assert torch.equal(mask, reference.of(segment).maps[0].mask)
 
 
-@pytest.mark.parametrize(
-    ("option", "layers"),
-    [
-        (("TEST.MASK_LAYERS", "1"), ["block 1"]),
-        (("MASK_PADDING", "True"), ["block 1", "block 2", "tail"]),
-    ],
-)
-def test_variants_of_the_trained_model(image, option, layers):
-    predictor = trained_predictor(f"MODEL.PSFORMER.{option[0]}", option[1])
+def test_half_precision(image):
+    """Maps are computed in float32, from what the model computed in half precision."""
+    predictor = trained_predictor(autocast="bfloat16")
     with recording_attention(predictor.model) as record:
         ids, segments_info = predictor(image)["panoptic_seg"]
-    attention = record.of(segments_info[0])
-    assert [m.layer for m in attention.maps] == layers
+    assert (put_together(record, ids.shape, segments_info) == ids).float().mean() > 0.99
+    attention = record.of(first(segments_info, True))
+    assert attention.maps[0].mask.dtype == attention.points[0].locations.dtype == torch.float32
+
+
+def test_early_exit(image):
+    predictor = trained_predictor("MODEL.PSFORMER.EXIT_AFTER", "1")
+    with recording_attention(predictor.model) as record:
+        ids, segments_info = predictor(image)["panoptic_seg"]
+    assert [m.layer for m in record.of(segments_info[0]).maps] == ["block 1"]
     assert torch.equal(put_together(record, ids.shape, segments_info), ids)
-    rows, _ = attention.valid_cells[0]
-    read_there = attention.maps[0].attention[0][:, rows:].sum()
-    assert (read_there == 0) == (option[0] == "MASK_PADDING")
 
 
-@pytest.mark.parametrize("supervision", ["centre", "none"])
-def test_one_decoder_for_things_and_stuff(image, supervision):
-    """As in version 1 of the paper; all queries get a mask, without boxes."""
-    options = {"QUERY_DECOUPLING": False, "CLASSIFY": "mask", "LOCATION_SUPERVISION": supervision}
-    _, record, segments_info, output = untrained(image, options)
-    for query in (segments_info[0]["query"], 7):
-        for isthing in (True, False):
-            attention = record.of({"id": 1, "isthing": isthing, "query": query})
-            torch.testing.assert_close(attention.maps[-1].mask, output[-1][0, query])
-            assert len(attention.points) == (3 if supervision == "centre" else 0)
-            assert all(p.box is None and p.reference.shape == (2,) for p in attention.points)
-
-
-def test_blocks_without_a_mask(image):
-    _, record, _, _ = untrained(image, {"MASK_SUPERVISION": "last"})
-    maps = record.of({"id": 1, "isthing": False, "query": 1}).maps
-    assert [m.mask is None for m in maps] == [True, True, False]
-
-
-def untrained(image, options):
-    """Model, record and result of the image, and what the mask decoder of things gave."""
-    pairs = [text for key, value in options.items() for text in (f"MODEL.PSFORMER.{key}", value)]
-    cfg = load_config(CONFIG, [str(text) for text in pairs])
+@pytest.mark.parametrize(
+    "option",
+    [
+        ("MODEL.META_ARCHITECTURE", "PanopticSegFormerV1"),
+        ("MODEL.PSFORMER.QUERY_DECOUPLING", "False"),
+    ],
+    ids=["version 1", "joint"],
+)
+def test_one_decoder_for_things_and_stuff(image, option):
+    """Version 1 predicts no boxes in inference."""
+    cfg = load_config(CONFIG, option)
     cfg.MODEL.POSTPROCESSING.SCORE_THRESHOLD = 0.0
-    model, masks = build_model(cfg).eval(), []
-    model.thing_mask_decoder.register_forward_hook(lambda _, args, output: masks.extend(output[0]))
+    model = build_model(cfg).eval()
+    is_version_1 = "V1" in option[1]
+    decoder, made = model.mask_decoder if is_version_1 else model.thing_mask_decoder, []
+    decoder.register_forward_hook(lambda _, args, output: made.extend(args[:2]))
     pixels = torch.as_tensor(image.transpose(2, 0, 1).copy())
     with torch.no_grad(), recording_attention(model) as record:
-        (result,) = model([{"image": pixels}])
-    return model, record, result["panoptic_seg"][1], masks
+        model([{"image": pixels}])
+        outputs = model.predict(model.normalizer([pixels]).tensor)
+    [found] = outputs.queries.values()
+    for pair in (0, 5):
+        query = int(found.query_index[0, pair])
+        for isthing in (True, False):
+            attention = record.of({"id": 1, "isthing": isthing, "query": query})
+            torch.testing.assert_close(attention.maps[-1].mask, found.masks[-1][0, pair])
+            assert len(attention.points) == 3
+            assert all((p.box is None) == is_version_1 for p in attention.points)
 
 
 def test_one_image_at_a_time(predictor, recorded):

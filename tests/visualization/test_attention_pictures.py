@@ -54,7 +54,7 @@ def is_red(picture: np.ndarray) -> np.ndarray:
 
 def test_a_head_is_red_where_it_attends():
     sheets = [
-        draw_attention_maps(GREY, IDS, attention([maps("tail", hot)])) for hot in ((0, 2), (1, 0))
+        draw_attention_maps(GREY, IDS, attention([maps("final", hot)])) for hot in ((0, 2), (1, 0))
     ]
     assert sheets[0].shape == sheets[1].shape
     # two heads and the mask: three tiles of 200 x 133 pixels, each with one hot corner
@@ -66,16 +66,16 @@ def test_a_head_is_red_where_it_attends():
 
 
 def test_every_layer_and_level_has_a_row():
-    one = draw_attention_maps(GREY, IDS, attention([maps("tail", (0, 0))]))
-    three = draw_attention_maps(GREY, IDS, attention([maps("tail", (0, 0))] * 3))
+    one = draw_attention_maps(GREY, IDS, attention([maps("final", (0, 0))]))
+    three = draw_attention_maps(GREY, IDS, attention([maps("final", (0, 0))] * 3))
     assert three.shape[0] - one.shape[0] == 2 * 2 * (133 + 4)
-    many = draw_attention_maps(GREY, IDS, attention([maps("tail", (0, 0), heads=8)]))
+    many = draw_attention_maps(GREY, IDS, attention([maps("final", (0, 0), heads=8)]))
     assert many.shape[1] > one.shape[1]
 
 
 def test_padding_is_not_shown():
     """A deep trough in the padding would make all else look alike."""
-    sheet = draw_attention_maps(GREY, IDS, attention([maps("tail", (0, 2))]))
+    sheet = draw_attention_maps(GREY, IDS, attention([maps("final", (0, 2))]))
     red, _, blue = np.moveaxis(sheet.astype(int), -1, 0)
     assert not (blue > red + 60).any()
 
@@ -84,7 +84,7 @@ def test_the_segment_is_outlined():
     ids = IDS.copy()
     ids[10:30, 20:40] = 3
     plain, outlined = (
-        draw_attention_maps(GREY, x, attention([maps("tail", (0, 0))])) for x in (IDS, ids)
+        draw_attention_maps(GREY, x, attention([maps("final", (0, 0))])) for x in (IDS, ids)
     )
     changed = (plain != outlined).any(-1)
     assert changed.any() and (outlined[changed] > plain[changed]).any()
@@ -165,7 +165,7 @@ def test_an_unknown_class_is_told():
 def test_files(tmp_path: Path):
     class Record:
         def of(self, segment):
-            return attention([maps("tail", (0, 0))], [points("layer 1", (0.4, 0.4))])
+            return attention([maps("final", (0, 0))], [points("layer 1", (0.4, 0.4))])
 
     write_attention(tmp_path / "new", GREY, IDS, [SEGMENT], Record(), Classes)
     names = sorted(p.name for p in (tmp_path / "new").iterdir())

@@ -12,6 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from ...d2.config import configurable
 from ...d2.layers import ShapeSpec
 from ...d2.modeling import BACKBONE_REGISTRY, Backbone
+from ...utils.errors import UserError
 from .swin_windows import use_whole_windows
 
 _STRIDES = {"res2": 4, "res3": 8, "res4": 16, "res5": 32}
@@ -54,13 +55,13 @@ class TimmBackbone(Backbone):
                 that are not frozen then see every batch twice.
 
         Raises:
-            ValueError: the rate is another number, timm has no such model, it has no feature of a
+            UserError: the rate is another number, timm has no such model, it has no feature of a
                 wanted stride, it works on images of one size only, or its stages cannot be frozen
                 or checkpointed, or have no stochastic depth.
         """
         super().__init__()
         if not 0 <= drop_path < 1:
-            raise ValueError(
+            raise UserError(
                 f"MODEL.BACKBONE.DROP_PATH is {drop_path}: it must be at least 0 and below 1."
             )
         self.name = name
@@ -74,7 +75,7 @@ class TimmBackbone(Backbone):
         strides = [info["reduction"] for info in plan.feature_info]
         missing = [f for f in out_features if _STRIDES.get(f) not in strides]
         if missing:
-            raise ValueError(
+            raise UserError(
                 f"timm model '{name}' has strides {strides}, none for {', '.join(missing)}; "
                 "res2 … res5 stand for 4, 8, 16, 32."
             )
@@ -146,7 +147,7 @@ class TimmBackbone(Backbone):
 
     def _checkpoint_stages(self) -> None:
         if not hasattr(self.body, "set_grad_checkpointing"):
-            raise ValueError(
+            raise UserError(
                 f"timm model '{self.name}' cannot compute its stages twice: "
                 "take 'backbone' out of MODEL.CHECKPOINTING."
             )
@@ -162,7 +163,7 @@ class TimmBackbone(Backbone):
             frozen = _modules_until(self.body, last, including=freeze_at > 1)
         if frozen is None:
             parts = ", ".join(name for name, _ in self.body.named_children())
-            raise ValueError(
+            raise UserError(
                 f"timm model '{self.name}' has no separate stage for MODEL.BACKBONE.FREEZE_AT "
                 f"{freeze_at}: its parts are {parts}. Set it to 0."
             )
@@ -187,14 +188,14 @@ def _feature_plan(name: str, options: dict) -> nn.Module:
     if not timm.is_model(name):
         near = timm.list_models(f"*{name.split('_', maxsplit=1)[0]}*")[:5]
         hint = f"; near it: {', '.join(near)}" if near else ""
-        raise ValueError(f"timm has no model '{name}' (MODEL.BACKBONE.TIMM_NAME){hint}.")
+        raise UserError(f"timm has no model '{name}' (MODEL.BACKBONE.TIMM_NAME){hint}.")
     try:
         with torch.device("meta"):
             return timm.create_model(name, pretrained=False, features_only=True, **options)
     except TypeError as error:
         if "drop_path_rate" not in str(error):
             raise
-        raise ValueError(
+        raise UserError(
             f"timm model '{name}' has no stochastic depth: set MODEL.BACKBONE.DROP_PATH to 0."
         ) from error
 
@@ -207,7 +208,7 @@ def _divisibility(name: str, plan: nn.Module) -> int:
     for side in _PADDINGS:
         if _fits(plan, side, 2 * side):
             return side
-    raise ValueError(
+    raise UserError(
         f"timm model '{name}' cannot take images of any size, not even padded to multiples of "
         f"{', '.join(map(str, _PADDINGS))} pixels: choose another MODEL.BACKBONE.TIMM_NAME."
     )

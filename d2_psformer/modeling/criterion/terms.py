@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ...layers import box_cxcywh_to_xyxy, generalized_box_iou
-from ...utils.checks import check_at_least
+from ...utils.checks import check_at_least, check_between
 from .targets import MatchedTargets, Targets
 
 
@@ -33,7 +33,8 @@ class Term(ABC):
     cost_weight: float
 
     def __post_init__(self):
-        check_at_least(0, weight=self.weight, cost_weight=self.cost_weight)
+        check_at_least(0, **{f"weight of {self.name}": self.weight})
+        check_at_least(0, **{f"cost weight of {self.name}": self.cost_weight})
 
     @abstractmethod
     def cost(self, predicted: Tensor, target: Targets) -> Tensor:
@@ -57,6 +58,11 @@ class FocalClass(Term):
     reads = "logits"
     alpha: float = 0.25
     gamma: float = 2.0
+
+    def __post_init__(self):
+        super().__post_init__()
+        check_between(0, 1, alpha=self.alpha)
+        check_at_least(0, gamma=self.gamma)
 
     def cost(self, predicted: Tensor, target: Targets) -> Tensor:
         """predicted: (Q, K)."""

@@ -58,7 +58,8 @@ class PanopticSegFormer(Segmenter):
             shared: arguments of :class:`Segmenter`.
         """
         super().__init__(**shared)
-        check_at_least(1, topk=topk)
+        with config_node("MODEL.PSFORMER"):
+            check_at_least(1, topk=topk)
         self.pixel_decoder = pixel_decoder
         self.location_decoder = location_decoder
         self.thing_mask_decoder = thing_mask_decoder
@@ -87,7 +88,8 @@ class PanopticSegFormer(Segmenter):
                 thing_mask_decoder = MaskDecoder(layers=node.THING_MASK_LAYERS, **options)
         if stuff_ids:
             options |= {"class_ids": stuff_ids, "class_prior": node.CLASS_PRIOR}
-            with config_node("MODEL.PSFORMER.STUFF_MASK_LAYERS"):
+            decoder = "MODEL.TRANSFORMER_DECODER"
+            with config_node("MODEL.PSFORMER.STUFF_MASK_LAYERS", heads=decoder):
                 stuff_decoder = StuffDecoder(layers=node.STUFF_MASK_LAYERS, **options)
         return {
             **shared,

@@ -10,10 +10,7 @@ from ...d2.modeling import META_ARCH_REGISTRY
 from ...layers import prior_bias
 from ...utils.checks import check_at_least
 from ..criterion import (
-    BoxL1,
     DenseMasks,
-    Dice,
-    FocalClass,
     HungarianMatcher,
     SetCriterion,
     Targets,
@@ -25,7 +22,7 @@ from ..transformer_decoder import LocationDecoder, MaskDecoder
 from ..transformer_decoder.mask_attention import take_rows
 from .best_pairs import best_pairs
 from .preprocessing import ImageBatch
-from .psformer_parts import build_location_decoder, mask_decoder_options
+from .psformer_parts import build_location_decoder, loss_terms, mask_decoder_options
 from .segmenter import Segmenter, config_node, shared_parts
 from .training_metrics import log_matched_segments
 
@@ -61,7 +58,8 @@ class PanopticSegFormerV1(Segmenter):
             shared: arguments of :class:`Segmenter`.
         """
         super().__init__(**shared)
-        check_at_least(1, topk=topk)
+        with config_node("MODEL.PSFORMER"):
+            check_at_least(1, topk=topk)
         self.pixel_decoder = pixel_decoder
         self.location_decoder = location_decoder
         self.mask_decoder = mask_decoder
@@ -81,17 +79,21 @@ class PanopticSegFormerV1(Segmenter):
         features = shared["backbone"].output_shape()
         with config_node("MODEL.PIXEL_DECODER"):
             pixel_decoder = DeformablePixelDecoder(cfg, features)
-        with config_node("MODEL.PSFORMER.THING_MASK_LAYERS"):
+        with config_node("MODEL.PSFORMER.THING_MASK_LAYERS", heads="MODEL.TRANSFORMER_DECODER"):
             check_at_least(1, layers=node.THING_MASK_LAYERS)  # blocks classify
             mask_decoder = MaskDecoder(
                 layers=node.THING_MASK_LAYERS, self_attention=True, **mask_decoder_options(cfg)
             )
+        _, classes, boxes, _, dice = loss_terms(cfg)
+        terms = (classes, boxes, dice)
         return {
             **shared,
             "pixel_decoder": pixel_decoder,
             "location_decoder": build_location_decoder(cfg, num_classes=0, refine=False),
             "mask_decoder": mask_decoder,
-            "criterion": _criterion(cfg),
+            "criterion": SetCriterion(
+                terms, HungarianMatcher(terms), match="last", masks=DenseMasks(scale=2)
+            ),
             "mask_stride": features[pixel_decoder.in_features[0]].stride,
             "dim": cfg.MODEL.PIXEL_DECODER.DIM,
             "class_prior": node.CLASS_PRIOR,
@@ -135,20 +137,3 @@ def with_centres_of_mass(targets: Targets) -> Targets:
     )
     centres = torch.stack([centre_x, centre_y], dim=-1)
     return replace(targets, boxes=torch.cat([centres, targets.boxes[:, 2:]], dim=-1))
-
-
-def _criterion(cfg) -> SetCriterion:
-    node = cfg.MODEL.LOSS
-    with config_node("MODEL.LOSS"):
-        terms = (
-            FocalClass(
-                node.CLASS_WEIGHT,
-                cfg.MODEL.PSFORMER.MASK_MATCH_CLASS_COST,
-                node.FOCAL_ALPHA,
-                node.FOCAL_GAMMA,
-            ),
-            BoxL1(node.BOX_WEIGHT, node.BOX_WEIGHT),
-            Dice(node.DICE_WEIGHT, node.DICE_WEIGHT),
-        )
-    matcher = HungarianMatcher(terms)
-    return SetCriterion(terms, matcher, match="last", masks=DenseMasks(scale=2))

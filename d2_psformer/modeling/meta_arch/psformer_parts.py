@@ -18,7 +18,8 @@ from .segmenter import config_node
 def build_location_decoder(cfg, num_classes: int, refine: bool = True) -> LocationDecoder:
     """The location decoder of a config; see :class:`LocationDecoder` for the arguments."""
     node, pixels, own = cfg.MODEL.TRANSFORMER_DECODER, cfg.MODEL.PIXEL_DECODER, cfg.MODEL.PSFORMER
-    with config_node("MODEL.TRANSFORMER_DECODER"):
+    psformer = dict.fromkeys(("reference_init", "class_prior", "box_size_prior"), "MODEL.PSFORMER")
+    with config_node("MODEL.TRANSFORMER_DECODER", points="MODEL.PIXEL_DECODER", **psformer):
         return LocationDecoder(
             num_classes=num_classes,
             refine=refine,
@@ -48,16 +49,26 @@ def mask_decoder_options(cfg) -> dict:
     }
 
 
-def criteria(cfg) -> dict:
-    """Section 3.5: costs and losses of one kind have one weight, but for the classes."""
-    node, own = cfg.MODEL.LOSS, cfg.MODEL.PSFORMER
+def loss_terms(cfg) -> tuple[FocalClass, FocalClass, BoxL1, BoxOverlap, Dice]:
+    """Class, class where masks are matched too, box, overlap and mask (section 3.5).
+
+    Cost and loss of one kind have one weight, but for the class where masks are matched.
+    """
+    node = cfg.MODEL.LOSS
     with config_node("MODEL.LOSS"):
         focal = FocalClass(node.CLASS_WEIGHT, node.CLASS_WEIGHT, node.FOCAL_ALPHA, node.FOCAL_GAMMA)
         boxes = BoxL1(*[node.BOX_WEIGHT] * 2), BoxOverlap(*[node.GIOU_WEIGHT] * 2)
         dice = Dice(node.DICE_WEIGHT, node.DICE_WEIGHT)
-    with config_node("MODEL.PSFORMER"):
-        stuff = replace(focal, weight=own.STUFF_CLASS_WEIGHT)
-        rematched = replace(focal, cost_weight=own.MASK_MATCH_CLASS_COST)
+    with config_node("MODEL.PSFORMER.MASK_MATCH_CLASS_COST"):
+        rematched = replace(focal, cost_weight=cfg.MODEL.PSFORMER.MASK_MATCH_CLASS_COST)
+    return focal, rematched, *boxes, dice
+
+
+def criteria(cfg) -> dict:
+    """The matchers and criteria of :class:`PanopticSegFormer`."""
+    focal, rematched, *boxes, dice = loss_terms(cfg)
+    with config_node("MODEL.PSFORMER.STUFF_CLASS_WEIGHT"):
+        stuff = replace(focal, weight=cfg.MODEL.PSFORMER.STUFF_CLASS_WEIGHT)
     located, fine = (focal, *boxes), DenseMasks(scale=2)
     return {
         "location_criterion": SetCriterion(located, HungarianMatcher(located), prefix="thing_"),

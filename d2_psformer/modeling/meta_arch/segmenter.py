@@ -11,12 +11,15 @@ from torch import Tensor, nn
 from ...classes import Classes
 from ...d2.data import MetadataCatalog
 from ...d2.modeling import Backbone
+from ...utils.checks import check_choice
 from ...utils.errors import UserError
 from ..backbone import build_checked_backbone
 from ..criterion import Targets, prepare_targets
 from ..outputs import SegmenterOutputs
 from ..postprocessing import Postprocessor
 from .preprocessing import ImageBatch, ImageNormalizer
+
+_CHECKPOINTING = ("backbone", "pixel_decoder", "transformer_decoder")
 
 
 class Segmenter(nn.Module, ABC):
@@ -129,8 +132,9 @@ def shared_parts(cfg) -> dict:
         cfg.MODEL.PIXEL_MEAN, cfg.MODEL.PIXEL_STD, backbone.size_divisibility
     )
     types = {"auto": None, "float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
-    if cfg.MODEL.AUTOCAST not in types:
-        raise UserError(f"MODEL.AUTOCAST is '{cfg.MODEL.AUTOCAST}': use one of {', '.join(types)}.")
+    check_choice(tuple(types), **{"MODEL.AUTOCAST": cfg.MODEL.AUTOCAST})
+    for part in cfg.MODEL.CHECKPOINTING:
+        check_choice(_CHECKPOINTING, **{"MODEL.CHECKPOINTING": part})
     return {
         "normalizer": normalizer,
         "backbone": backbone,
@@ -141,11 +145,16 @@ def shared_parts(cfg) -> dict:
 
 
 @contextmanager
-def config_node(name: str) -> Iterator[None]:
-    """Put the name of a config node before the sentence of a UserError."""
+def config_node(name: str, **elsewhere: str) -> Iterator[None]:
+    """Put the name of a config node before the sentence of a UserError.
+
+    Args:
+        elsewhere: the nodes of those arguments that stand in another one.
+    """
     try:
         yield
     except UserError as error:
         if name in str(error):
             raise
-        raise UserError(f"{name}: {error}") from error
+        node = elsewhere.get(str(error).split()[0], name)
+        raise UserError(f"{node}: {error}") from error

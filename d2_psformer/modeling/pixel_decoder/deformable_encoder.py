@@ -11,7 +11,7 @@ from ...layers import (
     SinePositionEncoding,
     run_layer,
 )
-from ...utils.checks import check_at_least
+from ...utils.checks import check_at_least, check_fraction
 from ...utils.errors import UserError
 from .features import PixelFeatures, level_padding_masks, valid_ratio
 from .input_projection import InputProjection
@@ -51,8 +51,7 @@ class DeformablePixelDecoder(nn.Module):
         super().__init__()
         check_at_least(0, layers=layers)
         check_at_least(1, dim_feedforward=dim_feedforward)
-        if not 0 <= dropout < 1:
-            raise UserError(f"dropout is {dropout}: it must be at least 0 and below 1.")
+        check_fraction(dropout=dropout)
         self.in_features = list(in_channels)
         self.checkpointing = checkpointing
         self.input_projection = InputProjection(list(in_channels.values()), dim, num_levels)

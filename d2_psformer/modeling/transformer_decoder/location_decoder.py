@@ -10,7 +10,13 @@ from ...layers import (
     inverse_sigmoid,
     prior_bias,
 )
-from ...utils.checks import check_at_least, check_between, check_choice
+from ...utils.checks import (
+    check_at_least,
+    check_between,
+    check_choice,
+    check_fraction,
+    check_heads,
+)
 from ..outputs import QueryOutputs
 from ..pixel_decoder import PixelFeatures
 
@@ -50,7 +56,9 @@ class LocationDecoder(nn.Module):
         box_size_prior: float = 0.12,
     ):
         super().__init__()
-        check_at_least(1, num_queries=num_queries, layers=layers)
+        check_at_least(1, num_queries=num_queries, layers=layers, dim_feedforward=dim_feedforward)
+        check_heads(dim, heads)
+        check_fraction(dropout=dropout)
         check_between(0, 1, class_prior=class_prior, box_size_prior=box_size_prior)
         check_choice(("learned", "grid"), reference_init=reference_init)
         self.refine = refine

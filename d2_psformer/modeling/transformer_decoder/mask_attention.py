@@ -4,8 +4,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ...utils.errors import UserError
-
 Shapes = tuple[tuple[int, int], ...]
 
 
@@ -17,8 +15,6 @@ class MaskScores(nn.Module):
 
     def __init__(self, dim: int, heads: int, num_levels: int):
         super().__init__()
-        if dim % heads:
-            raise UserError(f"heads is {heads}: it must divide dim, which is {dim}.")
         self.heads = heads
         self.q_proj = nn.Linear(dim, dim)
         self.k_proj = nn.Linear(dim, dim)

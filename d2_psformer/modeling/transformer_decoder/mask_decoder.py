@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 
 from ...layers import FeedForward, run_layer
-from ...utils.checks import check_at_least
+from ...utils.checks import check_at_least, check_heads
 from ...utils.errors import UserError
 from ..pixel_decoder import PixelFeatures
 from .mask_attention import MaskAttention, MaskScores, Shapes, take_rows
@@ -42,6 +42,7 @@ class MaskDecoder(nn.Module):
     ):
         super().__init__()
         check_at_least(0, layers=layers, exit_after=exit_after)
+        check_heads(dim, heads)
         if exit_after > layers:
             raise UserError(
                 f"exit_after is {exit_after}, but layers is {layers}: give the number of a layer, "

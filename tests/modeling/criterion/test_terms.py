@@ -12,6 +12,7 @@ from d2_psformer.layers import box_cxcywh_to_xyxy
 from d2_psformer.modeling.criterion import BoxL1, BoxOverlap, Dice, FocalClass, Targets
 from d2_psformer.modeling.criterion.targets import MatchedTargets
 from d2_psformer.modeling.criterion.terms import Term, dice_loss
+from d2_psformer.utils.errors import UserError
 
 NO_MATCH = torch.zeros(0, dtype=torch.long)
 TERMS = [FocalClass(1.0, 1.0), BoxL1(1.0, 1.0), BoxOverlap(1.0, 1.0), Dice(1.0, 1.0, cost_eps=1e-6)]
@@ -77,9 +78,9 @@ def test_costs_of_nothing(term, queries, things):
 
 @names
 def test_negative_weights_are_refused(term):
-    with pytest.raises(ValueError, match=r"^weight is -1\.0: it must be at least 0"):
+    with pytest.raises(UserError, match=rf"^weight of {term.name} is -1\.0: it must be at least 0"):
         type(term)(-1.0, 1.0)
-    with pytest.raises(ValueError, match=r"^cost_weight is -2\.0: it must be at least 0"):
+    with pytest.raises(UserError, match=rf"^cost weight of {term.name} is -2\.0: it must be at"):
         type(term)(1.0, -2.0)
 
 

@@ -113,7 +113,7 @@ def test_early_exit_is_the_mask_of_that_block(stop):
     query, features = torch.randn(2, 5, DIM), random_features()
     masks, queries = decoder(query, features)
     assert len(masks) == 4 and len(queries) == 3, "in training all blocks and the final attention"
-    [last], early = decoder(query, features, every_layer=False)
+    [last], early = decoder.eval()(query, features, every_layer=False)
     torch.testing.assert_close(last, masks[stop - 1])
     assert len(early) == stop
     torch.testing.assert_close(early, queries[:stop])
@@ -154,7 +154,7 @@ def test_every_mask_head_is_alive_at_the_start(seed):
 
 def test_without_deep_supervision_masks_of_blocks_are_not_learned():
     decoder = make_decoder(layers=2, deep_supervision=False)
-    [mask], _ = decoder(torch.randn(2, 5, DIM), random_features(), every_layer=False)
+    [mask], _ = decoder(torch.randn(2, 5, DIM), random_features())
     mask.sum().backward()
     frozen = {n for n, p in decoder.named_parameters() if not p.requires_grad}
     assert frozen and all(".level_fc." in name or ".mask_fc." in name for name in frozen)

@@ -53,7 +53,7 @@ def test_early_exit_takes_class_and_mask_of_its_block(stuff):
     early = make_decoder(exit_after=2)
     early.load_state_dict(stuff.state_dict())
     features = random_features()
-    every, stopped = stuff(features), early(features, every_layer=False)
+    every, stopped = stuff(features), early.eval()(features, every_layer=False)
     assert len(stopped.logits) == 2 and len(stopped.masks) == 1
     torch.testing.assert_close(stopped.logits[-1], every.logits[1])
     torch.testing.assert_close(stopped.masks[0], every.masks[1])
