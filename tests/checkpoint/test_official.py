@@ -44,7 +44,7 @@ NAMES = {
     "bbox_head.things_mask_head.blocks.1.attn.linear_l3.0.weight": (
         "thing_mask_decoder.blocks.1.cross_attn.level_fc.2.weight"
     ),
-    "bbox_head.things_mask_head.attnen.linear.0.bias": "thing_mask_decoder.tail.mask_fc.bias",
+    "bbox_head.things_mask_head.attnen.linear.0.bias": "thing_mask_decoder.final_attention.mask_fc.bias",
     "bbox_head.stuff_mask_head.blocks.5.self_attention.qkv.weight": (
         "stuff_decoder.mask_decoder.blocks.5.self_attn.in_proj_weight"
     ),
@@ -115,9 +115,9 @@ def test_command_writes_a_checkpoint_for_model_weights(released, tmp_path):
     assert list(content) == ["model"]
     assert set(content["model"]) == {
         "backbone.body.conv1.weight",
-        "thing_mask_decoder.tail.q_proj.weight",
+        "thing_mask_decoder.final_attention.q_proj.weight",
     }
-    assert (content["model"]["thing_mask_decoder.tail.q_proj.weight"] == 2).all()
+    assert (content["model"]["thing_mask_decoder.final_attention.q_proj.weight"] == 2).all()
     assert sorted(p.name for p in tmp_path.rglob("*.*")) == ["ours.pth", "released.pth"]
 
 

@@ -163,7 +163,7 @@ def test_differences_are_of_the_seeds_in_common():
 def test_the_declared_ablations_are_those_of_the_paper():
     """Every row's keys exist in the config, and rows of these two share one training."""
     ablations = ablate.read_ablations(str(ablate.ABLATIONS), [])
-    assert set(ablations) >= {"merging", "location", "decoupling", "layers", "encoder"}
+    assert set(ablations) >= {"merging", "version", "decoupling", "layers", "encoder"}
     for ablation in ablations.values():
         first, *others = ablation["rows"]
         assert others and not first.train and not first.test
