@@ -12,7 +12,9 @@ def add_psformer_config(cfg: CN) -> None:
     _add_postprocessing_keys(cfg.MODEL)
     _add_psformer_keys(cfg.MODEL)
     _add_solver_keys(cfg)
-    for old, new in RENAMED.items():
+    moved = {f"TEST.{key}": f"MODEL.POSTPROCESSING.{key}" for key in cfg.MODEL.POSTPROCESSING}
+    moved |= {f"LOSS.{key}": f"MODEL.LOSS.{key}" for key in cfg.MODEL.LOSS}
+    for old, new in (moved | RENAMED).items():
         cfg.register_renamed_key(f"MODEL.PSFORMER.{old}", new)
 
 
@@ -192,16 +194,4 @@ RENAMED = {
     "LOSS.L1_WEIGHT": "MODEL.LOSS.BOX_WEIGHT",
     "LOSS.STUFF_CLASS_WEIGHT": "MODEL.PSFORMER.STUFF_CLASS_WEIGHT",
     "LOSS.MASK_MATCH_CLASS_COST": "MODEL.PSFORMER.MASK_MATCH_CLASS_COST",
-}
-RENAMED |= {
-    f"TEST.{key}": f"MODEL.POSTPROCESSING.{key}"
-    for key in (
-        *("PANOPTIC_ON", "SEMANTIC_ON", "INSTANCE_ON", "MERGING", "SCORE_THRESHOLD"),
-        *("CLASS_POWER", "MASK_POWER", "MASK_THRESHOLD"),
-        *("THING_OVERLAP_THRESHOLD", "STUFF_OVERLAP_THRESHOLD"),
-    )
-}
-RENAMED |= {
-    f"LOSS.{key}": f"MODEL.LOSS.{key}"
-    for key in ("CLASS_WEIGHT", "GIOU_WEIGHT", "DICE_WEIGHT", "FOCAL_ALPHA", "FOCAL_GAMMA")
 }

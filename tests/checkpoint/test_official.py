@@ -44,7 +44,9 @@ NAMES = {
     "bbox_head.things_mask_head.blocks.1.attn.linear_l3.0.weight": (
         "thing_mask_decoder.blocks.1.cross_attn.level_fc.2.weight"
     ),
-    "bbox_head.things_mask_head.attnen.linear.0.bias": "thing_mask_decoder.final_attention.mask_fc.bias",
+    "bbox_head.things_mask_head.attnen.linear.0.bias": (
+        "thing_mask_decoder.final_attention.mask_fc.bias"
+    ),
     "bbox_head.stuff_mask_head.blocks.5.self_attention.qkv.weight": (
         "stuff_decoder.mask_decoder.blocks.5.self_attn.in_proj_weight"
     ),

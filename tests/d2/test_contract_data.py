@@ -5,12 +5,10 @@ import json
 import numpy as np
 import pycocotools.mask as mask_util
 import pytest
-import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from PIL import Image, ImageOps
 
 from d2_psformer.d2 import from_backend
-from d2_psformer.d2.config import get_cfg
 from d2_psformer.d2.data import (
     DatasetCatalog,
     DatasetFromList,
@@ -23,9 +21,7 @@ from d2_psformer.d2.data import transforms as T
 from d2_psformer.d2.structures import BitMasks
 from d2_psformer.utils.errors import UserError
 
-DatasetMapper, build_detection_test_loader, detection_utils = map(
-    from_backend("data"), ["DatasetMapper", "build_detection_test_loader", "detection_utils"]
-)
+detection_utils = from_backend("data")("detection_utils")
 register_coco_panoptic = from_backend("data.datasets")("register_coco_panoptic")
 XYXY, XYWH = 0, 1  # Values of BoxMode.
 H, W = 40, 60
@@ -281,82 +277,6 @@ def test_empty_instances_are_dropped():
     assert detection_utils.filter_empty_instances(instances).gt_classes.tolist() == [0]
     by_box = detection_utils.filter_empty_instances(instances, by_mask=False)
     assert by_box.gt_classes.tolist() == [0, 2]
-
-
-@pytest.fixture
-def cfg():
-    cfg = get_cfg()
-    cfg.INPUT.MIN_SIZE_TRAIN, cfg.INPUT.MIN_SIZE_TEST = (20,), 80
-    cfg.INPUT.FORMAT, cfg.INPUT.MASK_FORMAT = "RGB", "bitmask"
-    cfg.MODEL.MASK_ON = True
-    cfg.DATASETS.TRAIN, cfg.DATASETS.TEST = ("contract_coco",), ("contract_coco",)
-    cfg.DATALOADER.NUM_WORKERS = 0
-    cfg.SOLVER.IMS_PER_BATCH = 2
-    return cfg
-
-
-def test_the_mapper_in_training(coco, cfg):
-    cfg.INPUT.RANDOM_FLIP = "none"
-    source = DatasetCatalog.get("contract_coco")[0]
-    sample = DatasetMapper(cfg, True)(source)
-    assert "annotations" in source  # It got a copy.
-    assert sample["image"].shape == (3, 20, 30) and sample["image"].dtype == torch.uint8
-    assert (sample["height"], sample["width"]) == (H, W)
-    instances = sample["instances"]
-    assert instances.gt_classes.tolist() == [1, 0]
-    assert_allclose(instances.gt_boxes.tensor[0], [5, 5, 15, 15])
-    assert instances.gt_masks.tensor[0].sum() == 100
-    assert_array_equal(instances.gt_masks.tensor[1], RIGHT_HALF[::2, ::2])
-
-
-def test_the_mapper_leaves_crowds_out(coco, cfg):
-    sample = DatasetMapper(cfg, True)(DatasetCatalog.get("contract_coco")[2])
-    assert len(sample["instances"]) == 0
-
-
-def test_the_mapper_crops(coco, cfg):
-    cfg.INPUT.CROP.ENABLED, cfg.INPUT.CROP.TYPE, cfg.INPUT.CROP.SIZE = True, "absolute", [20, 30]
-    np.random.seed(0)
-    sample = DatasetMapper(cfg, True)(DatasetCatalog.get("contract_coco")[1])
-    assert sample["image"].shape == (3, 20, 30)
-    tight = sample["instances"].gt_masks.get_bounding_boxes().tensor
-    assert_allclose(sample["instances"].gt_boxes.tensor, tight)
-
-
-def test_the_mapper_in_inference(coco, cfg):
-    sample = DatasetMapper(cfg, False)(DatasetCatalog.get("contract_coco")[0])
-    assert sample["image"].shape == (3, 80, 120)
-    assert "instances" not in sample and "annotations" not in sample
-
-
-def test_the_mapper_reads_semantic_labels(tmp_path, cfg):
-    save_image(tmp_path / "a.png")
-    Image.fromarray(RIGHT_HALF).save(tmp_path / "labels.png")
-    sample = DatasetMapper(cfg, False)(
-        {
-            "file_name": str(tmp_path / "a.png"),
-            "sem_seg_file_name": str(tmp_path / "labels.png"),
-        }
-    )
-    assert sample["sem_seg"].dtype == torch.int64
-    assert_array_equal(sample["sem_seg"], RIGHT_HALF.repeat(2, axis=0).repeat(2, axis=1))
-
-
-def test_the_loader_of_inference(coco, cfg):
-    loader = build_detection_test_loader(cfg, "contract_coco")
-    batches = list(loader)
-    assert [[sample["image_id"] for sample in batch] for batch in batches] == [[3], [12], [40]]
-    assert batches[0][0]["image"].shape == (3, 80, 120)
-    own = build_detection_test_loader(cfg, "contract_coco", mapper=lambda d: d["image_id"])
-    assert list(own) == [[3], [12], [40]]
-
-
-@pytest.mark.parametrize("workers", [0, 2])
-def test_loaders_take_arguments_instead_of_a_config(workers):
-    loader = build_detection_test_loader(
-        list(range(10)), mapper=_double, batch_size=4, num_workers=workers
-    )
-    assert list(loader) == [[0, 2, 4, 6], [8, 10, 12, 14], [16, 18]]
 
 
 def _double(x):

@@ -8,8 +8,7 @@ import pytest
 from numpy.testing import assert_array_equal
 from PIL import Image
 
-from d2_psformer.d2lite.config import get_cfg
-from d2_psformer.d2lite.data import DatasetCatalog, DatasetMapper, MapDataset, detection_utils
+from d2_psformer.d2lite.data import DatasetCatalog, MapDataset, detection_utils
 from d2_psformer.d2lite.data import transforms as T
 from d2_psformer.d2lite.data.datasets import load_coco_json, load_coco_panoptic_json
 from d2_psformer.d2lite.data.datasets.builtin_meta import (
@@ -136,22 +135,6 @@ def test_the_categories_are_coco_s():
     assert [c["id"] for c in COCO_CATEGORIES] == sorted({c["id"] for c in COCO_CATEGORIES})
     assert sum(c["isthing"] for c in COCO_CATEGORIES) == 80 and len(COCO_CATEGORIES) == 133
     assert [c["trainId"] for c in CITYSCAPES_CATEGORIES] == list(range(19))
-
-
-def test_a_mask_format_that_is_not_there(tmp_path):
-    Image.new("RGB", (20, 10)).save(tmp_path / "a.png")
-    cfg = get_cfg()
-    cfg.MODEL.MASK_ON = True
-    annotation = {
-        "bbox": [0, 0, 9, 9],
-        "bbox_mode": BoxMode.XYXY_ABS,
-        "category_id": 0,
-        "segmentation": [[0, 0, 9, 0, 9, 9]],
-    }
-    sample = {"file_name": str(tmp_path / "a.png"), "annotations": [annotation]}
-    with pytest.raises(UserError) as raised:
-        DatasetMapper(cfg, True)(sample)
-    one_sentence(raised, "INPUT.MASK_FORMAT", "bitmask")
 
 
 def test_polygons_are_cropped_without_further_packages():
