@@ -10,11 +10,7 @@ from tiny_model import TOYS, write_tiny_model
 
 from d2_psformer.d2.data import MetadataCatalog
 from d2_psformer.data import PanopticMapper
-<<<<<<< HEAD
-from d2_psformer.engine import Predictor, build_model, load_config, restore_class_metadata
-=======
 from d2_psformer.engine import Predictor, load_config
->>>>>>> main
 
 
 @pytest.fixture(scope="module")
@@ -167,9 +163,4 @@ def test_predicts_in_the_type_that_the_device_is_fast_with(
 
 
 def test_a_training_or_evaluation_is_not_in_the_fast_type(tiny):
-<<<<<<< HEAD
-    restore_class_metadata(TOYS)
-    assert build_model(config(tiny)).autocast is None
-=======
     assert Predictor(config(tiny)).model.autocast is None
->>>>>>> main
