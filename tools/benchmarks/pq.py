@@ -2,7 +2,6 @@
 
 import argparse
 import importlib.util
-import logging
 from functools import partial
 
 import numpy as np
@@ -26,7 +25,6 @@ def measure(options: argparse.Namespace) -> list[dict]:
     Raises:
         ValueError: the figures of two evaluators differ.
     """
-    logging.disable(logging.INFO)  # evaluators log their results every time
     with generated_dataset(options.images, options.size) as name:
         predictions = make_predictions(name)
         evaluators = {"ours": partial(_evaluate, PanopticQualityEvaluator(name), predictions)}
