@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from d2_psformer.layers import MLP, FeedForward
@@ -20,11 +21,11 @@ def test_mlp_of_one_layer_is_linear():
     assert [tuple(p.shape) for p in mlp.parameters()] == [(2, 3), (2,)]
 
 
-@pytest.mark.parametrize("activation", [nn.ReLU, nn.GELU])
-def test_feed_forward_equals_the_tail_of_a_torch_encoder_layer(activation):
-    ours = FeedForward(8, 16, dropout=0.3, activation=activation, norm_eps=1e-6).eval()
+@pytest.mark.parametrize(("activation", "dropout"), [(F.relu_, 0.3), (F.gelu, 0.0)])
+def test_feed_forward_equals_the_tail_of_a_torch_encoder_layer(activation, dropout):
+    ours = FeedForward(8, 16, dropout, activation, norm_eps=1e-6).eval()
     layer = nn.TransformerEncoderLayer(
-        8, 2, 16, activation=activation(), layer_norm_eps=1e-6, batch_first=True
+        8, 2, 16, activation=activation, layer_norm_eps=1e-6, batch_first=True
     ).eval()
     for name in ("linear1", "linear2"):
         getattr(layer, name).load_state_dict(getattr(ours, name).state_dict())
@@ -43,3 +44,26 @@ def test_dropout_acts_in_training_only():
     assert not torch.equal(layer(x), layer(x))
     layer.eval()
     assert torch.equal(layer(x), layer(x))
+
+
+def test_dropout_before_the_relu_is_dropout_behind_it():
+    layer = FeedForward(8, 64, dropout=0.4)
+    x = torch.randn(5, 8)
+    torch.manual_seed(3)
+    ours = layer(x)
+    torch.manual_seed(3)
+    hidden = layer.dropout(F.relu(layer.linear1(x)))
+    torch.testing.assert_close(ours, layer.norm(x + layer.dropout(layer.linear2(hidden))))
+
+
+def test_of_hidden_channels_one_map_and_the_noise_of_dropout_are_kept():
+    kept = []
+    layer = FeedForward(8, 64, dropout=0.4)
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t) or t, lambda t: t):
+        layer(torch.randn(5, 8))
+    assert len({t.data_ptr() for t in kept if t.shape == (5, 64)}) == 2
+
+
+def test_dropout_does_not_change_places_with_a_gelu():
+    with pytest.raises(ValueError, match="change places"):
+        FeedForward(8, 16, dropout=0.1, activation=F.gelu)

@@ -36,7 +36,8 @@ class HungarianMatcher:
         Raises:
             UserError: a cost is not finite.
         """
-        costs = [self.cost(*pair) for pair in zip(outputs, targets, strict=True)]
+        with torch.autocast(targets[0].boxes.device.type, enabled=False):
+            costs = [self.cost(*pair) for pair in zip(outputs, targets, strict=True)]
         flat = torch.cat([cost.flatten() for cost in costs]).cpu()
         parts = flat.split([cost.numel() for cost in costs])
         return [

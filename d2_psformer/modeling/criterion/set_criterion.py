@@ -7,6 +7,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from ...utils.checks import check_choice
 from ..outputs import QueryOutputs
 from .masks import DenseMasks
 from .matcher import HungarianMatcher, Match
@@ -36,6 +37,7 @@ class SetCriterion:
     ):
         self.terms = tuple(terms)
         self.matcher = matcher
+        check_choice(("each_layer", "last"), match=match)
         self.match_every_layer = match == "each_layer"
         self.masks = masks or DenseMasks()
         self.prefix = prefix

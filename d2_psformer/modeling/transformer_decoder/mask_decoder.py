@@ -1,5 +1,6 @@
 """Mask decoder: attention maps are the masks (Panoptic SegFormer, section 3.4)."""
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...layers import FeedForward, run_layer
@@ -118,7 +119,7 @@ class MaskBlock(nn.Module):
             nn.init.xavier_uniform_(self.self_attn.out_proj.weight)
         self.cross_attn = MaskAttention(dim, heads, num_levels)
         self.cross_norm = nn.LayerNorm(dim, eps=1e-6)
-        self.ffn = FeedForward(dim, 4 * dim, activation=nn.GELU, norm_eps=1e-6)
+        self.ffn = FeedForward(dim, 4 * dim, activation=F.gelu, norm_eps=1e-6)
         for linear in (self.ffn.linear1, self.ffn.linear2):
             nn.init.xavier_uniform_(linear.weight)
 
