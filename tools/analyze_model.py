@@ -116,11 +116,11 @@ def analyze(cfg, size: tuple[int, int]) -> Analysis:
     counter = FlopCounterMode(display=False, custom_mapping=mapping)
     with torch.device("meta"):
         model = build_model(cfg).eval()
-        # A "meta" tensor has no numbers, so there is nothing to postprocess. The operator is one
-        # for every device, also where no kernel is compiled.
-        no_results = mock.patch.object(model, "postprocess")
-        with no_results, mock.patch.object(backends, "default", lambda device: "auto"), counter:
-            model([{"image": torch.zeros(3, *size)}])
+    # A "meta" tensor has no numbers, so there is nothing to postprocess. The operator is one for
+    # every device, also where no kernel is compiled.
+    no_results = mock.patch.object(model, "postprocess")
+    with no_results, mock.patch.object(backends, "default", lambda device: "auto"), counter:
+        model([{"image": torch.zeros(3, *size)}])
     root = type(model).__name__
     # PyTorch counts a multiply-add as two.
     flops = {
