@@ -6,11 +6,12 @@ INSTALLED := $(VENV)/.installed
 KERNELS := $(wildcard d2_psformer/ops/csrc/*)
 DEMO := configs/scenes/demo.yaml
 
-.PHONY: help demo test gpu-check lint format clean
+.PHONY: help demo test test-long gpu-check lint format clean
 
 help:
 	@echo "make demo    generate scenes, train on them, evaluate, write pictures to output/demo"
 	@echo "make test    run the test suite"
+	@echo "make test-long  run the slow tests too"
 	@echo "make gpu-check  check everything on this machine's GPU in 8 minutes, write a report"
 	@echo "make lint    check style and format"
 	@echo "make format  repair style and format"
@@ -32,6 +33,9 @@ demo: $(INSTALLED)
 # Two processes of one thread each are faster than one of two.
 test: $(INSTALLED)
 	OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadfile
+
+test-long: $(INSTALLED)
+	OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadfile -m "slow or not slow"
 
 # Writes output/gpu_check.md; says so where there is no GPU.
 gpu-check: $(INSTALLED)
