@@ -8,6 +8,7 @@ from torch import Tensor
 # How the numbers of a mask are to be read.
 LOGIT = "logit"  # sigmoid gives the probability of a pixel (MaskFormer, Mask2Former)
 SCORE = "score"  # >= 0 and unbounded (Panoptic SegFormer)
+SOFTMAX = "softmax"  # a softmax over the queries gives their shares of a pixel (MaX-DeepLab)
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class QueryOutputs:
             queries, and of selected pairs of query and class.
         query_index: (B, Q) long, the query of the decoder that an output belongs to; None where
             they are in the decoder's order.
-        mask_kind: LOGIT or SCORE.
+        mask_kind: LOGIT, SCORE or SOFTMAX.
     """
 
     logits: list[Tensor] = field(default_factory=list)

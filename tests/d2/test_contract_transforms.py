@@ -7,12 +7,8 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from PIL import Image
 
-from d2_psformer.d2 import from_backend
-from d2_psformer.d2.config import get_cfg
 from d2_psformer.d2.data import transforms as T
 from d2_psformer.utils.errors import UserError
-
-build_augmentation = from_backend("data.detection_utils")("build_augmentation")
 
 
 @pytest.fixture
@@ -246,19 +242,3 @@ def test_they_say_what_they_are():
         "RandomCrop(crop_type='relative', crop_size=(1, 1))"
     )
     assert str(T.AugmentationList([flip])) == "AugmentationList[RandomFlip(prob=0.3)]"
-
-
-def test_the_config_chooses():
-    cfg = get_cfg()
-    cfg.INPUT.MIN_SIZE_TRAIN, cfg.INPUT.MAX_SIZE_TRAIN = (10, 12), 99
-    cfg.INPUT.MIN_SIZE_TEST = 0
-    resize, flip = build_augmentation(cfg, True)
-    assert isinstance(resize, T.ResizeShortestEdge) and resize.short_edge_length == (10, 12)
-    assert (resize.max_size, resize.sample_style) == (99, "choice")
-    assert isinstance(flip, T.RandomFlip) and flip.horizontal
-    cfg.INPUT.RANDOM_FLIP = "vertical"
-    assert build_augmentation(cfg, True)[1].vertical
-    cfg.INPUT.RANDOM_FLIP = "none"
-    assert len(build_augmentation(cfg, True)) == 1
-    (resize,) = build_augmentation(cfg, False)
-    assert resize.short_edge_length in (0, (0, 0))

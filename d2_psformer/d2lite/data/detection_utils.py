@@ -141,17 +141,3 @@ def filter_empty_instances(
     if by_mask and instances.has("gt_masks"):
         keep &= instances.gt_masks.nonempty()
     return instances[keep]
-
-
-def build_augmentation(cfg, is_train: bool) -> list[T.Augmentation]:
-    """Resize and, in training, flip, as the config's INPUT says."""
-    if not is_train:
-        return [T.ResizeShortestEdge(cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST, "choice")]
-    resize = T.ResizeShortestEdge(
-        cfg.INPUT.MIN_SIZE_TRAIN, cfg.INPUT.MAX_SIZE_TRAIN, cfg.INPUT.MIN_SIZE_TRAIN_SAMPLING
-    )
-    direction = cfg.INPUT.RANDOM_FLIP
-    if direction == "none":
-        return [resize]
-    flip = T.RandomFlip(horizontal=direction == "horizontal", vertical=direction == "vertical")
-    return [resize, flip]

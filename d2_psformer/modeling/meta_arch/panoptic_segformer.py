@@ -147,7 +147,7 @@ class PanopticSegFormer(Segmenter):
             # Without things one query keeps the decoder in the graph, at no loss.
             matched = queries[:, :1]
         masks, _ = self.thing_mask_decoder(matched, features)
-        candidates = [
+        decoded = [
             LayerOutputs(
                 logits=located.logits[-1][i, row],
                 boxes=located.boxes[-1][i, row],
@@ -155,8 +155,8 @@ class PanopticSegFormer(Segmenter):
             )
             for i, row in enumerate(rows)
         ]
-        pairs = self.mask_matcher(candidates, targets)
-        log_matched_segments(candidates, pairs, targets)
+        pairs = self.mask_matcher(decoded, targets)
+        log_matched_segments(decoded, pairs, targets)
         losses = self.location_criterion(located, targets, num_segments, matches)
         masks = QueryOutputs(masks=masks)
         return losses | self.mask_criterion(masks, targets, num_segments, [pairs])

@@ -19,7 +19,7 @@ class PixelArgmaxMerging:
     """Every pixel goes to its highest mask.
 
     Attributes:
-        score_threshold: candidates of a lower class probability are dropped first.
+        score_threshold: masks of a lower class probability are dropped first.
         mask_threshold: a pixel where no mask is above this is void.
     """
 
@@ -56,11 +56,11 @@ class PixelArgmaxMerging:
 class MaskFormerMerging:
     """Every pixel goes to the highest product of class probability and mask (MaskFormer).
 
-    Masks count as at most 1, as MaskFormer's are; where all are 0 nobody wins. A segment that won
-    too little of its own mask is dropped, and what it won is void.
+    Masks count as at most 1, as MaskFormer's are; a pixel where all are 0 is void. A segment that
+    won too little of its own mask is dropped, and what it won is void.
 
     Attributes:
-        score_threshold: candidates of a lower class probability are dropped first.
+        score_threshold: masks of a lower class probability are dropped first.
         mask_threshold: pixels from this on belong to a mask.
         thing_overlap_threshold, stuff_overlap_threshold: drop a segment when the pixels that it
             won are fewer than those of its mask by more than this share.
@@ -111,7 +111,7 @@ class _Contest:
 
     def __init__(self, masks: ResizedMasks, floor: float):
         self.highest = torch.full(masks.size, floor, device=masks.device)
-        # 1 + the place of the winner, 0 for nobody
+        # 1 + the place of the winner, 0 for void
         self.winner = torch.zeros(masks.size, dtype=torch.long, device=masks.device)
 
     def enter(self, place: int, box: Box, values: Tensor) -> None:
@@ -125,7 +125,7 @@ class _Contest:
 
 
 def _best_first(scores: Tensor, threshold: float) -> Tensor:
-    """Indices (K,) of the candidates that reach the threshold."""
+    """Indices (K,) of the masks that reach the threshold."""
     ranked = scores.sort(descending=True, stable=True)
     return ranked.indices[ranked.values >= threshold]
 
@@ -147,8 +147,8 @@ def _label(
     Args:
         ids: (H, W) long, 0 = void, else 1 + the place of the winner in ``order``.
         keep: (K,) bool.
-        order: (K,) candidates.
-        scores: (N,) of all candidates.
+        order: (K,) indices of masks.
+        scores: (N,) of all masks.
         areas: (K,) pixels.
     """
     table = torch.zeros(len(order) + 1, dtype=torch.int32, device=ids.device)

@@ -1,5 +1,6 @@
 """Masks at the size of a result, made large one by one and only where they matter."""
 
+import functools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -8,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..outputs import LOGIT, SCORE
+from ..outputs import LOGIT, SCORE, SOFTMAX
 
 Box = tuple[slice, slice]  # rows, columns
 
@@ -47,7 +48,8 @@ class ResizedMasks:
     Args:
         masks: (N, h, w), of any float type; interpolated in float32.
         size: (H, W).
-        kind: SCORE: masks are >= 0; LOGIT: their values are the sigmoid, taken after the resize.
+        kind: SCORE: masks are >= 0; LOGIT: their values are the sigmoid, taken after the resize;
+            SOFTMAX: the softmax over the N masks, taken after the resize.
     """
 
     def __init__(self, masks: Tensor, size: tuple[int, int], kind: str = SCORE):
@@ -65,6 +67,8 @@ class ResizedMasks:
 
     def peaks(self) -> Tensor:
         """(N,): no value of the resized mask is above it; some room for rounding included."""
+        if self.kind == SOFTMAX:
+            return self._masks.new_ones(len(self))
         peaks = self._masks.flatten(1).amax(1)
         return (peaks.sigmoid() if self.kind == LOGIT else peaks) * (1 + 1e-4)
 
@@ -96,17 +100,31 @@ class ResizedMasks:
         for index in range(len(self)) if order is None else order:
             rows, columns = boxes[index]
             if rows.stop:
-                yield index, (rows, columns), self._resize(index, rows, columns)
+                yield index, (rows, columns), self._values(index, rows, columns)
+
+    def _values(self, index: int, rows: slice, columns: slice) -> Tensor:
+        resized = self._resize(index, rows, columns)
+        if self.kind == SOFTMAX:
+            return (resized - self._log_sum[rows, columns]).exp()
+        return resized.sigmoid() if self.kind == LOGIT else resized
+
+    @functools.cached_property
+    def _log_sum(self) -> Tensor:
+        """(H, W): the logarithm of the sum of exp over all masks; one mask is large at a time."""
+        whole = slice(None)
+        resized = (self._resize(index, whole, whole) for index in range(len(self)))
+        return functools.reduce(torch.logaddexp, resized)
 
     def _resize(self, index: int, rows: slice, columns: slice) -> Tensor:
         mask, (height, width) = self._masks[index, None, None], self.size
         strip = F.interpolate(mask, (mask.shape[2], width), mode="bilinear")[..., columns]
-        values = F.interpolate(strip, (height, strip.shape[3]), mode="bilinear")[0, 0, rows]
-        return values.sigmoid() if self.kind == LOGIT else values
+        return F.interpolate(strip, (height, strip.shape[3]), mode="bilinear")[0, 0, rows]
 
     def _boxes(self, threshold: float) -> list[Box]:
         """Where each mask can be above the threshold; two small transfers from the device."""
         (height, width), (h, w) = self.size, self._masks.shape[1:]
+        if self.kind == SOFTMAX:  # a value depends on all masks
+            return [(slice(0, height), slice(0, width))] * len(self)
         threshold = threshold * (1 - 1e-4)  # room for rounding
         if self.kind == LOGIT:
             threshold = float(torch.logit(torch.tensor(threshold, dtype=torch.float64)))

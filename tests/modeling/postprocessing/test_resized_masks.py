@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from d2_psformer.modeling.outputs import LOGIT
+from d2_psformer.modeling.outputs import LOGIT, SOFTMAX
 from d2_psformer.modeling.postprocessing import (
     MaskFormerMerging,
     MaskWiseMerging,
@@ -165,3 +165,17 @@ def test_merging_logits_is_merging_probabilities(kind, seed):
 def test_no_logits():
     masks = ResizedMasks(torch.zeros(0, 3, 4), (20, 30), LOGIT)
     assert masks.above(0.5) == {} and masks.peaks().shape == (0,)
+
+
+@pytest.mark.parametrize("size", [(140, 150), (20, 33)])
+def test_softmax_is_taken_over_all_masks_after_the_resize(size):
+    logits = 3 * torch.randn(5, 9, 12, generator=torch.Generator().manual_seed(1))
+    expected = F.interpolate(logits[None], size, mode="bilinear")[0].softmax(0)
+    masks = ResizedMasks(logits, size, SOFTMAX)
+    for index, box, values in masks.regions(0.4):
+        torch.testing.assert_close(values, expected[index][box], rtol=1e-4, atol=1e-6)
+    assert (expected.flatten(1).amax(1) <= masks.peaks()).all()
+    kept = torch.tensor([True, False, True, True, False])
+    alone = F.interpolate(logits[kept][None], size, mode="bilinear")[0].softmax(0)
+    found = {index: values for index, _, values in masks.select(kept).regions(0.0)}
+    torch.testing.assert_close(torch.stack([found[i] for i in range(3)]), alone)
