@@ -8,6 +8,7 @@ or else, goes on where it was.
 import argparse
 import json
 import os
+import re
 import statistics
 import subprocess
 import sys
@@ -17,7 +18,6 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # works before installation too
-
 TRAIN_NET = ROOT / "train_net.py"
 CONFIG = ROOT / "configs" / "scenes" / "ablation.yaml"
 ABLATIONS = Path(__file__).with_name("ablations.yaml")
@@ -164,9 +164,9 @@ def _as_list(settings: dict) -> list[str]:
 
 
 def _folder_name(settings: dict, default: str) -> str:
-    """A name made of settings, such as "ENCODER=none"; the default if there are none."""
-    pairs = (f"{key.rpartition('.')[2]}={value}" for key, value in sorted(settings.items()))
-    return "+".join(pairs) or default
+    """A name made of settings, such as "LOSS.CLASS_WEIGHT=1"; the default if there are none."""
+    name = "+".join(f"{key}={settings[key]}" for key in sorted(settings)).replace("MODEL.", "")
+    return re.sub(r"[^\w=.+-]", "_", name) or default
 
 
 def _metrics_file(folder: Path) -> Path | None:

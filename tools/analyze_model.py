@@ -52,6 +52,8 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     args = parser.parse_args(arguments)
     if args.time and args.all:
         parser.error("--time is for one --config-file")
+    if args.time < 0 or args.depth < 1:
+        parser.error("give a --depth of at least 1 and a --time of at least 0")
     return args
 
 
@@ -100,7 +102,7 @@ def analyze(cfg, size: tuple[int, int]) -> Analysis:
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
-    from d2_psformer.d2.modeling import build_model
+    from d2_psformer.engine import build_model
     from d2_psformer.ops import backends
 
     def deformable_attention(value, shapes, sampling, *_, **__) -> int:
@@ -112,7 +114,7 @@ def analyze(cfg, size: tuple[int, int]) -> Analysis:
 
     mapping = {torch.ops.d2_psformer.ms_deform_attn: deformable_attention}
     cfg = cfg.clone()
-    cfg.MODEL.DEVICE = "meta"
+    cfg.MODEL.DEVICE, cfg.MODEL.AUTOCAST = "meta", "float32"
     counter = FlopCounterMode(display=False, custom_mapping=mapping)
     with torch.device("meta"):
         model = build_model(cfg).eval()
@@ -142,7 +144,7 @@ def seconds_by_part(cfg, size: tuple[int, int], rounds: int) -> dict[str, float]
     """Median seconds of every module; random weights leave little to merge."""
     import torch
 
-    from d2_psformer.d2.modeling import build_model
+    from d2_psformer.engine import build_model
 
     if cfg.MODEL.DEVICE.startswith("cuda") and not torch.cuda.is_available():
         cfg.MODEL.DEVICE = "cpu"

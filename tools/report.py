@@ -14,10 +14,10 @@ Examples:
   after training the demo      tools/report.py --config-file configs/scenes/demo.yaml
   another checkpoint           tools/report.py --config-file FILE MODEL.WEIGHTS output/model.pth
 
-Written to --output: report.md (panoptic quality), curves.png (if
-OUTPUT_DIR holds the metrics.json of a training), contact_sheet.png, and pictures/*.png (image,
-ground truth, prediction). Figures of an evaluation of these weights are used if OUTPUT_DIR has
-them; else the model is evaluated. Any data set with panoptic ground truth will do.
+Written to --output: report.md (panoptic quality, measured now), curves.png (if OUTPUT_DIR holds
+the metrics.json of a training), contact_sheet.png, and pictures/*.png (image, ground truth,
+prediction).
+Any data set with panoptic ground truth will do.
 """
 
 

@@ -8,6 +8,7 @@ from ..d2.config import CfgNode
 from ..d2.modeling import BACKBONE_REGISTRY, META_ARCH_REGISTRY
 from ..d2.modeling import build_model as build_registered
 from ..utils.errors import UserError, check_known
+from .data_sets import model_data_set
 
 
 def build_model(cfg: CfgNode) -> nn.Module:
@@ -17,6 +18,7 @@ def build_model(cfg: CfgNode) -> nn.Module:
         UserError: a name in the config is unknown.
     """
     node = cfg.MODEL
+    model_data_set(cfg)  # names the classes
     check_known("MODEL.META_ARCHITECTURE", node.META_ARCHITECTURE, dict(META_ARCH_REGISTRY))
     try:
         torch.device(node.DEVICE)

@@ -26,6 +26,8 @@ def run(main: Main, args: argparse.Namespace) -> None:
         comm.synchronize()  # no process leaves while others still communicate with it
         dist.destroy_process_group()
         return
+    if args.num_gpus < 1 or args.num_machines < 1:
+        raise UserError("--num-gpus and --num-machines must be at least 1, on a CPU too.")
     # Without any GPU the processes, in any number, use the CPU.
     if args.num_gpus > (found := torch.cuda.device_count()) > 0:
         raise UserError(

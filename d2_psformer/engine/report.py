@@ -16,7 +16,7 @@ from ..data.reading import read_image, read_segment_ids
 from ..evaluation import PanopticQuality
 from ..evaluation.builder import has_ground_truth
 from ..utils.errors import UserError
-from ..utils.files import atomic_write, read_json, safe_name, write_picture
+from ..utils.files import atomic_write, safe_name, write_picture
 from ..visualization import draw_overlay, draw_sheet, thumbnail
 from ..visualization.curves import draw_curves, read_curves
 from .data_sets import align_data_sets
@@ -54,7 +54,7 @@ def write_report(
     if training_log.is_file():
         draw_curves(read_curves(training_log), output / "curves.png")
         files.insert(1, "curves.png")
-    table = _figure_table(_model_figures(cfg, predictor))
+    table = _figure_table(test(cfg, predictor.model)["panoptic_seg"])
     lines = [f"# Results on {cfg.DATASETS.TEST[0]}", f"Weights: `{cfg.MODEL.WEIGHTS}`", table]
     lines += [f"![{name}](<{name}>)" for name in files]
     with atomic_write(output / "report.md", "w") as file:
@@ -115,15 +115,6 @@ def image_quality(metadata, truth: tuple, predicted: tuple) -> float:
     quality = PanopticQuality(classes)
     quality.add("of the picture", *truth, *predicted)
     return 100 * quality.results()["All"]["pq"]
-
-
-def _model_figures(cfg: CfgNode, predictor: Predictor) -> dict[str, float]:
-    """Panoptic quality in percent: of the last evaluation of these weights, or measured now."""
-    found = Path(cfg.OUTPUT_DIR, "inference", cfg.DATASETS.TEST[0], "metrics.json")
-    weights = Path(cfg.MODEL.WEIGHTS)
-    if found.is_file() and weights.is_file() and found.stat().st_mtime > weights.stat().st_mtime:
-        return read_json(found)["panoptic_seg"]
-    return test(cfg, predictor.model)["panoptic_seg"]
 
 
 def _figure_table(figures: dict[str, float | None]) -> str:

@@ -29,6 +29,6 @@ def get_config_file(name: str) -> str:
     if plain not in names:
         near = get_close_matches(plain, names) or [*names[:5], "..."]
         raise UserError(
-            f"Config '{name}' does not exist: give a file or one of the names {', '.join(near)}"
+            f"Config '{name}' does not exist: give a file or one of the names {', '.join(near)}."
         )
     return str(_CONFIGS / f"{plain}.yaml")

@@ -6,7 +6,7 @@ from .errors import UserError
 def check_at_least(least: float, **values: float) -> None:
     """Raise :class:`UserError` for the first value, given by its name, that is below ``least``."""
     for name, value in values.items():
-        if value < least:
+        if not value >= least:  # NaN is refused too
             raise UserError(f"{name} is {value}: it must be at least {least}.")
 
 

@@ -98,8 +98,8 @@ def _bounds(layers: list[SamplingPoints]) -> tuple[np.ndarray, np.ndarray]:
     weights = torch.cat([x.weights.flatten() for x in layers])
     places = torch.cat([x.locations.flatten(0, 2) for x in layers])
     corners = [box_cxcywh_to_xyxy(x.box).view(2, 2) for x in layers if x.box is not None]
-    for tail in ((1 - _MASS) / 2, (1 + _MASS) / 2):
-        corners.append(torch.stack([_quantile(x, weights, tail) for x in places.unbind(1)])[None])
+    for share in ((1 - _MASS) / 2, (1 + _MASS) / 2):
+        corners.append(torch.stack([_quantile(x, weights, share) for x in places.unbind(1)])[None])
     corners = torch.cat(corners).cpu().numpy()
     low, high = corners.min(0), corners.max(0)
     room = np.maximum(0.08 * (high - low), (_LEAST_VIEW - (high - low)) / 2)

@@ -222,14 +222,6 @@ def test_missing_and_broken_images(tmp_path):
             detection_utils.read_image(str(tmp_path / name), "RGB")
 
 
-def test_the_size_is_checked_or_filled_in():
-    sample = {"file_name": "a.png"}
-    detection_utils.check_image_size(sample, np.zeros((H, W, 3)))
-    assert sample == {"file_name": "a.png", "height": H, "width": W}
-    with pytest.raises(detection_utils.SizeMismatchError, match=r"a\.png"):
-        detection_utils.check_image_size(sample, np.zeros((W, H, 3)))
-
-
 def test_annotations_move_with_the_image():
     annotation = {"bbox": [10, 10, 20, 20], "bbox_mode": XYWH}
     moved = detection_utils.transform_instance_annotations(

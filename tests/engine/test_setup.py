@@ -157,7 +157,14 @@ def test_more_gpus_than_there_are(monkeypatch):
     monkeypatch.delenv("RANK", raising=False)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     with pytest.raises(UserError, match="--num-gpus is 3, but this machine has 2: give"):
-        run(pytest.fail, argparse.Namespace(num_gpus=3))
+        run(pytest.fail, argparse.Namespace(num_gpus=3, num_machines=1))
+
+
+@pytest.mark.parametrize(("gpus", "machines"), [(0, 1), (-1, 1), (1, 0)])
+def test_fewer_processes_than_one(monkeypatch, gpus, machines):
+    monkeypatch.delenv("RANK", raising=False)
+    with pytest.raises(UserError, match="must be at least 1"):
+        run(pytest.fail, argparse.Namespace(num_gpus=gpus, num_machines=machines))
 
 
 def test_importing_the_engine_registers_models_and_data_sets():

@@ -51,10 +51,10 @@ def calls(files) -> dict[str, int]:
 
 
 SEED0 = {
-    "FREEZE_AT=1/seed0": 1,
-    "FREEZE_AT=1/seed0/default": 1,
+    "BACKBONE.FREEZE_AT=1/seed0": 1,
+    "BACKBONE.FREEZE_AT=1/seed0/default": 1,
     "base/seed0": 1,
-    "base/seed0/DETECTIONS_PER_IMAGE=7": 1,
+    "base/seed0/TEST.DETECTIONS_PER_IMAGE=7": 1,
     "base/seed0/default": 1,
 }
 SEED1 = {name.replace("seed0", "seed1"): 1 for name in SEED0}
@@ -76,10 +76,10 @@ def test_everything_is_run_once(files, capsys):
 
 def test_a_second_call_runs_what_is_missing(files):
     run(files, "--seeds", 0, "--only", "depth")
-    assert "base/seed0/DETECTIONS_PER_IMAGE=7" not in calls(files)
-    (files / "out" / "runs" / "FREEZE_AT=1" / "seed0" / "model_final.pth").unlink()
+    assert "base/seed0/TEST.DETECTIONS_PER_IMAGE=7" not in calls(files)
+    (files / "out" / "runs" / "BACKBONE.FREEZE_AT=1" / "seed0" / "model_final.pth").unlink()
     run(files, "--seeds", 0, 1)
-    assert calls(files) == SEED0 | SEED1 | {"FREEZE_AT=1/seed0": 2}
+    assert calls(files) == SEED0 | SEED1 | {"BACKBONE.FREEZE_AT=1/seed0": 2}
 
 
 def test_results_of_all_seeds_and_ablations_stay_in_the_tables(files):
@@ -104,11 +104,13 @@ def test_a_failed_run_is_named_and_the_others_go_on(files, capsys):
         file.write("    bad: {train: {SOLVER.GAMMA: 13.0}}\n")
     assert run(files, "--seeds", 0) == 1
     said = capsys.readouterr().err
-    assert re.search(r"GAMMA=13.0/seed0 failed: fake_train_net.py: SOLVER.GAMMA is 13: give", said)
-    assert calls(files) == SEED0 | {"GAMMA=13.0/seed0": 1}
+    assert re.search(
+        r"SOLVER.GAMMA=13.0/seed0 failed: fake_train_net.py: SOLVER.GAMMA is 13: give", said
+    )
+    assert calls(files) == SEED0 | {"SOLVER.GAMMA=13.0/seed0": 1}
     assert "| bad " in (files / "out" / "ablations.md").read_text()
     run(files, "--seeds", 0)
-    assert calls(files)["GAMMA=13.0/seed0"] == 2, "it is tried again"
+    assert calls(files)["SOLVER.GAMMA=13.0/seed0"] == 2, "it is tried again"
 
 
 def test_dry_run(files, capsys):

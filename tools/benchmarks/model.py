@@ -1,6 +1,7 @@
 """The whole model: inference and one training step, against another checkout and Mask2Former."""
 
 import argparse
+import importlib.util
 import json
 import os
 import shlex
@@ -82,7 +83,7 @@ def _sides(options: argparse.Namespace, dtype: str) -> dict[str, tuple[Path, str
     if options.against:
         theirs = (options.against, options.config_file, settings(options.against_opts))
         sides = {AGAINST: theirs, HERE: ours}
-    if options.peer:
+    if options.peer and importlib.util.find_spec("transformers"):
         sides[PEER] = (TOOLS.parent, None, [])
     return sides
 

@@ -14,10 +14,6 @@ from ..utils.file_io import PathManager
 from . import transforms as T
 
 
-class SizeMismatchError(UserError):
-    """The size of an image differs from that in its annotation."""
-
-
 def read_image(file_name: str, format: str | None = None) -> np.ndarray:
     """Read an image, turned upright by its EXIF tag.
 
@@ -42,22 +38,6 @@ def read_image(file_name: str, format: str | None = None) -> np.ndarray:
     if format == "BGR":
         return pixels[:, :, ::-1]
     return pixels[:, :, None] if format == "L" else pixels
-
-
-def check_image_size(dataset_dict: dict[str, Any], image: np.ndarray) -> None:
-    """Require the image to have the annotation's ``width`` and ``height``; add missing ones.
-
-    Raises:
-        SizeMismatchError: naming the file and both sizes.
-    """
-    height, width = image.shape[:2]
-    expected = dataset_dict.get("width", width), dataset_dict.get("height", height)
-    if expected != (width, height):
-        raise SizeMismatchError(
-            f"Image '{dataset_dict.get('file_name', '?')}' has {width}x{height} pixels, but its "
-            f"annotation says {expected[0]}x{expected[1]}: correct one of them."
-        )
-    dataset_dict.update(width=width, height=height)
 
 
 def transform_instance_annotations(

@@ -56,7 +56,7 @@ class TimmBackbone(Backbone):
 
         Raises:
             UserError: the rate is another number, timm has no such model, it has no feature of a
-                wanted stride, it works on images of one size only, or its stages cannot be frozen
+                given stride, it works on images of one size only, or its stages cannot be frozen
                 or checkpointed, or have no stochastic depth.
         """
         super().__init__()
@@ -146,12 +146,13 @@ class TimmBackbone(Backbone):
         return self
 
     def _checkpoint_stages(self) -> None:
-        if not hasattr(self.body, "set_grad_checkpointing"):
+        try:
+            self.body.set_grad_checkpointing(True)
+        except (AssertionError, AttributeError) as error:
             raise UserError(
                 f"timm model '{self.name}' cannot compute its stages twice: "
                 "take 'backbone' out of MODEL.CHECKPOINTING."
-            )
-        self.body.set_grad_checkpointing(True)
+            ) from error
 
     def _frozen_stages(self, freeze_at: int, plan: nn.Module) -> list[nn.Module]:
         """What lies before the end of stage ``freeze_at - 1``, the stem being stage 0."""

@@ -3,7 +3,8 @@
 The cost of a term times its ``cost_weight`` is what the matcher adds up; its loss times its
 ``weight`` is what is learned from. Every class reads one list of :class:`QueryOutputs`, named by
 ``reads``. Costs take the outputs of one image for it and the image's :class:`Targets`; losses take
-those of a batch and its :class:`MatchedTargets`. Losses are sums divided by ``num_segments``.
+those of a batch and its :class:`MatchedTargets`. Losses are plain sums, which
+:class:`SetCriterion` divides by the number of segments.
 """
 
 from abc import ABC, abstractmethod
@@ -42,7 +43,7 @@ class Term(ABC):
 
     @abstractmethod
     def loss(self, predicted: Tensor, matched: MatchedTargets) -> Tensor:
-        """Sum over the matched pairs of a batch, a scalar."""
+        """Sum over a batch, a scalar."""
 
 
 @dataclass(frozen=True)

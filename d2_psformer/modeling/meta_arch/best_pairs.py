@@ -3,7 +3,7 @@
 from torch import Tensor
 
 from ..outputs import SCORE, QueryOutputs
-from ..transformer_decoder.mask_attention import take_rows
+from ..transformer_decoder.mask_attention import select_queries
 
 
 def best_pairs(logits: Tensor, topk: int, class_ids: Tensor) -> QueryOutputs:
@@ -38,4 +38,4 @@ def one_mask_per_query(masks: Tensor, query_index: Tensor) -> Tensor:
         query_index: (B, N) long.
     """
     first = (query_index[:, :, None] == query_index[:, None]).int().argmax(-1)
-    return take_rows(masks.flatten(2), first).view_as(masks)
+    return select_queries(masks.flatten(2), first).view_as(masks)

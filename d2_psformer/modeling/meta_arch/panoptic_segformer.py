@@ -13,10 +13,15 @@ from ..criterion import HungarianMatcher, Match, SetCriterion, Targets, mean_seg
 from ..outputs import LayerOutputs, QueryOutputs, SegmenterOutputs
 from ..pixel_decoder import DeformablePixelDecoder, PixelFeatures
 from ..transformer_decoder import LocationDecoder, MaskDecoder, StuffDecoder
-from ..transformer_decoder.mask_attention import take_rows
+from ..transformer_decoder.mask_attention import select_queries
 from .best_pairs import best_pairs, one_mask_per_query
 from .preprocessing import ImageBatch
-from .psformer_parts import build_location_decoder, criteria, mask_decoder_options
+from .psformer_parts import (
+    build_location_decoder,
+    criteria,
+    mask_decoder_node,
+    mask_decoder_options,
+)
 from .segmenter import Segmenter, config_node, shared_parts
 from .training_metrics import log_matched_segments
 
@@ -84,12 +89,11 @@ class PanopticSegFormer(Segmenter):
         options = mask_decoder_options(cfg)
         if thing_ids:
             location_decoder = build_location_decoder(cfg, num_classes=len(thing_ids))
-            with config_node("MODEL.PSFORMER.THING_MASK_LAYERS"):
+            with mask_decoder_node("THING_MASK_LAYERS"):
                 thing_mask_decoder = MaskDecoder(layers=node.THING_MASK_LAYERS, **options)
         if stuff_ids:
             options |= {"class_ids": stuff_ids, "class_prior": node.CLASS_PRIOR}
-            decoder = "MODEL.TRANSFORMER_DECODER"
-            with config_node("MODEL.PSFORMER.STUFF_MASK_LAYERS", heads=decoder):
+            with mask_decoder_node("STUFF_MASK_LAYERS"):
                 stuff_decoder = StuffDecoder(layers=node.STUFF_MASK_LAYERS, **options)
         return {
             **shared,
@@ -111,7 +115,7 @@ class PanopticSegFormer(Segmenter):
         if self.location_decoder is not None:
             queries, located = self.location_decoder(features)
             best = best_pairs(located.logits[-1], self.topk, self.thing_ids)
-            queries = take_rows(queries, best.query_index)
+            queries = select_queries(queries, best.query_index)
             masks, _ = self.thing_mask_decoder(queries, features, every_layer=False)
             masks = [one_mask_per_query(x, best.query_index) for x in masks]
             outputs["things"] = replace(best, masks=masks)

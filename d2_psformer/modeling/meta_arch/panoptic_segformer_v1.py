@@ -19,10 +19,15 @@ from ..criterion import (
 from ..outputs import QueryOutputs, SegmenterOutputs
 from ..pixel_decoder import DeformablePixelDecoder, PixelFeatures
 from ..transformer_decoder import LocationDecoder, MaskDecoder
-from ..transformer_decoder.mask_attention import take_rows
+from ..transformer_decoder.mask_attention import select_queries
 from .best_pairs import best_pairs
 from .preprocessing import ImageBatch
-from .psformer_parts import build_location_decoder, loss_terms, mask_decoder_options
+from .psformer_parts import (
+    build_location_decoder,
+    loss_terms,
+    mask_decoder_node,
+    mask_decoder_options,
+)
 from .segmenter import Segmenter, config_node, shared_parts
 from .training_metrics import log_matched_segments
 
@@ -79,7 +84,7 @@ class PanopticSegFormerV1(Segmenter):
         features = shared["backbone"].output_shape()
         with config_node("MODEL.PIXEL_DECODER"):
             pixel_decoder = DeformablePixelDecoder(cfg, features)
-        with config_node("MODEL.PSFORMER.THING_MASK_LAYERS", heads="MODEL.TRANSFORMER_DECODER"):
+        with mask_decoder_node("THING_MASK_LAYERS"):
             check_at_least(1, layers=node.THING_MASK_LAYERS)  # blocks classify
             mask_decoder = MaskDecoder(
                 layers=node.THING_MASK_LAYERS, self_attention=True, **mask_decoder_options(cfg)
@@ -106,7 +111,7 @@ class PanopticSegFormerV1(Segmenter):
         features = self.pixel_decoder(self.backbone(images), padding)
         outputs = self._decode(features, every_layer=False)
         best = best_pairs(outputs.logits[-1], self.topk, self.class_ids)
-        masks = take_rows(outputs.masks[-1].flatten(2), best.query_index)
+        masks = select_queries(outputs.masks[-1].flatten(2), best.query_index)
         masks = masks.unflatten(-1, outputs.masks[-1].shape[-2:])
         return SegmenterOutputs({"segments": replace(best, masks=[masks])})
 
@@ -132,7 +137,8 @@ def with_centres_of_mass(targets: Targets) -> Targets:
     area = rows.sum(1).clamp(min=1)
     height, width = targets.image_size
     centre_x, centre_y = (
-        cells @ (torch.arange(cells.shape[1], device=cells.device) + 0.5) / area / side
+        # A sum rather than a matrix product, which autocast would run in half precision.
+        (cells * (torch.arange(cells.shape[1], device=cells.device) + 0.5)).sum(1) / area / side
         for cells, side in ((columns, width), (rows, height))
     )
     centres = torch.stack([centre_x, centre_y], dim=-1)

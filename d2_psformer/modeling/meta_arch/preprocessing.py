@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ...d2.structures import ImageList
+from ...utils.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,11 @@ class ImageNormalizer(nn.Module):
 
     def __init__(self, pixel_mean: list[float], pixel_std: list[float], size_divisibility: int):
         super().__init__()
+        if not len(pixel_mean) == len(pixel_std) == 3 or 0 in pixel_std:
+            raise UserError(
+                f"MODEL.PIXEL_MEAN is {pixel_mean} and MODEL.PIXEL_STD is {pixel_std}: give three "
+                "numbers each, and no deviation of 0."
+            )
         self.register_buffer("mean", torch.tensor(pixel_mean).view(-1, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(pixel_std).view(-1, 1, 1), persistent=False)
         self.size_divisibility = size_divisibility

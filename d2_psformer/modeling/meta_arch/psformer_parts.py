@@ -1,5 +1,6 @@
 """The parts of Panoptic SegFormer, in both of its versions, as a config describes them."""
 
+from contextlib import AbstractContextManager
 from dataclasses import replace
 
 from ..criterion import (
@@ -47,6 +48,12 @@ def mask_decoder_options(cfg) -> dict:
         "deep_supervision": cfg.MODEL.LOSS.DEEP_SUPERVISION,
         "checkpointing": "transformer_decoder" in cfg.MODEL.CHECKPOINTING,
     }
+
+
+def mask_decoder_node(key: str) -> AbstractContextManager[None]:
+    """:func:`config_node` of MODEL.PSFORMER.``key``, for the arguments of a mask decoder."""
+    elsewhere = {"heads": "MODEL.TRANSFORMER_DECODER", "class_prior": "MODEL.PSFORMER"}
+    return config_node(f"MODEL.PSFORMER.{key}", **elsewhere)
 
 
 def loss_terms(cfg) -> tuple[FocalClass, FocalClass, BoxL1, BoxOverlap, Dice]:

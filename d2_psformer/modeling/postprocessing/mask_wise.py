@@ -39,6 +39,7 @@ class MaskWiseMerging:
     stuff_overlap_threshold: float = 0.2
 
     def __post_init__(self):
+        check_at_least(0, class_power=self.class_power, mask_power=self.mask_power)
         check_at_least(0, mask_threshold=self.mask_threshold)
 
     def score(self, masks: ResizedMasks, class_scores: Tensor) -> Tensor:

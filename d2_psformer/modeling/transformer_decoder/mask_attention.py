@@ -101,12 +101,12 @@ class MaskAttention(MaskScores):
             masks (B, M, H_1, W_1) >= 0, or None.
         """
         q, k, v = self._queries(query), self._split(self.k_proj(tokens)), self.v_proj(tokens)
-        mask = self.fuse(take_rows(q, mask_rows) @ k.mT, spatial_shapes) if make_mask else None
+        mask = self.fuse(select_queries(q, mask_rows) @ k.mT, spatial_shapes) if make_mask else None
         read = F.scaled_dot_product_attention(q, k, self._split(v), scale=1.0)
         return self.out_proj(read.transpose(1, 2).flatten(2)), mask
 
 
-def take_rows(query: Tensor, rows: Tensor | None) -> Tensor:
+def select_queries(query: Tensor, rows: Tensor | None) -> Tensor:
     """Rows (B, M) of queries (B, ..., N, d); None takes all."""
     if rows is None:
         return query

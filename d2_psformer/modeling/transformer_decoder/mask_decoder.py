@@ -7,7 +7,7 @@ from ...layers import FeedForward, run_layer
 from ...utils.checks import check_at_least, check_heads
 from ...utils.errors import UserError
 from ..pixel_decoder import PixelFeatures
-from .mask_attention import MaskAttention, MaskScores, Shapes, take_rows
+from .mask_attention import MaskAttention, MaskScores, Shapes, select_queries
 
 
 class MaskDecoder(nn.Module):
@@ -102,7 +102,7 @@ class MaskDecoder(nn.Module):
                 masks.append(mask)
             if number == exit_after:
                 return masks, queries
-        query = take_rows(_add(query, position), mask_rows)
+        query = select_queries(_add(query, position), mask_rows)
         masks.append(self.final_attention(query, tokens, shapes))
         return masks, queries
 

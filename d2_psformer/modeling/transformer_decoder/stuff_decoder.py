@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from ...layers import prior_bias
-from ...utils.checks import check_at_least
+from ...utils.checks import check_at_least, check_between
 from ..outputs import SCORE, QueryOutputs
 from ..pixel_decoder import PixelFeatures
 from .mask_decoder import MaskDecoder
@@ -30,6 +30,7 @@ class StuffDecoder(nn.Module):
     ):
         super().__init__()
         check_at_least(1, layers=layers)  # blocks classify
+        check_between(0, 1, class_prior=class_prior)
         # First half content, second half position: the other way round than the thing queries.
         self.query_embed = nn.Embedding(len(class_ids), 2 * dim)
         self.mask_decoder = MaskDecoder(dim=dim, layers=layers, self_attention=True, **mask_options)

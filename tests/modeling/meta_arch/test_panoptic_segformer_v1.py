@@ -22,6 +22,14 @@ def test_centre_of_mass_by_hand():
     torch.testing.assert_close(target.boxes, expected)
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_centres_of_mass_are_exact_under_autocast(dtype):
+    target = prepare_targets(segments(600, 700, [1, 1]), (1,), (), (600, 700))
+    expected = with_centres_of_mass(target).boxes
+    with torch.autocast("cpu", dtype):
+        assert torch.equal(with_centres_of_mass(target).boxes, expected)
+
+
 @pytest.mark.parametrize("classes", [[5, 7, 5], []])
 def test_centres_of_mass(classes):
     """Normalised to the valid image, not to the canvas; sizes stay."""

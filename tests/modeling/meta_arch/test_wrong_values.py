@@ -5,6 +5,7 @@ import re
 import pytest
 from small_models import JOINT, VERSION_1, small_model, tiny_model
 
+from d2_psformer.utils.checks import check_at_least
 from d2_psformer.utils.errors import UserError
 
 PIXEL, QUERY = "MODEL.PIXEL_DECODER", "MODEL.TRANSFORMER_DECODER"
@@ -67,6 +68,9 @@ WRONG = [
         {f"{OWN}.MASK_MATCH_CLASS_COST": -1.0},
         f"{OWN}.MASK_MATCH_CLASS_COST: cost weight of loss_ce is -1.0: it must be at least 0.",
     ),
+    ({f"{POST}.MASK_POWER": -1.0}, f"{POST}: mask_power is -1.0: it must be at least 0."),
+    ({"MODEL.PIXEL_STD": [1.0, 0.0, 1.0]}, "MODEL.PIXEL_MEAN is"),
+    ({"MODEL.PIXEL_MEAN": [100.0]}, "MODEL.PIXEL_MEAN is [100.0] and MODEL.PIXEL_STD is"),
     ({f"{POST}.MASK_THRESHOLD": -0.5}, f"{POST}: mask_threshold is -0.5: it must be at least 0."),
     (
         {f"{POST}.MERGING": "argmax"},
@@ -152,3 +156,14 @@ def test_keys_that_another_backbone_does_not_read_are_refused():
     )
     with pytest.raises(UserError, match=expected):
         small_model(**keys)
+
+
+@pytest.mark.parametrize("prior", [0.0, 1.0])
+def test_the_class_prior_of_stuff_alone(prior):
+    with pytest.raises(UserError, match=f"{OWN}: class_prior is {prior}"):
+        tiny_model((), (0, 1), filled=False, **{f"{OWN}.CLASS_PRIOR": prior})
+
+
+def test_numbers_that_are_none():
+    with pytest.raises(UserError, match="weight is nan"):
+        check_at_least(0, weight=float("nan"))

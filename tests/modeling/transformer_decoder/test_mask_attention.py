@@ -10,7 +10,7 @@ from torch import nn
 from d2_psformer.modeling.transformer_decoder.mask_attention import (
     MaskAttention,
     MaskScores,
-    take_rows,
+    select_queries,
 )
 
 SHAPES = ((6, 8), (3, 4), (2, 3))
@@ -103,7 +103,7 @@ def test_masks_and_gradients_of_chosen_queries_are_those_of_all(heads, queries, 
 def test_rows_of_queries():
     rows = torch.tensor([[3, 0, 3], [1, 1, 2]])
     query = torch.randn(2, 4, 5)
-    assert torch.equal(take_rows(query, rows), query[torch.arange(2)[:, None], rows])
-    assert take_rows(query, None) is query
+    assert torch.equal(select_queries(query, rows), query[torch.arange(2)[:, None], rows])
+    assert select_queries(query, None) is query
     heads = torch.randn(2, 6, 4, 5)  # (B, heads, N, d)
-    assert torch.equal(take_rows(heads, rows)[1, 2], heads[1, 2, rows[1]])
+    assert torch.equal(select_queries(heads, rows)[1, 2], heads[1, 2, rows[1]])
