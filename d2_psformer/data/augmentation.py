@@ -75,9 +75,12 @@ def build_augmentation(cfg: CfgNode, is_train: bool) -> list[T.Augmentation]:
 
 
 def _detr_crop(node: CfgNode) -> T.Augmentation:
+    # The long side has no limit in DETR. This one concerns images longer than 1:20 alone, which
+    # would take gigabytes.
+    longest = 20 * max(node.RESIZE)
     crop = T.AugmentationList(
         [
-            ResizeShortestEdge(node.RESIZE, sample_style="choice"),
+            ResizeShortestEdge(node.RESIZE, longest, "choice"),
             T.RandomCrop("absolute_range", tuple(node.SIZE)),
         ]
     )

@@ -115,3 +115,11 @@ def test_a_side_keeps_at_least_one_pixel(cfg, size, is_train):
     height, width = augmented.image.shape[:2]
     assert 1 <= min(height, width) <= max(height, width) <= 1333
     assert transforms.apply_segmentation(np.zeros(size, np.uint8)).shape == (height, width)
+
+
+@pytest.mark.parametrize("size", [(1, 5000), (5000, 1)])
+def test_the_crop_of_a_long_image_makes_no_huge_one(cfg, size):
+    cfg.INPUT.DETR_CROP.ENABLED = True
+    crop = next(a for a in build_augmentation(cfg, True) if isinstance(a, T.RandomApply))
+    resize = crop.aug.augs[0].get_transform(np.zeros((*size, 3), np.uint8))
+    assert resize.new_h * resize.new_w <= 20 * 600 * 600
