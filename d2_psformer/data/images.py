@@ -22,8 +22,8 @@ _GREY_16 = {
 def read_pixels(path: str | os.PathLike, image_format: str) -> np.ndarray:
     """Read an image file as uint8 (H, W, 3), upright: an EXIF rotation is applied.
 
-    Grey becomes three equal channels, and transparency is left out. Of 16-bit values the high byte
-    is taken.
+    Grey becomes three equal channels, and transparency is left out. A 16-bit value becomes
+    its high byte.
 
     Args:
         image_format: "RGB" or "BGR".

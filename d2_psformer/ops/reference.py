@@ -46,7 +46,7 @@ def forward(inputs: Inputs) -> Tensor:
 
 
 def backward(grad_output: Tensor, inputs: Inputs) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients of value, sampling and attention for the operator, inside of which no autograd is.
+    """Gradients of value, sampling and attention, for the operator, which does not use autograd.
 
     Args:
         grad_output: (B, Q, heads * channels).

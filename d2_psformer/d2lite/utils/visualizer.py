@@ -209,7 +209,7 @@ def _to_array(masks: BitMasks | torch.Tensor | np.ndarray) -> np.ndarray:
 
 
 def palette_color(index: int) -> np.ndarray:
-    """RGB from 0 to 1 of an endless palette whose neighbours are easy to tell apart."""
+    """RGB from 0 to 1 of an endless palette whose neighbours differ clearly."""
     hue = index * _GOLDEN_RATIO % 1
     return np.array(colorsys.hsv_to_rgb(hue, *_SATURATION_AND_VALUE[index % 3]))
 

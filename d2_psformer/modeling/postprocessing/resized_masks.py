@@ -16,7 +16,7 @@ Box = tuple[slice, slice]  # rows, columns
 
 @dataclass(frozen=True)
 class BinaryMask:
-    """The pixels of one mask above a threshold, all of which lie in a box.
+    """The pixels of one mask above a threshold; all of them lie in a box.
 
     Attributes:
         box: rows and columns of the result.
@@ -148,7 +148,7 @@ def _spans(lines: Tensor) -> list[list[int]]:
 
 
 def _stretched(start: int, end: int, scale: float) -> slice:
-    """The pixels, ``scale`` of them to a cell, that depend on a span of cells; some to spare."""
+    """The pixels, ``scale`` for each cell, that depend on a span of cells, and a few more."""
     if end == 0:
         return slice(0, 0)
     return slice(max(math.floor((start - 0.5) * scale) - 1, 0), math.ceil((end + 0.5) * scale) + 1)
