@@ -94,7 +94,7 @@ class LocationDecoder(nn.Module):
             if self.refine:
                 # Gradients stop here, so that every layer learns its own step.
                 reference = boxes[-1].detach()
-        logits = [classify(q) for classify, q in zip(self.class_embed, queries, strict=False)]
+        logits = [classify(queries[i]) for i, classify in enumerate(self.class_embed)]
         return query, QueryOutputs(logits=logits, boxes=boxes)
 
     def _init_heads(self, class_prior: float, box_size_prior: float) -> None:
