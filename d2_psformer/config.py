@@ -64,6 +64,8 @@ def _add_decoder_keys(model: CN) -> None:
     node.NUM_LEVELS = 4
     # Channels of the levels and of the queries.
     node.DIM = 256
+    # Channels of the mask features, which queries are multiplied with (MaskFormer, Mask2Former).
+    node.MASK_DIM = 256
     # Encoder layers; 0: the levels are the projected backbone features.
     node.LAYERS = 6
     # Attention heads.
@@ -88,8 +90,12 @@ def _add_decoder_keys(model: CN) -> None:
 def _add_loss_keys(model: CN) -> None:
     # Weights of the losses, used as matching costs too (cost and loss of one kind share a key).
     node = model.LOSS = CN()
-    # Focal loss of the classes.
+    # Loss of the classes: focal, or cross-entropy in MaskFormer and Mask2Former.
     node.CLASS_WEIGHT = 2.0
+    # Weight of the class "no object" in that cross-entropy.
+    node.NO_OBJECT_WEIGHT = 0.1
+    # Loss of every pixel: focal in MaskFormer, binary cross-entropy in Mask2Former.
+    node.MASK_WEIGHT = 5.0
     # L1 loss of the boxes.
     node.BOX_WEIGHT = 5.0
     # Generalised IoU of the boxes.
@@ -101,6 +107,15 @@ def _add_loss_keys(model: CN) -> None:
     node.FOCAL_GAMMA = 2.0
     # The masks of every layer have a loss, not only the last ones.
     node.DEEP_SUPERVISION = True
+    # Mask2Former compares masks at this many points, ...
+    node.NUM_POINTS = 12544
+    # ... of which the second share are the least certain ones of the first factor's many.
+    node.OVERSAMPLE_RATIO = 3.0
+    node.IMPORTANCE_SAMPLE_RATIO = 0.75
+    # Padded pixels take part in the losses of masks, as in the official MaskFormer and Mask2Former.
+    node.COUNT_PADDING = False
+    # MaskFormer: "hungarian", or "fixed": query k belongs to class k (semantic segmentation only).
+    node.MATCHING = "hungarian"
 
 
 def _add_postprocessing_keys(model: CN) -> None:
