@@ -12,6 +12,7 @@ from ..outputs import SegmenterOutputs
 from .mask_wise import MaskWiseMerging
 from .merge_stuff import merge_stuff_segments
 from .pixel_wise import MaskFormerMerging, PixelArgmaxMerging
+from .placement import Placement
 from .resized_masks import ResizedMasks
 
 Merging = MaskWiseMerging | PixelArgmaxMerging | MaskFormerMerging
@@ -41,21 +42,15 @@ class MaskPredictions:
         outputs: SegmenterOutputs,
         image: int,
         thing_ids: tuple[int, ...],
-        valid_cells: tuple[int, int],
-        size: tuple[int, int],
+        placement: Placement,
     ) -> "MaskPredictions":
-        """The last layer's outputs of all sets of queries for one image of the batch.
-
-        Args:
-            valid_cells: rows and columns of the masks that show the image; the rest is padding.
-            size: (H, W) of the result.
-        """
-        rows, columns = valid_cells
+        """The last layer's outputs of all sets of queries for one image of the batch."""
+        rows, columns = placement.valid_cells
         sets = list(outputs.queries.values())
         classes = torch.cat([x.classes[image] for x in sets])
         masks = torch.cat([x.masks[-1][image, :, :rows, :columns] for x in sets])
         return cls(
-            masks=ResizedMasks(masks, size, sets[0].mask_kind),
+            masks=ResizedMasks(masks, placement.output, sets[0].mask_kind),
             scores=torch.cat([x.logits[-1][image, :, 0].float().sigmoid() for x in sets]),
             classes=classes,
             is_thing=torch.isin(classes, classes.new_tensor(thing_ids)),
@@ -90,20 +85,9 @@ class Postprocessor:
         switches = node.PANOPTIC_ON, node.SEMANTIC_ON, node.INSTANCE_ON
         return cls(_build_merging(node), classes.thing_ids, classes.num_classes, *switches)
 
-    def __call__(
-        self,
-        outputs: SegmenterOutputs,
-        image: int,
-        valid_cells: tuple[int, int],
-        size: tuple[int, int],
-    ) -> dict:
-        """Results of one image of a batch: any of ``panoptic_seg``, ``sem_seg``, ``instances``.
-
-        Args:
-            valid_cells: rows and columns of the masks that show the image; the rest is padding.
-            size: (H, W) of the results, pixels.
-        """
-        predictions = MaskPredictions.of(outputs, image, self.thing_ids, valid_cells, size)
+    def __call__(self, outputs: SegmenterOutputs, image: int, placement: Placement) -> dict:
+        """Results of one image of a batch: any of ``panoptic_seg``, ``sem_seg``, ``instances``."""
+        predictions = MaskPredictions.of(outputs, image, self.thing_ids, placement)
         if not (self.semantic or self.instances):  # these two have no threshold
             kept = self.merging.prefilter(predictions.masks, predictions.scores)
             predictions = predictions.select(kept)
