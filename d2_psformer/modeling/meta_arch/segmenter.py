@@ -1,5 +1,6 @@
 """What all architectures share: from Detectron2's dicts to losses or results."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext

@@ -1,7 +1,7 @@
 """Where an image lies on the canvas of its batch."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 Size = tuple[int, int]
 
@@ -27,3 +27,8 @@ class Placement:
         """Rows and columns of the masks that show the image."""
         height, width = self.image
         return math.ceil(height / self.stride), math.ceil(width / self.stride)
+
+    @property
+    def whole_canvas(self) -> "Placement":
+        """The canvas as if it were the image, at its own size."""
+        return replace(self, image=self.canvas, output=self.canvas)

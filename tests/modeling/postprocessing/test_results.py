@@ -18,7 +18,7 @@ from d2_psformer.modeling.postprocessing import (
     Postprocessor,
     ResizedMasks,
 )
-from d2_psformer.modeling.postprocessing.results import MaskPredictions
+from d2_psformer.modeling.postprocessing.predictions import MaskPredictions
 
 # things and stuff interleaved, with a gap, as in Cityscapes
 KINDS = {"thing_ids": (1, 4), "num_classes": 5}
@@ -143,8 +143,8 @@ def outputs():
 
 
 def test_the_last_layer_of_all_sets_is_taken(outputs):
-    things, stuff = outputs.queries.values()
-    found = MaskPredictions.of(outputs, 1, (1, 4), placed(10, 12))
+    things, stuff = sets = list(outputs.queries.values())
+    found = MaskPredictions.of(sets, 1, (1, 4), placed(10, 12))
     logits = torch.cat([things.logits[-1][1, :, 0], stuff.logits[-1][1, :, 0]])
     torch.testing.assert_close(found.scores, logits.sigmoid())
     assert found.classes.tolist() == [4, 4, 1, 1, 1, 4, 0, 2]
@@ -165,9 +165,7 @@ def test_padding_is_cropped_before_masks_are_resized(outputs):
         classes=torch.tensor([[1]]),
         mask_kind=SCORE,
     )
-    found = MaskPredictions.of(
-        SegmenterOutputs({"x": bar}), 0, (1,), Placement((32, 64), (31, 30), (128, 128), 4)
-    )
+    found = MaskPredictions.of([bar], 0, (1,), Placement((32, 64), (31, 30), (128, 128), 4))
     assert found.masks.size == (128, 128)
     assert found.masks.above(0.5)[0].tight_box() == [64, 0, 128, 128]
 
@@ -175,7 +173,9 @@ def test_padding_is_cropped_before_masks_are_resized(outputs):
 def test_what_the_prefilter_drops_changes_no_panoptic_result(outputs):
     postprocessor = Postprocessor(MaskWiseMerging(score_threshold=0.2), **KINDS)
     for image in (0, 1):
-        everything = MaskPredictions.of(outputs, image, (1, 4), placed(37, 51))
+        everything = MaskPredictions.of(
+            list(outputs.queries.values()), image, (1, 4), placed(37, 51)
+        )
         expected_map, expected = postprocessor.results(everything)["panoptic_seg"]
         id_map, segments_info = postprocessor(outputs, image, placed(37, 51))["panoptic_seg"]
         assert torch.equal(id_map, expected_map) and segments_info == expected
