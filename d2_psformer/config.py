@@ -16,6 +16,9 @@ def add_psformer_config(cfg: CN) -> None:
     moved |= {f"LOSS.{key}": f"MODEL.LOSS.{key}" for key in cfg.MODEL.LOSS}
     for old, new in (moved | RENAMED).items():
         cfg.register_renamed_key(f"MODEL.PSFORMER.{old}", new)
+    cfg.register_renamed_key(
+        "MODEL.BACKBONE.FREEZE_BN", "MODEL.BACKBONE.NORM", "FREEZE_BN True is NORM FrozenBN."
+    )
 
 
 def _add_data_keys(cfg: CN) -> None:
@@ -42,8 +45,9 @@ def _add_backbone_keys(node: CN) -> None:
     node.PRETRAINED = ""
     # File with backbone weights (timm, torchvision, PVT, Swin), used instead of PRETRAINED.
     node.WEIGHTS = ""
-    # Keep the statistics and parameters of every batch norm of the backbone fixed.
-    node.FREEZE_BN = False
+    # Batch norms of the backbone: "BN", "FrozenBN" (statistics and parameters stay as they are) or
+    # "SyncBN" (statistics over the images of all processes; GPUs only).
+    node.NORM = "BN"
     # Stochastic depth rate of the backbone.
     node.DROP_PATH = 0.0
 

@@ -150,3 +150,8 @@ def test_load_config_says_it_in_one_sentence(tmp_path):
         load_config(str(path))
     with pytest.raises(UserError, match=r"MODEL\.PSFORMER\.TEST\.TOPK.*MODEL\.PSFORMER\.TOPK"):
         load_config("coco/psformer_R50_1x", ["MODEL.PSFORMER.TEST.TOPK", "5"])
+
+
+def test_freeze_bn_became_a_kind_of_norm(cfg):
+    with pytest.raises(KeyError, match=r"MODEL\.BACKBONE\.NORM.*FREEZE_BN True is NORM FrozenBN"):
+        cfg.merge_from_list(["MODEL.BACKBONE.FREEZE_BN", "True"])

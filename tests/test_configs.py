@@ -47,7 +47,7 @@ def test_names_known_data_sets_and_an_output_of_its_own(name):
 @pytest.mark.parametrize("name", FILES)
 def test_frozen_layers_have_weights_to_start_from(name):
     backbone = read(name).MODEL.BACKBONE
-    if backbone.FREEZE_AT or backbone.FREEZE_BN:
+    if backbone.FREEZE_AT or backbone.NORM == "FrozenBN":
         assert backbone.PRETRAINED or backbone.WEIGHTS
 
 
@@ -72,7 +72,7 @@ def test_version_1_trains_longer(name):
 )
 def test_version_1_treats_backbones_as_the_other_configs_do(name, other):
     ours, theirs = (read(f"coco/psformer_{n}.yaml").MODEL.BACKBONE for n in (name, other))
-    for key in ("PRETRAINED", "FREEZE_AT", "FREEZE_BN", "DROP_PATH"):
+    for key in ("PRETRAINED", "FREEZE_AT", "NORM", "DROP_PATH"):
         assert ours[key] == theirs[key], key
 
 
@@ -120,7 +120,7 @@ def test_model_is_the_papers(name):
 @pytest.mark.parametrize("name", ["R50_1x", "R50_2x", "R101_2x"])
 def test_resnets_freeze_what_the_official_ones_freeze(name):
     backbone = read(f"coco/psformer_{name}.yaml").MODEL.BACKBONE
-    assert backbone.FREEZE_AT == 2 and backbone.FREEZE_BN
+    assert backbone.FREEZE_AT == 2 and backbone.NORM == "FrozenBN"
     assert backbone.PRETRAINED == "tv_in1k", "torchvision's first weights, not timm's choice"
 
 
