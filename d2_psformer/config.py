@@ -174,6 +174,14 @@ def _add_solver_keys(cfg: CN) -> None:
         ["sampling_offsets", 0.1],
         ["reference_points", 0.1],
     ]
+    # Weight decay of norm layers, and of embeddings (modules of that type, absolute positions and
+    # Swin's tables of relative ones); None: WEIGHT_DECAY. Detectron2's default would be 0.
+    cfg.SOLVER.WEIGHT_DECAY_NORM = None
+    cfg.SOLVER.WEIGHT_DECAY_EMBED = None
+    # Schedule "WarmupPolyLR": the rate falls as (1 - iteration / MAX_ITER) ** POWER, not below
+    # this share of the first one.
+    cfg.SOLVER.POLY_LR_POWER = 0.9
+    cfg.SOLVER.POLY_LR_CONSTANT_ENDING = 0.0
     # "full_model": clip the norm over all parameters together, to CLIP_GRADIENTS.CLIP_VALUE.
     cfg.SOLVER.CLIP_GRADIENTS.CLIP_TYPE = "full_model"
     # Forward-backward passes per optimizer step; IMS_PER_BATCH images are split over them.

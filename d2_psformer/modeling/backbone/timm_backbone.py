@@ -57,8 +57,8 @@ class TimmBackbone(Backbone):
                 that are not frozen then see every batch twice.
 
         Raises:
-            UserError: the rate or norm is another one, timm has no such model, it has no feature of a
-                given stride, it works on images of one size only, or its stages cannot be frozen
+            UserError: the rate or norm is another one, timm has no such model, it has no feature of
+                a given stride, it works on images of one size only, or its stages cannot be frozen
                 or checkpointed, or have no stochastic depth.
         """
         super().__init__()
