@@ -33,7 +33,7 @@ class Attention(nn.Module):
         Args:
             query: (B, Q, dim).
             key, value: (B, S, dim).
-            blocked: (B, Q, S) bool, True where a query must not read; no row may be True throughout.
+            blocked: (B, Q, S) bool, True where a query must not read; never True in a whole row.
 
         Returns:
             (B, Q, dim).

@@ -1,6 +1,5 @@
 """Per-pixel classification, the baselines of MaskFormer (section 4.1)."""
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...d2.config import configurable

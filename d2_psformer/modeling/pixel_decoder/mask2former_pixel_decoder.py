@@ -11,7 +11,7 @@ from ...utils.checks import check_at_least
 from ...utils.errors import UserError
 from .convolutions import conv2d
 from .deformable_encoder import DeformablePixelDecoder
-from .features import PixelFeatures, backbone_channels
+from .features import PixelFeatures
 from .fpn import TopDownStep
 
 

@@ -1,7 +1,7 @@
 """MaskFormer's transformer decoder, which is DETR's (MaskFormer, section 3.3)."""
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from ...layers import SinePositionEncoding, run_layer
 from ...utils.checks import check_at_least, check_fraction, check_heads

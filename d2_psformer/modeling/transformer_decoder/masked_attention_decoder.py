@@ -87,8 +87,8 @@ class MaskedAttentionDecoder(nn.Module):
         tokens = features.tokens.split([h * w for h, w in shapes], dim=1)
         levels = []
         codes = self.level_embed.weight
-        for value, shape, code in zip(tokens[::-1], shapes[::-1], codes, strict=True):
-            value = value + code
+        for level, shape, code in zip(tokens[::-1], shapes[::-1], codes, strict=True):
+            value = level + code
             key = value + self.position.tokens(shape, value.device)
             mask_features = F.interpolate(features.mask_features.detach(), shape, mode="bilinear")
             levels.append((key, value, mask_features))
