@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ...classes import Classes
 from ...d2.data import MetadataCatalog
 from ...d2.modeling import Backbone
-from ...utils.checks import check_choice
+from ...utils.checks import check_at_least, check_choice
 from ...utils.errors import UserError
 from ..backbone import build_checked_backbone
 from ..criterion import Targets, prepare_targets
@@ -128,8 +128,10 @@ def shared_parts(cfg) -> dict:
         backbone = build_checked_backbone(cfg)
     with config_node("MODEL.POSTPROCESSING"):
         postprocessor = Postprocessor.from_config(cfg, classes)
+    multiples = cfg.MODEL.SIZE_DIVISIBILITY, backbone.size_divisibility
+    check_at_least(0, **{"MODEL.SIZE_DIVISIBILITY": multiples[0]})
     normalizer = ImageNormalizer(
-        cfg.MODEL.PIXEL_MEAN, cfg.MODEL.PIXEL_STD, backbone.size_divisibility
+        cfg.MODEL.PIXEL_MEAN, cfg.MODEL.PIXEL_STD, math.lcm(*(max(x, 1) for x in multiples))
     )
     types = {"auto": None, "float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
     check_choice(tuple(types), **{"MODEL.AUTOCAST": cfg.MODEL.AUTOCAST})
