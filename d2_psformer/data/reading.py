@@ -84,7 +84,8 @@ def read_class_map(record: Record, image_size: tuple[int, int]) -> np.ndarray:
         image_size: height and width of the upright image.
 
     Raises:
-        UserError: the PNG cannot be read, has colours, or has another size than the image.
+        UserError: the PNG cannot be read, has colours or larger values, or has another size than
+            the image.
     """
     what = f"Semantic PNG '{record['sem_seg_file_name']}'"
     with decoding(what), Image.open(record["sem_seg_file_name"]) as image:
@@ -93,6 +94,11 @@ def read_class_map(record: Record, image_size: tuple[int, int]) -> np.ndarray:
         raise UserError(
             f"{what} has mode {image.mode}, not one number a pixel: save the classes as grey PNG "
             "of 8 or 16 bits."
+        )
+    if classes.max(initial=0) > IGNORED:
+        raise UserError(
+            f"{what} has class {classes.max()}: number the classes 0...{IGNORED - 1}, and set "
+            f"ignored pixels to {IGNORED}."
         )
     _check_size(what, classes, record, image_size)
     return classes
