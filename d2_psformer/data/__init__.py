@@ -6,7 +6,13 @@ from .checks import DatasetReport, check_dataset
 from .panoptic_labels import instances_from_panoptic, semantic_from_panoptic
 from .panoptic_mapper import PanopticMapper
 from .panoptic_png import read_panoptic_png, write_panoptic_png
-from .registration import register_from_config, register_panoptic
+from .registration import (
+    register_from_config,
+    register_instances,
+    register_panoptic,
+    register_semantic,
+)
+from .semantic import read_semantic_labels
 
 register_builtin(datasets_root())
 
@@ -18,9 +24,12 @@ __all__ = [
     "datasets_root",
     "instances_from_panoptic",
     "read_panoptic_png",
+    "read_semantic_labels",
     "register_builtin",
     "register_from_config",
+    "register_instances",
     "register_panoptic",
+    "register_semantic",
     "semantic_from_panoptic",
     "write_panoptic_png",
 ]

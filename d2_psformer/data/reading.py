@@ -57,15 +57,7 @@ def read_segment_ids(record: Record, image_size: tuple[int, int]) -> np.ndarray:
             )
     path = record["pan_seg_file_name"]
     ids = read_panoptic_png(path)
-    if ids.shape != image_size:
-        (height, width), (image_height, image_width) = ids.shape, image_size
-        turned = ids.shape == image_size[::-1]
-        raise UserError(
-            f"Panoptic PNG '{path}' is {width} x {height} pixels, but image "
-            f"'{record['file_name']}' is {image_width} x {image_height}"
-            f"{' with its EXIF rotation applied' if turned else ''}: "
-            f"{'turn the PNG likewise' if turned else 'one of them is another file'}."
-        )
+    check_size(f"Panoptic PNG '{path}'", ids.shape, record, image_size)
     present, listed = present_ids(ids) - {0}, {segment["id"] for segment in record["segments_info"]}
     if unlisted := sorted(present - listed):
         raise UserError(
@@ -78,3 +70,25 @@ def read_segment_ids(record: Record, image_size: tuple[int, int]) -> np.ndarray:
             "lists: remove it there, or use the PNG that belongs to it."
         )
     return ids
+
+
+def check_size(
+    what: str, shape: tuple[int, ...], record: Record, image_size: tuple[int, int]
+) -> None:
+    """Check that a label image has the size (H, W) of the upright image of its record.
+
+    Args:
+        what: the kind of label image and its path, which begin the sentence.
+
+    Raises:
+        UserError: it has another size.
+    """
+    if shape != image_size:
+        (height, width), (image_height, image_width) = shape, image_size
+        turned = shape == image_size[::-1]
+        raise UserError(
+            f"{what} is {width} x {height} pixels, but image '{record['file_name']}' is "
+            f"{image_width} x {image_height}"
+            f"{' with its EXIF rotation applied' if turned else ''}: "
+            f"{'turn the PNG likewise' if turned else 'one of them is another file'}."
+        )
