@@ -7,6 +7,7 @@ import os
 from collections import defaultdict
 from typing import Any
 
+import numpy as np
 from pycocotools import mask as mask_util
 
 from ..classes import Classes
@@ -126,6 +127,21 @@ def load_instance_records(metadata: dict[str, Any]) -> list[dict[str, Any]]:
         records.append(record | truth)
     logger.info("Loaded %d images with instances from %s", len(records), json_file)
     return records
+
+
+def decode_outline(outline: dict | list, size: tuple[int, int]) -> np.ndarray:
+    """The mask of a record's ``segmentation``, bool (H, W).
+
+    Raises:
+        UserError: the run-length code is broken.
+    """
+    try:
+        parts = outline
+        if isinstance(outline, list):
+            parts = mask_util.merge(mask_util.frPyObjects(outline, *size))
+        return mask_util.decode(parts).astype(bool)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"A mask cannot be decoded ({error}): write it again.") from error
 
 
 def _segmentation(annotation: dict, size: tuple[int, int]) -> dict | list | None:

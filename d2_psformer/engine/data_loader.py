@@ -88,9 +88,9 @@ def _read_records(names: Sequence[str], *, filter_empty: bool) -> list[dict]:
 
 def _check_ground_truth(records: list[dict], names: Sequence[str]) -> None:
     for record in records:
-        if "pan_seg_file_name" not in record:
+        if not {"pan_seg_file_name", "sem_seg_file_name", "annotations"} & record.keys():
             raise UserError(
                 f"Image '{record['file_name']}' of DATASETS.TRAIN ({', '.join(names)}) has no "
-                "panoptic ground truth: train on data with 'annotations' in its JSON; this one can "
-                "only be predicted (--eval-only)."
+                "ground truth: train on data with 'annotations' in its JSON or with label PNGs; "
+                "this one can only be predicted (--eval-only)."
             )
