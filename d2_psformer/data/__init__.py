@@ -4,7 +4,6 @@ from .augmentation import build_augmentation
 from .builtin import datasets_root, register_builtin
 from .checks import DatasetReport, check_dataset
 from .panoptic_labels import instances_from_panoptic, semantic_from_panoptic
-from .panoptic_mapper import PanopticMapper
 from .panoptic_png import read_panoptic_png, write_panoptic_png
 from .registration import (
     register_from_config,
@@ -12,19 +11,18 @@ from .registration import (
     register_panoptic,
     register_semantic,
 )
-from .semantic import read_semantic_labels
+from .segment_mapper import SegmentMapper
 
 register_builtin(datasets_root())
 
 __all__ = [
     "DatasetReport",
-    "PanopticMapper",
+    "SegmentMapper",
     "build_augmentation",
     "check_dataset",
     "datasets_root",
     "instances_from_panoptic",
     "read_panoptic_png",
-    "read_semantic_labels",
     "register_builtin",
     "register_from_config",
     "register_instances",

@@ -16,7 +16,7 @@ from ..utils.files import atomic_write
 from .builtin import ADE20K_CATEGORIES
 from .panoptic_png import decoding
 from .preparation import Preparation, Segments, write_segments
-from .semantic import IGNORE_LABEL
+from .reading import IGNORED
 
 # Both kinds of PNG count classes from 1: semantic ones all 150, instance ones the 100 things.
 STUFF_IDS = [c["id"] for c in ADE20K_CATEGORIES if not c["isthing"]]
@@ -55,7 +55,7 @@ def convert_image(root: Path, output: Path, image_path: Path) -> tuple[dict, Seg
         for i in np.unique(ids[ids > 0]).tolist()
     ]
     with atomic_write(root / _DETECTRON2 / split / f"{stem}.png") as file:
-        labels = np.where(semantic, semantic - 1, IGNORE_LABEL).astype(np.uint8)
+        labels = np.where(semantic, semantic - 1, IGNORED).astype(np.uint8)
         Image.fromarray(labels).save(file, format="PNG")
     height, width = ids.shape
     image = {"id": stem, "file_name": image_path.name, "height": height, "width": width}

@@ -13,9 +13,10 @@ from pathlib import Path
 from ..classes import Classes
 from ..d2.data import DatasetCatalog, MetadataCatalog
 from .coco_instances import load_instance_records
+from .reading import IGNORED
 from .registration import register_files, register_with_classes
 from .scenes import LEVELS, SCENES_CATEGORIES, scenes_folder
-from .semantic import IGNORE_LABEL, load_semantic_records
+from .semantic import load_semantic_records
 
 # The classes of ADE20K's scene-parsing challenge in its order, with its colours. Things are the 100
 # classes of the instance challenge, whose annotation numbers them 1...100 in the same order.
@@ -63,7 +64,7 @@ def _register_ade20k(folder: str) -> None:
             image_root=images,
             sem_seg_root=f"{folder}/annotations_detectron2/{split_folder}",
             evaluator_type="sem_seg",
-            ignore_label=IGNORE_LABEL,
+            ignore_label=IGNORED,
             stuff_classes=[category["name"] for category in ADE20K_CATEGORIES],
             stuff_colors=[category["color"] for category in ADE20K_CATEGORIES],
         )
@@ -98,7 +99,7 @@ def _register_cityscapes(folder: str) -> None:
             sem_seg_root=f"{folder}/gtFine/{split}",
             label_suffix="_gtFine_labelTrainIds.png",
             evaluator_type="cityscapes_sem_seg",
-            ignore_label=IGNORE_LABEL,
+            ignore_label=IGNORED,
             thing_classes=[category["name"] for category in things],
             stuff_classes=[category["name"] for category in categories],
             stuff_colors=[category["color"] for category in categories],

@@ -12,9 +12,8 @@ from ..utils.parallel import map_with_progress
 from .class_metadata import align_data_set, class_metadata, has_classes
 from .coco_instances import decode_outline
 from .panoptic_json import check_segments, repeated
-from .reading import Record, check_size, read_image, read_segment_ids
+from .reading import IGNORED, Record, read_class_map, read_image, read_segment_ids
 from .segments import label_segments, segment_areas
-from .semantic import IGNORE_LABEL, read_semantic_labels
 
 
 @dataclass
@@ -66,7 +65,6 @@ class _Checker:
 
     class_ids: frozenset[int]
     num_classes: int
-    ignore_label: int
 
     def __call__(self, record: Record) -> tuple[np.ndarray, int, str]:
         """Returns counts (classes, 4), void pixels, and the first fault or ''."""
@@ -97,9 +95,8 @@ class _Checker:
         return ids.size - int(areas.sum())
 
     def _count_semantic(self, record: Record, size: tuple[int, int], counts: np.ndarray) -> int:
-        labels = read_semantic_labels(record, self.num_classes, self.ignore_label)
-        check_size(f"Label PNG '{record['sem_seg_file_name']}'", labels.shape, record, size)
-        areas = np.bincount(labels[labels != self.ignore_label], minlength=self.num_classes)
+        labels = read_class_map(record, size, self.num_classes)
+        areas = np.bincount(labels[labels != IGNORED], minlength=self.num_classes)
         counts[:, 1], counts[:, 3] = areas > 0, areas
         return labels.size - int(areas.sum())
 
@@ -148,15 +145,12 @@ def check_dataset(name: str, *, workers: int = 0) -> DatasetReport:
     if has_classes(name):
         align_data_set(name, class_metadata(name), "its registration")
     records = DatasetCatalog.get(name)
-    metadata = MetadataCatalog.get(name)
-    classes = Classes.from_metadata(metadata)
+    classes = Classes.from_metadata(MetadataCatalog.get(name))
     counts = np.zeros((classes.num_classes, 4), np.int64)
     report = DatasetReport(name, classes, len(records), counts)
     for image_id in repeated(r.get("image_id", r["file_name"]) for r in records):
         report.faults.append(f"Image id {image_id!r} is there twice: give each its own.")
-    class_ids = frozenset(classes.thing_ids + classes.stuff_ids)
-    ignore_label = metadata.get("ignore_label", IGNORE_LABEL)
-    checker = _Checker(class_ids, classes.num_classes, ignore_label)
+    checker = _Checker(frozenset(classes.thing_ids + classes.stuff_ids), classes.num_classes)
     for counts, void, fault in map_with_progress(
         checker, records, workers=workers, description=f"checking {name}"
     ):

@@ -11,7 +11,7 @@ import numpy as np
 from pycocotools import mask as mask_util
 
 from ..classes import Classes
-from ..d2.structures import BoxMode
+from ..d2.structures import BoxMode, polygons_to_bitmask
 from ..utils.errors import UserError
 from ..utils.files import read_json
 from .files import IMAGE_EXTENSIONS, FolderIndex
@@ -136,10 +136,9 @@ def decode_outline(outline: dict | list, size: tuple[int, int]) -> np.ndarray:
         UserError: the run-length code is broken.
     """
     try:
-        parts = outline
         if isinstance(outline, list):
-            parts = mask_util.merge(mask_util.frPyObjects(outline, *size))
-        return mask_util.decode(parts).astype(bool)
+            return polygons_to_bitmask([np.array(polygon) for polygon in outline], *size)
+        return mask_util.decode(outline).astype(bool)
     except (TypeError, ValueError) as error:
         raise UserError(f"A mask cannot be decoded ({error}): write it again.") from error
 

@@ -12,7 +12,8 @@ from ..d2.data import DatasetCatalog, MetadataCatalog
 from ..utils.errors import UserError
 from .coco_instances import instance_classes, load_instance_records
 from .coco_panoptic import PanopticFiles, load_records
-from .semantic import IGNORE_LABEL, load_semantic_records
+from .reading import IGNORED
+from .semantic import load_semantic_records
 
 StrPath = str | os.PathLike
 
@@ -66,10 +67,10 @@ def register_semantic(
         raise UserError(f"Data set '{name}' has the classes {classes!r}: write a list of names.")
     if again := [c for c, count in Counter(classes).items() if count > 1]:
         raise UserError(f"Data set '{name}' has two classes '{again[0]}': give each its own name.")
-    if len(classes) > IGNORE_LABEL:
+    if len(classes) > IGNORED:
         raise UserError(
-            f"Data set '{name}' has {len(classes)} classes: at most {IGNORE_LABEL} are possible, "
-            f"as the value {IGNORE_LABEL} is a pixel of no class."
+            f"Data set '{name}' has {len(classes)} classes: at most {IGNORED} are possible, "
+            f"as the value {IGNORED} is a pixel of no class."
         )
     if len({*files.values()}) == 1:
         raise UserError(
@@ -81,7 +82,7 @@ def register_semantic(
             name,
             load_semantic_records,
             evaluator_type="sem_seg",
-            ignore_label=IGNORE_LABEL,
+            ignore_label=IGNORED,
             stuff_classes=[*classes],
             **files,
         )

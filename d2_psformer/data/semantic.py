@@ -3,18 +3,11 @@
 import logging
 from typing import Any
 
-import numpy as np
-from PIL import Image
-
 from ..classes import Classes
 from ..utils.errors import UserError
 from .files import IMAGE_EXTENSIONS, FolderIndex
-from .panoptic_png import decoding
 
 logger = logging.getLogger(__name__)
-
-IGNORE_LABEL = 255
-_MODES = ("1", "L", "P", "I;16", "I")  # Pillow's modes whose values are integers of one channel
 
 
 def load_semantic_records(metadata: dict[str, Any]) -> list[dict[str, Any]]:
@@ -57,39 +50,3 @@ def load_semantic_records(metadata: dict[str, Any]) -> list[dict[str, Any]]:
         )
     logger.info("Loaded %d images with label PNGs from %s", len(records), labels.folder)
     return records
-
-
-def read_semantic_labels(
-    record: dict[str, Any], num_classes: int, ignore_label: int = IGNORE_LABEL
-) -> np.ndarray:
-    """Read the contiguous class of every pixel, in the frame of the upright image.
-
-    Args:
-        record: has ``sem_seg_file_name``, and ``sem_seg_classes`` where classes are renumbered.
-        num_classes: of the data set.
-        ignore_label: the value in the file, and in the result, of pixels of no class.
-
-    Returns:
-        int64 (H, W).
-
-    Raises:
-        UserError: the file is missing or damaged, has several channels, or a value of no class.
-    """
-    path = record["sem_seg_file_name"]
-    with decoding(f"Label PNG '{path}'"), Image.open(path) as image:
-        if image.mode not in _MODES:
-            raise UserError(
-                f"Label PNG '{path}' is an image of mode {image.mode}: save one grey value (or "
-                "index of a palette) per pixel, the number of its class."
-            )
-        labels = np.asarray(image).astype(np.int64)
-    classes = record.get("sem_seg_classes", range(num_classes))
-    ignored = labels == ignore_label
-    largest = int(labels.max(where=~ignored, initial=0))
-    if largest >= len(classes):
-        raise UserError(
-            f"Label PNG '{path}' has the value {largest}, but the data set has {len(classes)} "
-            f"classes, 0...{len(classes) - 1}, and {ignore_label} for no class: correct the PNG "
-            "or the names of the classes."
-        )
-    return np.where(ignored, ignore_label, np.array(classes)[np.where(ignored, 0, labels)])

@@ -7,9 +7,8 @@ from ..d2.data import DatasetCatalog, MetadataCatalog
 from ..d2.evaluation import SemSegEvaluator
 from ..data.panoptic_labels import semantic_from_panoptic
 from ..data.panoptic_png import read_panoptic_png
-from ..data.reading import check_size
+from ..data.reading import IGNORED, read_class_map
 from ..data.registration import register_records
-from ..data.semantic import IGNORE_LABEL, read_semantic_labels
 
 
 class SemanticEvaluator(SemSegEvaluator):
@@ -27,9 +26,7 @@ class SemanticEvaluator(SemSegEvaluator):
     """
 
     def __init__(self, dataset_name: str):
-        metadata = MetadataCatalog.get(dataset_name)
-        classes = Classes.from_metadata(metadata)
-        ignored_in_file = metadata.get("ignore_label", IGNORE_LABEL)
+        classes = Classes.from_metadata(MetadataCatalog.get(dataset_name))
         # No class can have this number, however many classes there are.
         ignore_label = classes.num_classes
 
@@ -38,10 +35,8 @@ class SemanticEvaluator(SemSegEvaluator):
                 ids = read_panoptic_png(record["pan_seg_file_name"])
                 labels = semantic_from_panoptic(ids, record["segments_info"], ignore_label)
             else:
-                labels = read_semantic_labels(record, classes.num_classes, ignored_in_file)
-                labels = np.where(labels == ignored_in_file, ignore_label, labels)
-            what = f"The ground truth of '{record['file_name']}'"
-            check_size(what, labels.shape, record, self._predicted_size)
+                labels = read_class_map(record, self._predicted_size, classes.num_classes)
+                labels = np.where(labels == IGNORED, ignore_label, labels)
             return labels.astype(dtype)
 
         name = register_records(

@@ -1,5 +1,6 @@
 """Layers shared by all architectures: plain torch, no config."""
 
+from .attention import Attention
 from .boxes import box_cxcywh_to_xyxy, box_xyxy_to_cxcywh, generalized_box_iou
 from .checkpointing import run_layer
 from .deformable_attention import MultiScaleDeformableAttention
@@ -9,6 +10,7 @@ from .position_encoding import SinePositionEncoding
 
 __all__ = [
     "MLP",
+    "Attention",
     "FeedForward",
     "MultiScaleDeformableAttention",
     "SinePositionEncoding",

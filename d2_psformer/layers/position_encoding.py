@@ -40,3 +40,8 @@ class SinePositionEncoding(nn.Module):
             angle = position.unsqueeze(-1) / wavelength
             encodings.append(torch.stack([angle.sin(), angle.cos()], dim=-1).flatten(-2))
         return torch.cat(encodings, dim=-1).permute(0, 3, 1, 2)
+
+    def tokens(self, shape: tuple[int, int], device: torch.device) -> Tensor:
+        """Codes (1, H * W, dim) of a map (H, W) without padding."""
+        whole = torch.zeros((1, *shape), dtype=torch.bool, device=device)
+        return self(whole).flatten(2).transpose(1, 2)

@@ -34,7 +34,8 @@ class QueryOutputs:
     of its own.
 
     Attributes:
-        logits: (B, Q, K) of every layer; (B, Q, 1) where ``classes`` is set.
+        logits: (B, Q, K) of every layer; (B, Q, 1) where ``classes`` is set. Queries with masks of
+            the kind LOGIT have (B, Q, K + 1), for a softmax whose last entry is "no object".
         masks: (B, Q, h, w) of every layer, of the kind ``mask_kind``.
         boxes: (B, Q, 4) of every layer: cx, cy, w, h, normalised to the valid image.
         classes: (B, Q) long, contiguous class ids, where these are known beforehand: of stuff
@@ -63,9 +64,12 @@ class SegmenterOutputs:
 
     Attributes:
         queries: the outputs of each set of queries by name, e.g. "things" and "stuff".
+        pixel_logits: (B, K, h, w) of every supervised layer, the best one last; of the baselines
+            that classify every pixel.
     """
 
-    queries: dict[str, QueryOutputs]
+    queries: dict[str, QueryOutputs] = field(default_factory=dict)
+    pixel_logits: list[Tensor] = field(default_factory=list)
 
 
 for _record in (QueryOutputs, SegmenterOutputs):

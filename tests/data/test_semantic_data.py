@@ -10,7 +10,6 @@ from d2_psformer.cli.check_data import main
 from d2_psformer.d2.data import DatasetCatalog, MetadataCatalog
 from d2_psformer.data import (
     check_dataset,
-    read_semantic_labels,
     register_from_config,
     register_semantic,
 )
@@ -21,6 +20,7 @@ from d2_psformer.data.class_metadata import (
     is_class_metadata,
     restore_class_metadata,
 )
+from d2_psformer.data.reading import read_class_map
 from d2_psformer.utils.errors import UserError
 
 NAMES = ["road", "tree", "sky"]
@@ -62,7 +62,7 @@ def test_records_pair_every_png_with_its_image(labels, tmp_path):
         for i in range(2)
     ]
     for record, expected in zip(records, labels, strict=True):
-        np.testing.assert_array_equal(read_semantic_labels(record, 3), expected)
+        np.testing.assert_array_equal(read_class_map(record, expected.shape, 3), expected)
 
 
 def test_the_config_registers_it_twice_without_harm(labels, tmp_path, cfg):
@@ -97,7 +97,7 @@ def test_classes_are_aligned_by_name(labels, tmp_path, cfg):
     record = DatasetCatalog.get(name)[0]
     assert record["sem_seg_classes"] == [1, 2, 0]
     expected = np.array([1, 2, 0, *[255] * 253])[labels[0]]
-    np.testing.assert_array_equal(read_semantic_labels(record, 3), expected)
+    np.testing.assert_array_equal(read_class_map(record, expected.shape, 3), expected)
     register(tmp_path)  # the same names in the same order as before
 
 
@@ -151,21 +151,22 @@ def test_palette_and_16_bits_hold_labels(tmp_path):
     palette.save(tmp_path / "p.png")
     Image.fromarray(labels.astype(np.uint16)).save(tmp_path / "16.png")
     for name in ("p.png", "16.png"):
-        record = {"sem_seg_file_name": str(tmp_path / name)}
-        np.testing.assert_array_equal(read_semantic_labels(record, 3), labels)
+        record = {"file_name": "a.jpg", "sem_seg_file_name": str(tmp_path / name)}
+        np.testing.assert_array_equal(read_class_map(record, labels.shape, 3), labels)
 
 
 @pytest.mark.parametrize(
     ("array", "sentence"),
     [
-        (np.full((4, 4), 3, np.uint8), r"a\.png' has the value 3, .* 3 classes, 0...2, and 255"),
-        (np.zeros((4, 4, 3), np.uint8), r"a\.png' is an image of mode RGB"),
+        (np.full((4, 4), 3, np.uint8), r"a\.png' has class 3: number the classes 0\.\.\.2,"),
+        (np.zeros((4, 4, 3), np.uint8), r"a\.png' has mode RGB"),
     ],
 )
 def test_label_images_of_no_use_are_named(tmp_path, array, sentence):
     Image.fromarray(array).save(tmp_path / "a.png")
+    record = {"file_name": "a.jpg", "sem_seg_file_name": str(tmp_path / "a.png")}
     with pytest.raises(UserError, match=sentence):
-        read_semantic_labels({"sem_seg_file_name": str(tmp_path / "a.png")}, 3)
+        read_class_map(record, (4, 4), 3)
 
 
 def test_the_check_counts_pixels(labels, tmp_path):
@@ -185,5 +186,5 @@ def test_the_command_names_every_fault(labels, tmp_path, capsys):
     assert main(["own", *map(str, files), "--workers", "0", "--classes", *NAMES]) == 1
     output = capsys.readouterr().out
     assert "0.png' is 32 x 23 pixels, but image" in output
-    assert "1.png' has the value 77" in output
+    assert "1.png' has class 77" in output
     assert "2 images, 2 faults" in output

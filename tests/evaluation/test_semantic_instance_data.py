@@ -99,10 +99,10 @@ def test_renumbered_classes_are_evaluated_by_name(cfg, labels):
 
 def test_labels_of_another_size_or_class_are_named(cfg, labels, tmp_path):
     Image.fromarray(labels[2][1:]).save(tmp_path / "labels/2.png")
-    with pytest.raises(UserError, match=r"2\.jpg' is 32 x 23 pixels, but image .* is 32 x 24"):
+    with pytest.raises(UserError, match=r"2\.png' is 32 x 23 pixels, but image .* is 32 x 24"):
         evaluate(cfg, "streets", map(one_hot, labels))
     Image.fromarray(np.full((H, W), 9, np.uint8)).save(tmp_path / "labels/2.png")
-    with pytest.raises(UserError, match=r"2\.png' has the value 9"):
+    with pytest.raises(UserError, match=r"2\.png' has class 9"):
         evaluate(cfg, "streets", map(one_hot, labels))
 
 

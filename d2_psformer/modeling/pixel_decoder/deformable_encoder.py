@@ -12,8 +12,7 @@ from ...layers import (
     run_layer,
 )
 from ...utils.checks import check_at_least, check_fraction
-from ...utils.errors import UserError
-from .features import PixelFeatures, level_padding_masks, valid_ratio
+from .features import PixelFeatures, backbone_channels, level_padding_masks, valid_ratio
 from .input_projection import InputProjection
 
 
@@ -36,6 +35,8 @@ class DeformablePixelDecoder(nn.Module):
         points: int = 4,
         dim_feedforward: int = 1024,
         dropout: float = 0.1,
+        projection_bias: bool = False,
+        position_offset: float = -0.5,
         checkpointing: bool = False,
     ):
         """
@@ -43,6 +44,8 @@ class DeformablePixelDecoder(nn.Module):
             in_channels: channels of the backbone features to read, fine to coarse.
             layers: encoder layers; with 0 the result is the projected backbone features.
             num_levels: levels of the result; those beyond the features are made from the last.
+            projection_bias: of the convolutions of the projection.
+            position_offset: of :class:`SinePositionEncoding`.
             checkpointing: compute the layers' activations again in the backward pass.
 
         Raises:
@@ -54,8 +57,9 @@ class DeformablePixelDecoder(nn.Module):
         check_fraction(dropout=dropout)
         self.in_features = list(in_channels)
         self.checkpointing = checkpointing
-        self.input_projection = InputProjection(list(in_channels.values()), dim, num_levels)
-        self.position = SinePositionEncoding(dim)
+        channels = list(in_channels.values())
+        self.input_projection = InputProjection(channels, dim, num_levels, projection_bias)
+        self.position = SinePositionEncoding(dim, offset=position_offset)
         if layers:
             self.level_embed = nn.Parameter(torch.randn(num_levels, dim))
         self.layers = nn.ModuleList(
@@ -66,20 +70,8 @@ class DeformablePixelDecoder(nn.Module):
     @classmethod
     def from_config(cls, cfg, input_shape: dict[str, ShapeSpec]) -> dict:
         node = cfg.MODEL.PIXEL_DECODER
-        missing = [f for f in node.IN_FEATURES if f not in input_shape]
-        if missing:
-            raise UserError(
-                f"MODEL.PIXEL_DECODER.IN_FEATURES names {', '.join(missing)}, but the backbone "
-                f"gives {', '.join(input_shape)}."
-            )
-        strides = [input_shape[f].stride for f in node.IN_FEATURES]
-        if not strides or strides != sorted(set(strides)):
-            raise UserError(
-                f"MODEL.PIXEL_DECODER.IN_FEATURES is {list(node.IN_FEATURES)}, with strides "
-                f"{strides}: name at least one feature, each once, from fine to coarse."
-            )
         return {
-            "in_channels": {f: input_shape[f].channels for f in node.IN_FEATURES},
+            "in_channels": backbone_channels(cfg, input_shape),
             "dim": node.DIM,
             "layers": node.LAYERS,
             "heads": node.HEADS,

@@ -1,9 +1,9 @@
 """Backbone features to one width (Deformable DETR, section 4.1)."""
 
-import torch
 from torch import Tensor, nn
 
 from ...utils.errors import UserError
+from .convolutions import conv_norm
 
 
 class InputProjection(nn.Module):
@@ -15,9 +15,10 @@ class InputProjection(nn.Module):
         in_channels: channels of the backbone features, fine to coarse.
         dim: output channels, a multiple of 8 and at least 16.
         num_levels: output levels, at least ``len(in_channels)``.
+        bias: of the convolutions (Mask2Former has one).
     """
 
-    def __init__(self, in_channels: list[int], dim: int, num_levels: int):
+    def __init__(self, in_channels: list[int], dim: int, num_levels: int, bias: bool = False):
         super().__init__()
         extra = num_levels - len(in_channels)
         if extra < 0:
@@ -27,10 +28,13 @@ class InputProjection(nn.Module):
             )
         if dim % 8 or dim < 16:
             raise UserError(f"dim is {dim}: it must be a multiple of 8 and at least 16.")
-        self.projections = nn.ModuleList(_conv_norm(c, dim, kernel_size=1) for c in in_channels)
+        self.projections = nn.ModuleList(
+            conv_norm(c, dim, kernel_size=1, bias=bias) for c in in_channels
+        )
         extra_in = [in_channels[-1]] + [dim] * (extra - 1)
         self.extra = nn.ModuleList(
-            _conv_norm(c, dim, kernel_size=3, stride=2, padding=1) for c in extra_in[:extra]
+            conv_norm(c, dim, kernel_size=3, stride=2, padding=1, bias=bias)
+            for c in extra_in[:extra]
         )
 
     def forward(self, features: list[Tensor]) -> list[Tensor]:
@@ -41,12 +45,3 @@ class InputProjection(nn.Module):
             coarser = conv(coarser)
             levels.append(coarser)
         return levels
-
-
-def _conv_norm(in_channels: int, out_channels: int, **conv) -> nn.Sequential:
-    layer = nn.Conv2d(in_channels, out_channels, bias=False, **conv)
-    nn.init.xavier_uniform_(layer.weight)
-    layer.to(memory_format=torch.channels_last)  # as the features are
-    # at least two channels a group: one alone has no variance on a map of one cell
-    groups = 32 if out_channels % 32 == 0 and out_channels > 32 else 8
-    return nn.Sequential(layer, nn.GroupNorm(groups, out_channels))

@@ -1,7 +1,15 @@
 """Queries that read the pixel features."""
 
+from .detr_decoder import DetrDecoder
 from .location_decoder import LocationDecoder
 from .mask_decoder import MaskDecoder
+from .masked_attention_decoder import MaskedAttentionDecoder
 from .stuff_decoder import StuffDecoder
 
-__all__ = ["LocationDecoder", "MaskDecoder", "StuffDecoder"]
+__all__ = [
+    "DetrDecoder",
+    "LocationDecoder",
+    "MaskDecoder",
+    "MaskedAttentionDecoder",
+    "StuffDecoder",
+]
