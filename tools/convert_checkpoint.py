@@ -38,18 +38,17 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument(
         "--source",
-        choices=tuple(SOURCES),
+        choices=SOURCES,
+        metavar="SOURCE",
         default="official",
-        help="whose names the parameters have (default: %(default)s)",
+        help="whose names the parameters have, see below (default: %(default)s)",
     )
     parser.add_argument(
         "--trust",
         action="store_true",
         help="load Python objects in the file too; they can run code",
     )
-    parser.add_argument(
-        "input", metavar="IN", help="the released checkpoint (.pth, .bin, .pkl, .safetensors)"
-    )
+    parser.add_argument("input", metavar="IN", help="a file .pth, .bin, .pkl or .safetensors")
     parser.add_argument("output", metavar="OUT.pth", help="file to write, for MODEL.WEIGHTS")
     return parser.parse_args()
 
