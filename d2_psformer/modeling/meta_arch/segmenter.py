@@ -16,7 +16,7 @@ from ...utils.errors import UserError
 from ..backbone import build_checked_backbone
 from ..criterion import Targets, prepare_targets
 from ..outputs import SegmenterOutputs
-from ..postprocessing import Postprocessor
+from ..postprocessing import Placement, Postprocessor
 from .preprocessing import ImageBatch, ImageNormalizer
 
 _CHECKPOINTING = ("backbone", "pixel_decoder", "transformer_decoder")
@@ -90,7 +90,7 @@ class Segmenter(nn.Module, ABC):
             autocast = torch.autocast(self.device.type, self.autocast)
         with autocast:
             outputs = self.predict(images.tensor, images.padding)
-            return self.postprocess(outputs, images.sizes, batched_inputs)
+        return self.postprocess(outputs, images, batched_inputs)
 
     def targets(self, batched_inputs: list[dict], images: ImageBatch) -> list[Targets]:
         """Ground truth of every image on the canvas of the batch."""
@@ -107,14 +107,15 @@ class Segmenter(nn.Module, ABC):
         return targets
 
     def postprocess(
-        self, outputs: SegmenterOutputs, sizes: list[tuple[int, int]], batched_inputs: list[dict]
+        self, outputs: SegmenterOutputs, images: ImageBatch, batched_inputs: list[dict]
     ) -> list[dict]:
-        """Results of every image; ``sizes`` are those of the images on the canvas."""
+        """Results of every image, in its ``height`` and ``width`` (default: those it has)."""
+        canvas = tuple(images.tensor.shape[-2:])
         results = []
-        for image, (size, inputs) in enumerate(zip(sizes, batched_inputs, strict=True)):
-            valid_cells = tuple(math.ceil(side / self.mask_stride) for side in size)
-            output_size = inputs.get("height", size[0]), inputs.get("width", size[1])
-            results.append(self.postprocessor(outputs, image, valid_cells, output_size))
+        for image, (size, inputs) in enumerate(zip(images.sizes, batched_inputs, strict=True)):
+            output = inputs.get("height", size[0]), inputs.get("width", size[1])
+            placement = Placement(canvas, size, output, self.mask_stride)
+            results.append(self.postprocessor(outputs, image, placement))
         return results
 
     def compile_parts(self) -> None:
