@@ -23,6 +23,12 @@ def reference() -> Path:
 
 
 @pytest.fixture(scope="session")
+def reference_relatives() -> Path:
+    """Golden numbers of the official MaskFormer and Mask2Former."""
+    return _outside("PSFORMER_REFERENCE_RELATIVES", "reference_relatives")
+
+
+@pytest.fixture(scope="session")
 def real_data() -> Path:
     """Real COCO images with panoptic ground truth."""
     return _outside("PSFORMER_REAL_DATA", "coco_real")

@@ -111,9 +111,9 @@ class MaskFormerMerging:
         if self.within_mask:
             contest.winner *= within
             areas = contest.won(len(order))
-        lost = (own - won) / own.double()  # as Python divides
-        limits = lost.new_tensor([self.stuff_overlap_threshold, self.thing_overlap_threshold])
-        keep = (areas > 0) & (own > 0) & (lost <= limits[is_thing[order].long()])
+        share = won / own.double()  # as Python divides
+        lost = share.new_tensor([self.stuff_overlap_threshold, self.thing_overlap_threshold])
+        keep = (areas > 0) & (own > 0) & (share >= 1 - lost[is_thing[order].long()])
         return _label(contest.winner, keep, order, scores, areas)
 
 
