@@ -16,6 +16,9 @@ def add_psformer_config(cfg: CN) -> None:
     moved |= {f"LOSS.{key}": f"MODEL.LOSS.{key}" for key in cfg.MODEL.LOSS}
     for old, new in (moved | RENAMED).items():
         cfg.register_renamed_key(f"MODEL.PSFORMER.{old}", new)
+    cfg.register_renamed_key(
+        "MODEL.BACKBONE.FREEZE_BN", "MODEL.BACKBONE.NORM", "FREEZE_BN True is NORM FrozenBN."
+    )
 
 
 def _add_data_keys(cfg: CN) -> None:
@@ -29,6 +32,23 @@ def _add_data_keys(cfg: CN) -> None:
     cfg.INPUT.DETR_CROP.RESIZE = [400, 500, 600]
     # Smallest and largest side of the crop, pixels.
     cfg.INPUT.DETR_CROP.SIZE = [384, 600]
+    # Large-scale jitter of Mask2Former, instead of MIN_SIZE_TRAIN and a crop: fit the image into
+    # SIZE x SIZE pixels times a random scale, then crop or pad it to SIZE x SIZE.
+    cfg.INPUT.LARGE_SCALE_JITTER = CN()
+    cfg.INPUT.LARGE_SCALE_JITTER.ENABLED = False
+    cfg.INPUT.LARGE_SCALE_JITTER.MIN_SCALE = 0.1
+    cfg.INPUT.LARGE_SCALE_JITTER.MAX_SCALE = 2.0
+    cfg.INPUT.LARGE_SCALE_JITTER.SIZE = 1024
+    # INPUT.CROP (of TYPE "absolute" after the resize, else before it) is tried again, ten times in
+    # all, while one class covers this share of it or more; 1: the first crop is taken.
+    cfg.INPUT.CROP.SINGLE_CATEGORY_MAX_AREA = 1.0
+    # Pad training images, right and bottom, to exactly this many pixels a side; -1: do not.
+    cfg.INPUT.SIZE_DIVISIBILITY = -1
+    # Segments that a crop left without a pixel stay in the ground truth, as empty masks (so do the
+    # official MaskFormer and Mask2Former with panoptic data).
+    cfg.INPUT.KEEP_EMPTY_SEGMENTS = False
+    # Jitter of brightness, contrast, saturation and hue (SSD).
+    cfg.INPUT.COLOR_AUG_SSD = False
     # Shuffle the three colour channels of every training image (colour without meaning).
     cfg.INPUT.CHANNEL_SHUFFLE = False
     # Whose panoptic quality to report: "ours" (exact, no temporary files) or "detectron2".
@@ -42,8 +62,9 @@ def _add_backbone_keys(node: CN) -> None:
     node.PRETRAINED = ""
     # File with backbone weights (timm, torchvision, PVT, Swin), used instead of PRETRAINED.
     node.WEIGHTS = ""
-    # Keep the statistics and parameters of every batch norm of the backbone fixed.
-    node.FREEZE_BN = False
+    # Batch norms of the backbone: "BN", "FrozenBN" (statistics and parameters stay as they are) or
+    # "SyncBN" (statistics over the images of all processes; GPUs only).
+    node.NORM = "BN"
     # Stochastic depth rate of the backbone.
     node.DROP_PATH = 0.0
 
@@ -172,6 +193,14 @@ def _add_solver_keys(cfg: CN) -> None:
         ["sampling_offsets", 0.1],
         ["reference_points", 0.1],
     ]
+    # Weight decay of norm layers, and of embeddings (modules of that type, absolute positions and
+    # Swin's tables of relative ones); None: WEIGHT_DECAY. Detectron2's default would be 0.
+    cfg.SOLVER.WEIGHT_DECAY_NORM = None
+    cfg.SOLVER.WEIGHT_DECAY_EMBED = None
+    # Schedule "WarmupPolyLR": the rate falls as (1 - iteration / MAX_ITER) ** POWER, not below
+    # this share of the first one.
+    cfg.SOLVER.POLY_LR_POWER = 0.9
+    cfg.SOLVER.POLY_LR_CONSTANT_ENDING = 0.0
     # "full_model": clip the norm over all parameters together, to CLIP_GRADIENTS.CLIP_VALUE.
     cfg.SOLVER.CLIP_GRADIENTS.CLIP_TYPE = "full_model"
     # Forward-backward passes per optimizer step; IMS_PER_BATCH images are split over them.

@@ -64,15 +64,11 @@ def test_every_own_key_is_explained():
             assert explained or line.endswith("CN()"), f"{line.strip()} has no comment"
 
 
-def test_adding_our_keys_changes_no_default_of_detectron2():
+def test_adding_our_keys_changes_two_defaults_of_detectron2():
     plain, ours = get_cfg(), get_cfg()
     add_psformer_config(ours)
-    changed = {
-        key
-        for key in leaves(plain)
-        if _value(plain, key) != _value(ours, key) and key != "SOLVER.CLIP_GRADIENTS.CLIP_TYPE"
-    }
-    assert not changed
+    changed = {key for key in leaves(plain) if _value(plain, key) != _value(ours, key)}
+    assert changed == {"SOLVER.CLIP_GRADIENTS.CLIP_TYPE", "SOLVER.WEIGHT_DECAY_NORM"}
 
 
 def _value(node: CfgNode, key: str):
@@ -150,3 +146,8 @@ def test_load_config_says_it_in_one_sentence(tmp_path):
         load_config(str(path))
     with pytest.raises(UserError, match=r"MODEL\.PSFORMER\.TEST\.TOPK.*MODEL\.PSFORMER\.TOPK"):
         load_config("coco/psformer_R50_1x", ["MODEL.PSFORMER.TEST.TOPK", "5"])
+
+
+def test_freeze_bn_became_a_kind_of_norm(cfg):
+    with pytest.raises(KeyError, match=r"MODEL\.BACKBONE\.NORM.*FREEZE_BN True is NORM FrozenBN"):
+        cfg.merge_from_list(["MODEL.BACKBONE.FREEZE_BN", "True"])

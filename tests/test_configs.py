@@ -1,59 +1,59 @@
-"""Every YAML in configs/ merges, and the COCO ones say what the paper and the official code do."""
-
-from pathlib import Path
+"""Every config merges, and those of Panoptic SegFormer say what paper and official code do."""
 
 import pytest
 
 import d2_psformer.data  # noqa: F401  (registers the data sets that configs name)
-from d2_psformer import add_psformer_config
-from d2_psformer.d2.config import get_cfg
 from d2_psformer.d2.data import DatasetCatalog
+from d2_psformer.engine import load_config
+from d2_psformer.model_zoo import list_configs
 
-CONFIGS = Path(__file__).parents[1] / "configs"
-FILES = sorted(path.relative_to(CONFIGS).as_posix() for path in CONFIGS.rglob("*.yaml"))
+NAMES = list_configs()
+ARCHITECTURES = {
+    "psformer": "PanopticSegFormer",
+    "psformer_v1": "PanopticSegFormerV1",
+    "maskformer": "MaskFormer",
+    "per_pixel_baseline": "PerPixelBaseline",
+    "per_pixel_baseline_plus": "PerPixelBaselinePlus",
+    "mask2former": "Mask2Former",
+    "": "PanopticSegFormer",
+}
 # the data set of a handful of images that the overfitting config is run with
 NAMED_ON_THE_COMMAND_LINE = "few"
+OUTPUTS = {name: load_config(name).OUTPUT_DIR for name in NAMES}
 RELEASED = ["R50_1x", "R50_2x", "R101_2x", "PVTv2-B0_2x", "PVTv2-B2_2x", "PVTv2-B5_2x", "SwinL_2x"]
 VERSION_1 = ["v1_R50", "v1_R101", "v1_PVTv2-B0", "v1_PVTv2-B2-Li", "v1_PVTv2-B5"]
 
 
-def read(name: str):
-    cfg = get_cfg()
-    add_psformer_config(cfg)
-    cfg.merge_from_file(str(CONFIGS / name))
-    return cfg
-
-
-@pytest.mark.parametrize("name", FILES)
-def test_merges_with_our_architecture(name):
-    cfg = read(name)
-    version_1 = any(f"psformer_{x}." in name for x in VERSION_1)
-    assert "PanopticSegFormer" + version_1 * "V1" == cfg.MODEL.META_ARCHITECTURE
+@pytest.mark.parametrize("name", NAMES)
+def test_merges_with_the_architecture_of_its_name(name):
+    cfg = load_config(name)
+    own_name = name.partition("/")[2]
+    longest = max((x for x in ARCHITECTURES if own_name.startswith(x)), key=len)
+    assert ARCHITECTURES[longest] == cfg.MODEL.META_ARCHITECTURE
     assert cfg.VERSION == 2
     assert cfg.INPUT.FORMAT == "RGB"
     assert len(cfg.MODEL.PIXEL_MEAN) == 3
 
 
-@pytest.mark.parametrize("name", [n for n in FILES if not Path(n).name.startswith("Base-")])
+@pytest.mark.parametrize("name", NAMES)
 def test_names_known_data_sets_and_an_output_of_its_own(name):
-    cfg = read(name)
+    cfg = load_config(name)
     assert cfg.DATASETS.TRAIN and cfg.DATASETS.TEST
     known = {*DatasetCatalog.list(), NAMED_ON_THE_COMMAND_LINE}
     assert {*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST} <= known
-    others = [n for n in FILES if n != name and not Path(n).name.startswith("Base-")]
-    assert cfg.OUTPUT_DIR not in {read(n).OUTPUT_DIR for n in others}
+    assert [n for n in NAMES if OUTPUTS[n] == cfg.OUTPUT_DIR] == [name]
 
 
-@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("name", NAMES)
 def test_frozen_layers_have_weights_to_start_from(name):
-    backbone = read(name).MODEL.BACKBONE
-    if backbone.FREEZE_AT or backbone.FREEZE_BN:
+    backbone = load_config(name).MODEL.BACKBONE
+    if backbone.FREEZE_AT or backbone.NORM == "FrozenBN":
         assert backbone.PRETRAINED or backbone.WEIGHTS
 
 
 @pytest.mark.parametrize("name", VERSION_1)
 def test_version_1_trains_longer(name):
-    cfg, usual = read(f"coco/psformer_{name}.yaml"), read("coco/psformer_R50_2x.yaml")
+    cfg, usual = load_config(f"coco/psformer_{name}"), load_config("coco/psformer_R50_2x")
     assert cfg.MODEL.PSFORMER.THING_MASK_LAYERS == 6
     assert cfg.SOLVER.MAX_ITER == 50 * 14786 and tuple(cfg.SOLVER.STEPS) == (40 * 14786,)
     assert usual.INPUT == cfg.INPUT
@@ -71,14 +71,14 @@ def test_version_1_trains_longer(name):
     ],
 )
 def test_version_1_treats_backbones_as_the_other_configs_do(name, other):
-    ours, theirs = (read(f"coco/psformer_{n}.yaml").MODEL.BACKBONE for n in (name, other))
-    for key in ("PRETRAINED", "FREEZE_AT", "FREEZE_BN", "DROP_PATH"):
+    ours, theirs = (load_config(f"coco/psformer_{n}").MODEL.BACKBONE for n in (name, other))
+    for key in ("PRETRAINED", "FREEZE_AT", "NORM", "DROP_PATH"):
         assert ours[key] == theirs[key], key
 
 
 @pytest.mark.parametrize("name", RELEASED)
 def test_training_is_the_papers(name):
-    solver = read(f"coco/psformer_{name}.yaml").SOLVER
+    solver = load_config(f"coco/psformer_{name}").SOLVER
     assert (solver.OPTIMIZER, solver.BASE_LR, solver.WEIGHT_DECAY) == ("ADAMW", 1.4e-4, 1e-4)
     assert (solver.IMS_PER_BATCH, solver.WARMUP_ITERS) == (8, 0)
     clip = solver.CLIP_GRADIENTS
@@ -98,7 +98,7 @@ def test_training_is_the_papers(name):
 
 @pytest.mark.parametrize("name", RELEASED)
 def test_model_is_the_papers(name):
-    cfg = read(f"coco/psformer_{name}.yaml")
+    cfg = load_config(f"coco/psformer_{name}")
     pixels, queries = cfg.MODEL.PIXEL_DECODER, cfg.MODEL.TRANSFORMER_DECODER
     own, post = cfg.MODEL.PSFORMER, cfg.MODEL.POSTPROCESSING
     for node in (pixels, queries):
@@ -119,13 +119,13 @@ def test_model_is_the_papers(name):
 
 @pytest.mark.parametrize("name", ["R50_1x", "R50_2x", "R101_2x"])
 def test_resnets_freeze_what_the_official_ones_freeze(name):
-    backbone = read(f"coco/psformer_{name}.yaml").MODEL.BACKBONE
-    assert backbone.FREEZE_AT == 2 and backbone.FREEZE_BN
+    backbone = load_config(f"coco/psformer_{name}").MODEL.BACKBONE
+    assert backbone.FREEZE_AT == 2 and backbone.NORM == "FrozenBN"
     assert backbone.PRETRAINED == "tv_in1k", "torchvision's first weights, not timm's choice"
 
 
 def test_augmentation_is_the_papers():
-    node = read("coco/psformer_R50_2x.yaml").INPUT
+    node = load_config("coco/psformer_R50_2x").INPUT
     assert list(node.MIN_SIZE_TRAIN) == list(range(480, 801, 32)) and node.MAX_SIZE_TRAIN == 1333
     assert node.DETR_CROP.ENABLED
     assert list(node.DETR_CROP.RESIZE) == [400, 500, 600]

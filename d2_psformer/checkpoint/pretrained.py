@@ -43,7 +43,7 @@ def load_pretrained_backbone(model: nn.Module, cfg) -> None:
         keys = "MODEL.BACKBONE.PRETRAINED or .WEIGHTS" if is_timm else "MODEL.WEIGHTS"
         raise UserError(
             "Layers of the backbone are frozen, but there are no weights for them: name them in "
-            f"{keys}, or freeze nothing (MODEL.BACKBONE.FREEZE_AT 0, FREEZE_BN False)."
+            f"{keys}, or freeze nothing (MODEL.BACKBONE.FREEZE_AT 0, NORM BN)."
         )
     else:
         logger.warning("The backbone starts from random weights: no pretrained ones are named.")

@@ -4,6 +4,9 @@ import numpy as np
 
 from ..d2.config import CfgNode
 from ..d2.data import transforms as T
+from ..utils.errors import UserError
+from .color_jitter import RandomColorJitter
+from .reading import IGNORED
 
 
 class ChannelShuffleTransform(T.Transform):
@@ -40,38 +43,105 @@ class ResizeShortestEdge(T.ResizeShortestEdge):
     """Detectron2's resize, but the short side of a very long image keeps at least one pixel."""
 
     def get_transform(self, image: np.ndarray) -> T.Transform:
-        resize = super().get_transform(image)
-        if isinstance(resize, T.ResizeTransform):
-            resize.new_h, resize.new_w = max(1, resize.new_h), max(1, resize.new_w)
-        return resize
+        return _keep_a_pixel(super().get_transform(image))
+
+
+class ResizeScale(T.ResizeScale):
+    """Detectron2's resize, but the short side of a very long image keeps at least one pixel."""
+
+    def get_transform(self, image: np.ndarray) -> T.Transform:
+        return _keep_a_pixel(super().get_transform(image))
+
+
+def _keep_a_pixel(resize: T.Transform) -> T.Transform:
+    if isinstance(resize, T.ResizeTransform):
+        resize.new_h, resize.new_w = max(1, resize.new_h), max(1, resize.new_w)
+    return resize
+
+
+class PadToSize(T.Augmentation):
+    """Pad right and bottom to ``size`` x ``size`` pixels, images grey and segmentations with 255.
+
+    Raises (when called):
+        UserError: the image is larger.
+    """
+
+    def __init__(self, size: int):
+        self._init(locals())
+
+    def get_transform(self, image: np.ndarray) -> T.Transform:
+        height, width = image.shape[:2]
+        if max(height, width) > self.size:
+            raise UserError(
+                f"An augmented image is {width} x {height} pixels, but INPUT.SIZE_DIVISIBILITY "
+                f"pads to {self.size} x {self.size}: make it at least the size of the crop, or -1."
+            )
+        right, bottom = self.size - width, self.size - height
+        return T.PadTransform(0, 0, right, bottom, width, height, pad_value=128, seg_pad_value=255)
 
 
 def build_augmentation(cfg: CfgNode, is_train: bool) -> list[T.Augmentation]:
-    """The augmentations of ``cfg.INPUT``: flip, crop, resize of the short side, channel shuffle.
+    """The augmentations of ``cfg.INPUT``; inference has the resize of the short side alone.
 
-    In training the paper (section 4.1, after DETR) crops half of the samples with
-    ``DETR_CROP.ENABLED``: short side to one of ``DETR_CROP.RESIZE``, then a crop whose sides lie
-    in ``DETR_CROP.SIZE``, before the resize that all samples get. Detectron2's own ``CROP`` works
-    as well. A ``MIN_SIZE`` of 0 keeps the size.
+    Training has one of three recipes, a ``MIN_SIZE`` of 0 keeps the size:
+
+    * ``LARGE_SCALE_JITTER``: flip, random scale, crop or padding to one size (Mask2Former, COCO);
+    * ``CROP`` of ``TYPE`` "absolute": resize of the short side, crop, flip (MaskFormer and
+      Mask2Former, ADE20K and Cityscapes);
+    * else flip, crop, resize of the short side. The crop is Detectron2's ``CROP`` of another
+      ``TYPE``, or ``DETR_CROP``, which half of the samples get (Panoptic SegFormer, section 4.1,
+      after DETR; MaskFormer, COCO), or none.
+
+    ``COLOR_AUG_SSD``, ``CHANNEL_SHUFFLE`` and ``SIZE_DIVISIBILITY`` work with each.
+
+    Raises:
+        UserError: several crops are switched on.
     """
+    node = cfg.INPUT
     if not is_train:
-        return _resize(cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST, "choice")
-    augmentations = []
-    flip = cfg.INPUT.RANDOM_FLIP
-    if flip != "none":
-        augmentations.append(
-            T.RandomFlip(horizontal=flip == "horizontal", vertical=flip == "vertical")
-        )
-    if cfg.INPUT.CROP.ENABLED:
-        augmentations.append(T.RandomCrop(cfg.INPUT.CROP.TYPE, cfg.INPUT.CROP.SIZE))
-    if cfg.INPUT.DETR_CROP.ENABLED:
-        augmentations.append(_detr_crop(cfg.INPUT.DETR_CROP))
-    augmentations += _resize(
-        cfg.INPUT.MIN_SIZE_TRAIN, cfg.INPUT.MAX_SIZE_TRAIN, cfg.INPUT.MIN_SIZE_TRAIN_SAMPLING
-    )
-    if cfg.INPUT.CHANNEL_SHUFFLE:
+        return _resize(node.MIN_SIZE_TEST, node.MAX_SIZE_TEST, "choice")
+    _check_one_crop(node)
+    flip = []
+    if node.RANDOM_FLIP != "none":
+        directions = {way: way == node.RANDOM_FLIP for way in ("horizontal", "vertical")}
+        flip = [T.RandomFlip(**directions)]
+    color = [RandomColorJitter(node.FORMAT)] if node.COLOR_AUG_SSD else []
+    resize = _resize(node.MIN_SIZE_TRAIN, node.MAX_SIZE_TRAIN, node.MIN_SIZE_TRAIN_SAMPLING)
+    if node.LARGE_SCALE_JITTER.ENABLED:
+        augmentations = flip + _large_scale_jitter(node.LARGE_SCALE_JITTER) + color
+    elif node.CROP.ENABLED and node.CROP.TYPE == "absolute":
+        augmentations = resize + _crop(node) + color + flip
+    else:
+        augmentations = flip + _crop(node) + resize + color
+    if node.CHANNEL_SHUFFLE:
         augmentations.append(RandomChannelShuffle())
+    if node.SIZE_DIVISIBILITY > 0:
+        augmentations.append(PadToSize(node.SIZE_DIVISIBILITY))
     return augmentations
+
+
+def _check_one_crop(node: CfgNode) -> None:
+    keys = ("LARGE_SCALE_JITTER", "CROP", "DETR_CROP")
+    chosen = [f"INPUT.{key}.ENABLED" for key in keys if node[key].ENABLED]
+    if len(chosen) > 1:
+        raise UserError(f"{' and '.join(chosen)} exclude each other: switch one of them on.")
+
+
+def _large_scale_jitter(node: CfgNode) -> list[T.Augmentation]:
+    size = node.SIZE, node.SIZE
+    return [ResizeScale(node.MIN_SCALE, node.MAX_SCALE, *size), T.FixedSizeCrop(size)]
+
+
+def _crop(node: CfgNode) -> list[T.Augmentation]:
+    if node.DETR_CROP.ENABLED:
+        return [_detr_crop(node.DETR_CROP)]
+    crop = node.CROP
+    if not crop.ENABLED:
+        return []
+    if crop.SINGLE_CATEGORY_MAX_AREA >= 1:
+        return [T.RandomCrop(crop.TYPE, crop.SIZE)]
+    limit = crop.SINGLE_CATEGORY_MAX_AREA
+    return [T.RandomCrop_CategoryAreaConstraint(crop.TYPE, crop.SIZE, limit, IGNORED)]
 
 
 def _detr_crop(node: CfgNode) -> T.Augmentation:

@@ -1,15 +1,17 @@
-"""Reading of the image and the segment ids of one record, with checks that they fit together."""
+"""Reading of the image and the label PNGs of one record, with checks that they fit together."""
 
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from ..utils.errors import UserError
 from .images import read_pixels
-from .panoptic_png import read_panoptic_png
+from .panoptic_png import decoding, read_panoptic_png
 from .segments import present_ids
 
 Record = dict[str, Any]
+IGNORED = 255  # the class of pixels without ground truth in semantic PNGs and maps
 
 
 def read_image(record: Record, image_format: str) -> np.ndarray:
@@ -57,15 +59,7 @@ def read_segment_ids(record: Record, image_size: tuple[int, int]) -> np.ndarray:
             )
     path = record["pan_seg_file_name"]
     ids = read_panoptic_png(path)
-    if ids.shape != image_size:
-        (height, width), (image_height, image_width) = ids.shape, image_size
-        turned = ids.shape == image_size[::-1]
-        raise UserError(
-            f"Panoptic PNG '{path}' is {width} x {height} pixels, but image "
-            f"'{record['file_name']}' is {image_width} x {image_height}"
-            f"{' with its EXIF rotation applied' if turned else ''}: "
-            f"{'turn the PNG likewise' if turned else 'one of them is another file'}."
-        )
+    _check_size(f"Panoptic PNG '{path}'", ids, record, image_size)
     present, listed = present_ids(ids) - {0}, {segment["id"] for segment in record["segments_info"]}
     if unlisted := sorted(present - listed):
         raise UserError(
@@ -78,3 +72,53 @@ def read_segment_ids(record: Record, image_size: tuple[int, int]) -> np.ndarray:
             "lists: remove it there, or use the PNG that belongs to it."
         )
     return ids
+
+
+def read_class_map(
+    record: Record, image_size: tuple[int, int], num_classes: int = IGNORED
+) -> np.ndarray:
+    """Read the classes of a record's pixels as int32 (H, W), 255 where they are ignored.
+
+    The values of a grey PNG of 8 or 16 bits, or the indices of a palette, are the classes.
+
+    Args:
+        record: has ``file_name`` and ``sem_seg_file_name``; where the data set's classes are
+            numbered anew, ``sem_seg_classes`` lists the contiguous class of each value from 0 on.
+        image_size: height and width of the upright image.
+        num_classes: of the data set.
+
+    Raises:
+        UserError: the PNG cannot be read, has colours or a value of no class, or has another size
+            than the image.
+    """
+    what = f"Semantic PNG '{record['sem_seg_file_name']}'"
+    with decoding(what), Image.open(record["sem_seg_file_name"]) as image:
+        values = np.asarray(image)
+    if values.ndim != 2 or values.dtype.kind == "f":
+        raise UserError(
+            f"{what} has mode {image.mode}, not one number a pixel: save the classes as grey PNG "
+            "of 8 or 16 bits."
+        )
+    _check_size(what, values, record, image_size)
+    values = values.astype(np.int32)
+    classes = np.array(record.get("sem_seg_classes", range(num_classes)), np.int32)
+    ignored = values == IGNORED
+    largest = int(values.max(where=~ignored, initial=0))
+    if largest >= len(classes):
+        raise UserError(
+            f"{what} has class {largest}: number the classes 0...{len(classes) - 1}, and set "
+            f"ignored pixels to {IGNORED}."
+        )
+    return np.where(ignored, IGNORED, classes[np.where(ignored, 0, values)])
+
+
+def _check_size(what: str, labels: np.ndarray, record: Record, image_size: tuple[int, int]) -> None:
+    if labels.shape != image_size:
+        (height, width), (image_height, image_width) = labels.shape, image_size
+        turned = labels.shape == image_size[::-1]
+        raise UserError(
+            f"{what} is {width} x {height} pixels, but image "
+            f"'{record['file_name']}' is {image_width} x {image_height}"
+            f"{' with its EXIF rotation applied' if turned else ''}: "
+            f"{'turn the PNG likewise' if turned else 'one of them is another file'}."
+        )

@@ -7,7 +7,8 @@ from torch.utils.data import BatchSampler
 from ..d2.config import CfgNode
 from ..d2.data import DatasetFromList, InferenceSampler, MapDataset, get_detection_dataset_dicts
 from ..d2.utils import comm
-from ..data import PanopticMapper
+from ..data import SegmentMapper
+from ..data.ground_truth import has_ground_truth
 from ..utils.errors import UserError
 from .data_sets import check_registered
 from .loader_worker import CarryingMapper, RaisingLoader
@@ -30,7 +31,8 @@ def build_train_loader(
     Raises:
         UserError: a data set is unknown or empty, or an image has no ground truth for that mapper.
     """
-    records = _read_records(cfg.DATASETS.TRAIN, filter_empty=True)
+    filter_empty = cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS
+    records = _read_records(cfg.DATASETS.TRAIN, filter_empty=filter_empty)
     if mapper is None:
         _check_ground_truth(records, cfg.DATASETS.TRAIN)
     sampler = ResumableSampler(
@@ -40,7 +42,7 @@ def build_train_loader(
         rank=comm.get_rank(),
         world_size=comm.get_world_size(),
     )
-    mapper = CarryingMapper(mapper or PanopticMapper(cfg, True))
+    mapper = CarryingMapper(mapper or SegmentMapper(cfg, True))
     return RaisingLoader(
         SeededDataset(DatasetFromList(records), mapper, seed),
         batch_sampler=BatchSampler(sampler, images_per_batch(cfg), drop_last=True),
@@ -71,7 +73,7 @@ def build_test_loader(
     """One image a batch, every image once over all processes; ``mapper`` as above, for testing."""
     records = DatasetFromList(_read_records([dataset_name], filter_empty=False), copy=False)
     return RaisingLoader(
-        MapDataset(records, CarryingMapper(mapper or PanopticMapper(cfg, False))),
+        MapDataset(records, CarryingMapper(mapper or SegmentMapper(cfg, False))),
         sampler=InferenceSampler(len(records)),
         num_workers=cfg.DATALOADER.NUM_WORKERS,
     )
@@ -88,9 +90,9 @@ def _read_records(names: Sequence[str], *, filter_empty: bool) -> list[dict]:
 
 def _check_ground_truth(records: list[dict], names: Sequence[str]) -> None:
     for record in records:
-        if "pan_seg_file_name" not in record:
+        if not has_ground_truth(record):
             raise UserError(
                 f"Image '{record['file_name']}' of DATASETS.TRAIN ({', '.join(names)}) has no "
-                "panoptic ground truth: train on data with 'annotations' in its JSON; this one can "
-                "only be predicted (--eval-only)."
+                "ground truth: train on data with 'annotations' in its JSON or with label PNGs; "
+                "this one can only be predicted (--eval-only)."
             )

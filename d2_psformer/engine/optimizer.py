@@ -1,9 +1,10 @@
 """The optimizer, its parameter groups and gradient clipping, from the config."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 import torch
 from torch import nn
+from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.utils import clip_grad_norm_, clip_grad_value_
 
 from ..d2.config import CfgNode
@@ -11,19 +12,24 @@ from ..utils.errors import UserError
 
 GradientClipper = Callable[[list[nn.Parameter]], None]
 
+# The first stands for batch and instance norms of every dimension, synchronised ones too.
+_NORMS = (_NormBase, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm)
+# Parameters of transformer backbones that are embeddings without being an nn.Embedding.
+_EMBEDDINGS = ("relative_position_bias_table", "absolute_pos_embed", "pos_embed")
+
 
 def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
-    """SOLVER.OPTIMIZER over all trainable parameters, SOLVER.WEIGHT_DECAY on every one of them.
+    """SOLVER.OPTIMIZER over all trainable parameters, see :func:`parameter_groups`.
 
     Raises:
         UserError: unknown optimizer, or nothing to train.
     """
     solver = cfg.SOLVER
-    groups = parameter_groups(model, solver.BASE_LR, solver.LR_MULTIPLIERS)
+    groups = parameter_groups(model, solver)
     if not groups:
         raise UserError("The model has no trainable parameter: check what the config freezes.")
     # fused: one kernel a tensor, several times faster than the plain loop on CPU and CUDA alike
-    options = {"lr": solver.BASE_LR, "weight_decay": solver.WEIGHT_DECAY, "fused": True}
+    options = {"lr": solver.BASE_LR, "fused": True}
     if solver.OPTIMIZER == "ADAMW":
         return torch.optim.AdamW(groups, **options)
     if solver.OPTIMIZER == "SGD":
@@ -33,26 +39,44 @@ def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
     raise UserError(f"SOLVER.OPTIMIZER is '{solver.OPTIMIZER}': it must be 'ADAMW' or 'SGD'.")
 
 
-def parameter_groups(
-    model: nn.Module, base_lr: float, multipliers: Iterable[tuple[str, float]]
-) -> list[dict]:
-    """One group for every learning rate in use; a shared parameter comes once, a frozen one never.
+def parameter_groups(model: nn.Module, solver: CfgNode) -> list[dict]:
+    """One group for every pair of learning rate and weight decay in use.
 
-    Args:
-        multipliers: (part of a name, factor on ``base_lr``); the first that fits is used.
+    A shared parameter comes once, a frozen one never. The rate follows from the parameter's name
+    (SOLVER.LR_MULTIPLIERS), the weight decay from the type of the module that owns it: norms have
+    WEIGHT_DECAY_NORM, embeddings WEIGHT_DECAY_EMBED, all others, biases included, WEIGHT_DECAY.
 
     Returns:
-        Dicts of "params", their "param_names" (by which a resumed run finds their state) and "lr".
+        Dicts of "params", their "param_names" (by which a resumed run finds their state), "lr" and
+        "weight_decay".
     """
-    groups: dict[float, dict[str, nn.Parameter]] = {}
+    groups: dict[tuple[float, float], dict[str, nn.Parameter]] = {}
+    owners = dict(model.named_modules())
     for name, parameter in model.named_parameters():  # leaves out duplicates itself
         if parameter.requires_grad:
+            multipliers = solver.LR_MULTIPLIERS
             factor = next((factor for part, factor in multipliers if part in name), 1.0)
-            groups.setdefault(factor, {})[name] = parameter
+            owner, _, last_name = name.rpartition(".")
+            decay = _weight_decay(owners[owner], last_name, solver)
+            groups.setdefault((factor, decay), {})[name] = parameter
     return [
-        {"params": [*group.values()], "param_names": [*group], "lr": base_lr * factor}
-        for factor, group in groups.items()
+        {
+            "params": [*group.values()],
+            "param_names": [*group],
+            "lr": solver.BASE_LR * factor,
+            "weight_decay": decay,
+        }
+        for (factor, decay), group in groups.items()
     ]
+
+
+def _weight_decay(owner: nn.Module, name: str, solver: CfgNode) -> float:
+    decay = None
+    if isinstance(owner, _NORMS):
+        decay = solver.WEIGHT_DECAY_NORM
+    elif isinstance(owner, nn.Embedding) or name in _EMBEDDINGS:
+        decay = solver.WEIGHT_DECAY_EMBED
+    return solver.WEIGHT_DECAY if decay is None else decay
 
 
 def build_gradient_clipper(cfg: CfgNode) -> GradientClipper | None:

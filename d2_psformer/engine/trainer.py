@@ -11,7 +11,6 @@ from torch.nn.parallel import DistributedDataParallel
 from ..checkpoint import load_pretrained_backbone
 from ..d2.config import CfgNode
 from ..d2.engine import HookBase, TrainerBase, hooks
-from ..d2.solver import build_lr_scheduler
 from ..d2.utils import EventWriter, JSONWriter, TensorboardXWriter, comm, seed_all_rng
 from ..data.class_metadata import set_classes
 from ..utils.errors import UserError
@@ -22,6 +21,7 @@ from .evaluate import check_evaluation, test
 from .model import build_model
 from .optimizer import build_gradient_clipper, build_optimizer
 from .optimizer_state import load_optimizer_state
+from .schedule import build_lr_scheduler
 from .setup import save_config
 from .train_step import TrainStep, amp_dtype
 from .writers import MetricPrinter

@@ -167,7 +167,7 @@ def test_nothing_is_loaded_when_something_is_wrong(tmp_path):
     assert torch.equal(model.backbone.body.conv1.weight, before)
 
 
-@pytest.mark.parametrize("frozen", [{"freeze_at": 2}, {"freeze_bn": True}])
+@pytest.mark.parametrize("frozen", [{"freeze_at": 2}, {"norm": "FrozenBN"}])
 def test_frozen_layers_without_weights_are_refused(frozen):
     model, cfg = make(**frozen)
     with pytest.raises(

@@ -148,6 +148,24 @@ def test_crop_refuses_an_unknown_type():
         T.RandomCrop("generous", (1, 1))
 
 
+@given(seed=st.integers(0, 99), largest=st.floats(0.3, 1.0), ignored=st.sampled_from([None, 0, 9]))
+def test_crop_that_one_class_does_not_fill(seed, largest, ignored):
+    classes = np.random.RandomState(seed).choice([0, 1, 9], (6, 8), p=[0.6, 0.3, 0.1])
+    image = np.zeros((6, 8, 3), dtype=np.uint8)
+    augmentation = T.RandomCrop_CategoryAreaConstraint("absolute", (3, 4), largest, ignored)
+    np.random.seed(seed)
+    crop = augmentation.get_transform(image, classes)
+
+    np.random.seed(seed)
+    for _ in range(1 if largest == 1 else 10):
+        y, x = np.random.randint(4), np.random.randint(5)
+        inside = [c for c in classes[y : y + 3, x : x + 4].ravel().tolist() if c != ignored]
+        counts = [inside.count(c) for c in {*inside}]
+        if len(counts) > 1 and max(counts) / len(inside) < largest:
+            break
+    assert (crop.x0, crop.y0, crop.w, crop.h) == (x, y, 4, 3)
+
+
 def test_fixed_size_crop_pads_and_crops(image):
     pad = T.FixedSizeCrop((50, 30), pad_value=9, seg_pad_value=255)
     transform = pad.get_transform(image)

@@ -1,9 +1,15 @@
 import numpy as np
 import pytest
+from PIL import Image
 
 from d2_psformer.d2.data import transforms as T
 from d2_psformer.data import build_augmentation
-from d2_psformer.data.augmentation import ChannelShuffleTransform, RandomChannelShuffle
+from d2_psformer.data.augmentation import (
+    ChannelShuffleTransform,
+    PadToSize,
+    RandomChannelShuffle,
+)
+from d2_psformer.utils.errors import UserError
 
 
 def _augmented_sizes(cfg, image_size, count=200):
@@ -65,6 +71,68 @@ def test_detectron2s_own_crop_works(cfg):
     cfg.INPUT.CROP.ENABLED = True
     cfg.INPUT.CROP.TYPE, cfg.INPUT.CROP.SIZE = "absolute", [20, 30]
     assert set(_augmented_sizes(cfg, (40, 60), 5)) == {(20, 30)}
+
+
+def _names(cfg):
+    return [type(augmentation).__name__ for augmentation in build_augmentation(cfg, True)]
+
+
+def test_order_of_each_recipe(cfg):
+    """As in the official mappers: the flip is first on COCO and last on ADE20K and Cityscapes."""
+    cfg.INPUT.RANDOM_FLIP, cfg.INPUT.COLOR_AUG_SSD = "horizontal", True
+    cfg.INPUT.MIN_SIZE_TRAIN, cfg.INPUT.SIZE_DIVISIBILITY = (20,), 512
+    resize, color, pad = "ResizeShortestEdge", "RandomColorJitter", "PadToSize"
+    assert _names(cfg) == ["RandomFlip", resize, color, pad]
+    cfg.INPUT.CROP.ENABLED = True
+    assert _names(cfg) == ["RandomFlip", "RandomCrop", resize, color, pad]  # Detectron2's own
+    cfg.INPUT.CROP.TYPE = "absolute"
+    assert _names(cfg) == [resize, "RandomCrop", color, "RandomFlip", pad]
+    cfg.INPUT.CROP.SINGLE_CATEGORY_MAX_AREA = 0.75
+    crop = build_augmentation(cfg, True)[1]
+    assert isinstance(crop, T.RandomCrop_CategoryAreaConstraint)
+    assert (crop.single_category_max_area, crop.ignored_category) == (0.75, 255)
+    cfg.INPUT.LARGE_SCALE_JITTER.ENABLED = True
+    with pytest.raises(UserError, match=r"LARGE_SCALE_JITTER.ENABLED and INPUT.CROP.ENABLED excl"):
+        build_augmentation(cfg, True)
+    cfg.INPUT.CROP.ENABLED = False
+    assert _names(cfg) == ["RandomFlip", "ResizeScale", "FixedSizeCrop", color, pad]
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_large_scale_jitter_is_the_formula(cfg, seed):
+    cfg.INPUT.LARGE_SCALE_JITTER.ENABLED, cfg.INPUT.LARGE_SCALE_JITTER.SIZE = True, 60
+    image = np.random.default_rng(seed).integers(0, 256, (40, 70, 3)).astype(np.uint8)
+    np.random.seed(seed)
+    augmented = T.AugInput(image, sem_seg=np.zeros((40, 70), np.uint8))
+    T.AugmentationList(build_augmentation(cfg, True))(augmented)
+
+    np.random.seed(seed)
+    scale = min(60 / 40, 60 / 70) * np.random.uniform(0.1, 2.0)
+    height, width = round(40 * scale), round(70 * scale)
+    resized = np.asarray(Image.fromarray(image).resize((width, height), Image.BILINEAR))
+    offset = np.random.uniform()
+    y, x = round(offset * max(0, height - 60)), round(offset * max(0, width - 60))
+    expected = np.full((60, 60, 3), 128, np.uint8)
+    expected[: min(height, 60), : min(width, 60)] = resized[y : y + 60, x : x + 60]
+    np.testing.assert_array_equal(augmented.image, expected)
+    padding = np.full((60, 60), 255)
+    padding[:height, :width] = 0
+    np.testing.assert_array_equal(augmented.sem_seg, padding)
+
+
+def test_large_scale_jitter_of_a_line(cfg):
+    cfg.INPUT.LARGE_SCALE_JITTER.ENABLED, cfg.INPUT.LARGE_SCALE_JITTER.SIZE = True, 32
+    assert set(_augmented_sizes(cfg, (1, 5000), 5)) == {(32, 32)}
+
+
+def test_padding_to_one_size(cfg):
+    pad = PadToSize(6).get_transform(np.zeros((4, 5, 3)))
+    image, classes = pad.apply_image(np.ones((4, 5, 3))), pad.apply_segmentation(np.ones((4, 5)))
+    assert image.shape == (6, 6, 3) and classes.shape == (6, 6)
+    assert (image[:4, :5] == 1).all() and image.sum() == 60 + 128 * 3 * 16
+    assert (classes[:4, :5] == 1).all() and classes.sum() == 20 + 255 * 16
+    with pytest.raises(UserError, match=r"is 7 x 4 pixels, but INPUT.SIZE_DIVISIBILITY pads to 6"):
+        PadToSize(6).get_transform(np.zeros((4, 7, 3)))
 
 
 @pytest.mark.parametrize(("flip", "axis"), [("horizontal", 1), ("vertical", 0)])

@@ -36,7 +36,7 @@ def built(monkeypatch):
 
     monkeypatch.setattr(MODULE, "build_evaluator", build_evaluator)
     monkeypatch.setattr(
-        "d2_psformer.engine.data_loader.PanopticMapper", lambda cfg, is_train: dummy_mapper
+        "d2_psformer.engine.data_loader.SegmentMapper", lambda cfg, is_train: dummy_mapper
     )
     return calls
 

@@ -1,8 +1,10 @@
 import pytest
 import torch
 from dummy_training import dummy_cfg
+from timm.layers import LayerNorm2d
 from torch import nn
 
+from d2_psformer.d2.config import CfgNode, get_cfg
 from d2_psformer.engine import build_gradient_clipper, build_optimizer
 from d2_psformer.engine.optimizer import parameter_groups
 
@@ -19,9 +21,19 @@ class SmallModel(nn.Module):
         self.frozen = nn.Linear(2, 2).requires_grad_(False)
 
 
+def solver(**options) -> CfgNode:
+    node = get_cfg().SOLVER
+    plain = {"BASE_LR": 1.0, "WEIGHT_DECAY_NORM": None, "WEIGHT_DECAY_EMBED": None}
+    for key, value in (plain | options).items():
+        node[key] = value
+    return node
+
+
 def test_groups_by_part_of_the_name():
     model = SmallModel()
-    groups = parameter_groups(model, 1.0, [("backbone", 0.1), ("offsets", 0.5), ("back", 9.0)])
+    groups = parameter_groups(
+        model, solver(LR_MULTIPLIERS=[("backbone", 0.1), ("offsets", 0.5), ("back", 9.0)])
+    )
     found = {group["lr"]: group["params"] for group in groups}
     expected = {0.1: model.backbone, 0.5: model.sampling_offsets, 1.0: model.head}
     assert found.keys() == expected.keys()
@@ -31,9 +43,8 @@ def test_groups_by_part_of_the_name():
 
 def test_every_trainable_parameter_once():
     model = SmallModel()
-    given = [
-        id(p) for group in parameter_groups(model, 1.0, [("head", 0.1)]) for p in group["params"]
-    ]
+    groups = parameter_groups(model, solver(LR_MULTIPLIERS=[("head", 0.1)]))
+    given = [id(p) for group in groups for p in group["params"]]
     assert len(given) == len(set(given))
     assert set(given) == {id(p) for p in model.parameters() if p.requires_grad}
 
@@ -63,10 +74,55 @@ def test_it_steps_like_torch(tmp_path, name):
     torch.testing.assert_close(ours.state_dict(), theirs.state_dict())
 
 
-def test_weight_decay_is_on_norms_and_biases_too(tmp_path):
+class ModelOfAllKinds(nn.Module):
+    """A network with everything that the weight decay tells apart."""
+
+    def __init__(self):
+        super().__init__()
+        self.backbone = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.GroupNorm(2, 4))
+        self.relative_position_bias_table = nn.Parameter(torch.zeros(4, 2))
+        self.absolute_pos_embed = nn.Parameter(torch.zeros(4))
+        self.level_embed = nn.Parameter(torch.zeros(3, 4))
+        self.query_embed = nn.Embedding(5, 4)
+        self.layer = nn.TransformerEncoderLayer(4, 2)
+        self.norm_of_no_type = nn.Linear(4, 4)
+        self.norms = nn.ModuleList(
+            [LayerNorm2d(4), nn.SyncBatchNorm(4), nn.InstanceNorm1d(4, affine=True)]
+        )
+
+
+EXEMPT_NORMS = {
+    "backbone.1",
+    "backbone.2",
+    "layer.norm1",
+    "layer.norm2",
+    "norms.0",
+    "norms.1",
+    "norms.2",
+}
+EXEMPT_EMBEDDINGS = {"relative_position_bias_table", "absolute_pos_embed", "query_embed.weight"}
+
+
+def test_weight_decay_by_type_of_module(tmp_path):
     cfg = dummy_cfg(tmp_path, "SOLVER.WEIGHT_DECAY", 0.3)
-    optimizer = build_optimizer(cfg, nn.Sequential(nn.Linear(2, 2), nn.LayerNorm(2)))
+    cfg.SOLVER.WEIGHT_DECAY_NORM, cfg.SOLVER.WEIGHT_DECAY_EMBED = 0.0, 0.1
+    model = ModelOfAllKinds()
+    groups = build_optimizer(cfg, model).param_groups
+    found = {name: g["weight_decay"] for g in groups for name in g["param_names"]}
+    expected = {name: 0.3 for name, _ in model.named_parameters()}
+    norms = {f"{module}.{part}" for module in EXEMPT_NORMS for part in ("weight", "bias")}
+    expected |= dict.fromkeys(norms, 0.0) | dict.fromkeys(EXEMPT_EMBEDDINGS, 0.1)
+    assert found == expected
+    rates = {(g["lr"], g["weight_decay"]): len(g["params"]) for g in groups}
+    base = cfg.SOLVER.BASE_LR
+    assert rates[base * 0.1, 0.3] == 2 and rates[base * 0.1, 0.0] == 4
+
+
+def test_weight_decay_is_on_everything_unless_told_otherwise(tmp_path):
+    cfg = dummy_cfg(tmp_path, "SOLVER.WEIGHT_DECAY", 0.3)
+    optimizer = build_optimizer(cfg, ModelOfAllKinds())
     assert {group["weight_decay"] for group in optimizer.param_groups} == {0.3}
+    assert len(optimizer.param_groups) == 2, "one group a rate, as in earlier versions' checkpoints"
 
 
 def test_unknown_optimizer(tmp_path):

@@ -9,7 +9,7 @@ from PIL import Image
 from tiny_model import TOYS, write_tiny_model
 
 from d2_psformer.d2.data import MetadataCatalog
-from d2_psformer.data import PanopticMapper
+from d2_psformer.data import SegmentMapper
 from d2_psformer.engine import Predictor, load_config
 
 
@@ -50,7 +50,7 @@ def test_gives_the_model_what_the_evaluation_gives_it(tiny, tmp_path, picture, i
     predictor(picture)
 
     Image.fromarray(picture).save(tmp_path / "picture.png")
-    expected = PanopticMapper(cfg, False)({"file_name": str(tmp_path / "picture.png")})
+    expected = SegmentMapper(cfg, False)({"file_name": str(tmp_path / "picture.png")})
     assert torch.equal(seen[0]["image"], expected["image"])
     assert (seen[0]["height"], seen[0]["width"]) == (50, 70)
     assert expected["image"].shape == (3, 64, 90)  # resized as MIN_SIZE_TEST says

@@ -136,7 +136,7 @@ def test_the_config_is_saved_when_training_starts_and_not_before(tmp_path, monke
     first = (tmp_path / "config.yaml").read_text()
     assert "MAX_ITER: 1\n" in first
     trainer = Trainer(dummy_cfg(tmp_path))  # whose images have no ground truth
-    with pytest.raises(UserError, match="no panoptic ground truth"):
+    with pytest.raises(UserError, match="no ground truth"):
         trainer.train()
     trainer = Trainer(dummy_cfg(tmp_path, "MODEL.WEIGHTS", "nowhere.pth"))
     with pytest.raises(UserError, match=r"nowhere\.pth"):

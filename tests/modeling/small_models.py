@@ -61,7 +61,7 @@ EVERY_RESULT = {
     "MODEL.POSTPROCESSING.SCORE_THRESHOLD": 0.01,
 }
 # A backbone of 0.5 million parameters whose norms do not depend on the batch.
-TINY_BACKBONE = {"MODEL.BACKBONE.TIMM_NAME": "test_resnet", "MODEL.BACKBONE.FREEZE_BN": True}
+TINY_BACKBONE = {"MODEL.BACKBONE.TIMM_NAME": "test_resnet", "MODEL.BACKBONE.NORM": "FrozenBN"}
 
 
 def register_classes(thing_ids: list[int], stuff_ids: list[int]) -> str:

@@ -5,7 +5,6 @@ config. Weights are random. New files in configs/ are found by themselves.
 """
 
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -23,15 +22,14 @@ from d2_psformer.data import build_augmentation
 from d2_psformer.engine import load_config
 from d2_psformer.engine.optimizer import build_gradient_clipper, build_optimizer
 from d2_psformer.engine.train_step import TrainStep, amp_dtype
+from d2_psformer.model_zoo import list_configs
 
-CONFIGS = Path(__file__).parents[2] / "configs"
-FILES = sorted(CONFIGS.rglob("*.yaml"))
-NAMES = [str(f.relative_to(CONFIGS)) for f in FILES if not f.name.startswith("Base-")]
+NAMES = list_configs()
 HEIGHT, WIDTH = 64, 96
 
 
 def read(name: str) -> CfgNode:
-    cfg = load_config(str(CONFIGS / name), ["MODEL.DEVICE", "cpu"])
+    cfg = load_config(name, ["MODEL.DEVICE", "cpu"])
     if cfg.DATASETS.TRAIN[0] == "few":  # named on the command line
         cfg.DATASETS.TRAIN = ("coco_2017_train_panoptic",)
     return cfg

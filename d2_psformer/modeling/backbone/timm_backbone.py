@@ -5,14 +5,15 @@ import math
 import timm
 import torch
 import torch.nn.functional as F
-from timm.layers import LayerNorm2d
+from timm.layers import LayerNorm2d, convert_sync_batchnorm
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ...d2.config import configurable
 from ...d2.layers import ShapeSpec
 from ...d2.modeling import BACKBONE_REGISTRY, Backbone
-from ...utils.errors import UserError
+from ...d2.utils import comm
+from ...utils.errors import UserError, check_known
 from .swin_windows import use_whole_windows
 
 _STRIDES = {"res2": 4, "res3": 8, "res4": 16, "res5": 32}
@@ -39,7 +40,7 @@ class TimmBackbone(Backbone):
         name: str,
         out_features: list[str],
         freeze_at: int = 0,
-        freeze_bn: bool = False,
+        norm: str = "BN",
         drop_path: float = 0.0,
         checkpointing: bool = False,
     ):
@@ -49,14 +50,15 @@ class TimmBackbone(Backbone):
             out_features: any of res2 … res5; stages beyond the last are not built.
             freeze_at: Detectron2's meaning: 1 freezes the stem, 2 also the first stage, and so on;
                 0 and less freeze nothing.
-            freeze_bn: keep batch norms at their statistics and without gradient.
+            norm: what the batch norms do: "BN", "FrozenBN" (they keep their statistics and have no
+                gradient) or "SyncBN" (their statistics are those of all processes' images).
             drop_path: stochastic depth rate, from 0 to below 1.
             checkpointing: compute the stages' activations again in the backward pass. Batch norms
                 that are not frozen then see every batch twice.
 
         Raises:
-            UserError: the rate is another number, timm has no such model, it has no feature of a
-                given stride, it works on images of one size only, or its stages cannot be frozen
+            UserError: the rate or norm is another one, timm has no such model, it has no feature of
+                a given stride, it works on images of one size only, or its stages cannot be frozen
                 or checkpointed, or have no stochastic depth.
         """
         super().__init__()
@@ -64,6 +66,7 @@ class TimmBackbone(Backbone):
             raise UserError(
                 f"MODEL.BACKBONE.DROP_PATH is {drop_path}: it must be at least 0 and below 1."
             )
+        check_known("MODEL.BACKBONE.NORM", norm, ("BN", "FrozenBN", "SyncBN"))
         self.name = name
         self.out_features = list(out_features)
         self.is_swin = name.startswith("swin")
@@ -84,6 +87,9 @@ class TimmBackbone(Backbone):
             name, pretrained=False, features_only=True, out_indices=indices, **options
         )
         use_whole_windows(self.body)
+        # One process has nothing to exchange, and torch's synchronised norms refuse a CPU.
+        if norm == "SyncBN" and comm.get_world_size() > 1:
+            self.body = convert_sync_batchnorm(self.body)
         if checkpointing:
             self._checkpoint_stages()
         # Convolutions are 15 to 25 % faster in this layout on a CPU, and tensor cores want it too.
@@ -99,7 +105,7 @@ class TimmBackbone(Backbone):
         # Swin's own padding makes every stride round up.
         self.divisibility = 0 if self.is_swin else _divisibility(name, plan)
         self._frozen = self._frozen_stages(freeze_at, plan) if freeze_at > 0 else []
-        if freeze_bn:
+        if norm == "FrozenBN":
             self._frozen += [m for m in self.body.modules() if isinstance(m, _BatchNorm)]
         for module in self._frozen:
             module.requires_grad_(False)
@@ -112,7 +118,7 @@ class TimmBackbone(Backbone):
             "name": node.TIMM_NAME,
             "out_features": cfg.MODEL.PIXEL_DECODER.IN_FEATURES,
             "freeze_at": node.FREEZE_AT,
-            "freeze_bn": node.FREEZE_BN,
+            "norm": node.NORM,
             "drop_path": node.DROP_PATH,
             "checkpointing": "backbone" in cfg.MODEL.CHECKPOINTING,
         }

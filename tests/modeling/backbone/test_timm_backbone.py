@@ -10,7 +10,10 @@ from torch import nn
 
 from d2_psformer.d2 import BACKEND
 from d2_psformer.d2.modeling import build_backbone
+from d2_psformer.d2.utils import comm
 from d2_psformer.modeling.backbone import TimmBackbone
+from d2_psformer.modeling.backbone.build import build_checked_backbone
+from d2_psformer.utils.errors import UserError
 
 LEVELS = ["res3", "res4", "res5"]
 
@@ -146,7 +149,7 @@ def statistics(model: nn.Module) -> dict[str, torch.Tensor]:
 
 
 def test_frozen_batch_norms_do_not_follow_the_data():
-    model = backbone(freeze_bn=True)
+    model = backbone(norm="FrozenBN")
     before = statistics(model)
     model(torch.randn(2, 3, 64, 64))
     for name, value in statistics(model).items():
@@ -154,6 +157,44 @@ def test_frozen_batch_norms_do_not_follow_the_data():
     norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
     assert norms and not any(m.training for m in norms)
     assert not any(p.requires_grad for m in norms for p in m.parameters())
+
+
+def test_synchronised_batch_norms_are_the_same_model(monkeypatch):
+    plain = backbone(norm="SyncBN").eval()  # one process: nothing to synchronise
+    assert not any(isinstance(m, nn.SyncBatchNorm) for m in plain.modules())
+    monkeypatch.setattr(comm, "get_world_size", lambda: 2)
+    model = backbone(norm="SyncBN", freeze_at=1).eval()
+    norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    assert norms and all(isinstance(m, nn.SyncBatchNorm) for m in norms)
+    assert learning(model) == {"layer1", "layer2", "layer3", "layer4"}
+    model.load_state_dict(plain.state_dict())
+    image = torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        torch.testing.assert_close(model(image), plain(image))
+
+
+def test_synchronised_batch_norms_keep_their_activations(monkeypatch):
+    """Where timm has them in one module, as in EfficientNet."""
+    plain = backbone("efficientnet_b0").eval()
+    monkeypatch.setattr(comm, "get_world_size", lambda: 2)
+    model = backbone("efficientnet_b0", norm="SyncBN").eval()
+    model.load_state_dict(plain.state_dict())
+    image = torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        torch.testing.assert_close(model(image), plain(image))
+
+
+def test_synchronised_batch_norms_of_several_processes_need_gpus(monkeypatch):
+    cfg = small_config(**{"MODEL.BACKBONE.NORM": "SyncBN"})
+    assert build_checked_backbone(cfg)
+    monkeypatch.setattr(comm, "get_world_size", lambda: 2)
+    with pytest.raises(UserError, match=r"MODEL\.BACKBONE\.NORM SyncBN needs GPUs"):
+        build_checked_backbone(cfg)
+
+
+def test_unknown_norms_are_told():
+    with pytest.raises(UserError, match=r"MODEL\.BACKBONE\.NORM 'GN' is unknown.*FrozenBN"):
+        backbone(norm="GN")
 
 
 def test_frozen_stages_do_not_follow_the_data_while_the_others_do():
@@ -166,7 +207,7 @@ def test_frozen_stages_do_not_follow_the_data_while_the_others_do():
 
 
 def test_evaluation_and_back():
-    model = backbone(freeze_bn=True)
+    model = backbone(norm="FrozenBN")
     assert not model.eval().body.training
     assert model.train().body.layer4.training and not model.body.bn1.training
 

@@ -16,7 +16,7 @@ def train_once(parts: list[str]) -> tuple[dict, dict, int]:
             "MODEL.CHECKPOINTING": parts,
             "MODEL.PIXEL_DECODER.DROPOUT": 0.1,
             "MODEL.TRANSFORMER_DECODER.DROPOUT": 0.1,
-            "MODEL.BACKBONE.FREEZE_BN": True,
+            "MODEL.BACKBONE.NORM": "FrozenBN",
         }
     )
     weights, kept = {p.data_ptr() for p in model.parameters()}, {}

@@ -6,12 +6,9 @@ from typing import Any
 
 import numpy as np
 from fvcore.transforms.transform import (
-    CropTransform,
     HFlipTransform,
     NoOpTransform,
-    PadTransform,
     Transform,
-    TransformList,
     VFlipTransform,
 )
 from PIL import Image
@@ -21,9 +18,7 @@ from .augmentation import AugInput, Augmentation, as_augmentation
 from .transform import ResizeTransform
 
 __all__ = [
-    "FixedSizeCrop",
     "RandomApply",
-    "RandomCrop",
     "RandomFlip",
     "ResizeScale",
     "ResizeShortestEdge",
@@ -139,78 +134,3 @@ class ResizeScale(Augmentation):
         target = target * np.random.uniform(self.min_scale, self.max_scale)
         new_h, new_w = np.round(old * np.min(target / old)).astype(int).tolist()
         return ResizeTransform(*image.shape[:2], new_h, new_w, self.interp)
-
-
-class FixedSizeCrop(Augmentation):
-    """A random crop of the given size; a smaller image is padded on the right and the bottom.
-
-    Args:
-        crop_size: (height, width) in pixels.
-        pad: False leaves smaller images as they are.
-        pad_value, seg_pad_value: values of the padding of image and segmentation.
-    """
-
-    def __init__(
-        self,
-        crop_size: tuple[int, int],
-        pad: bool = True,
-        pad_value: float = 128.0,
-        seg_pad_value: int = 255,
-    ):
-        self._init(locals())
-
-    def get_transform(self, image: np.ndarray) -> TransformList:
-        old = np.array(image.shape[:2])
-        room = np.maximum(old - self.crop_size, 0)
-        y0, x0 = np.round(room * np.random.uniform(0.0, 1.0)).astype(int)
-        crop_h, crop_w = self.crop_size
-        crop = CropTransform(x0, y0, crop_w, crop_h, old[1], old[0])
-        if not self.pad:
-            return TransformList([crop])
-        h, w = np.minimum(old, self.crop_size)
-        bottom, right = np.maximum(self.crop_size - old, 0)
-        pad = PadTransform(0, 0, right, bottom, w, h, self.pad_value, self.seg_pad_value)
-        return TransformList([crop, pad])
-
-
-class RandomCrop(Augmentation):
-    """A crop of a fixed or random size at a random place.
-
-    Args:
-        crop_type, crop_size: what two numbers (a, b) mean for an image of (H, W):
-            "relative": a H by b W;
-            "relative_range": random shares from [a, 1] and [b, 1];
-            "absolute": a by b pixels, less if the image is smaller;
-            "absolute_range": random sides from [a, b] pixels, less if the image is smaller.
-    """
-
-    def __init__(self, crop_type: str, crop_size: tuple[float, float]):
-        if crop_type not in ("relative_range", "relative", "absolute", "absolute_range"):
-            raise UserError(
-                f"Crop type '{crop_type}' is unknown: set relative, relative_range, absolute or "
-                "absolute_range."
-            )
-        self._init(locals())
-
-    def get_transform(self, image: np.ndarray) -> Transform:
-        height, width = image.shape[:2]
-        crop_h, crop_w = self.get_crop_size((height, width))
-        assert height >= crop_h and width >= crop_w, f"{self} is larger than the image."
-        y0 = np.random.randint(height - crop_h + 1)
-        x0 = np.random.randint(width - crop_w + 1)
-        return CropTransform(x0, y0, crop_w, crop_h)
-
-    def get_crop_size(self, image_size: tuple[int, int]) -> tuple[int, int]:
-        """Height and width of the crop in pixels, for an image of (height, width)."""
-        h, w = image_size
-        a, b = self.crop_size
-        if self.crop_type == "absolute":
-            return min(a, h), min(b, w)
-        if self.crop_type == "absolute_range":
-            crop_h = np.random.randint(min(h, a), min(h, b) + 1)
-            crop_w = np.random.randint(min(w, a), min(w, b) + 1)
-            return crop_h, crop_w
-        if self.crop_type == "relative_range":
-            smallest = np.asarray(self.crop_size, dtype=np.float32)
-            a, b = smallest + np.random.rand(2) * (1 - smallest)
-        return int(h * a + 0.5), int(w * b + 0.5)

@@ -14,7 +14,7 @@ from d2_psformer.d2.config import get_cfg
 from d2_psformer.d2.data import DatasetCatalog, MetadataCatalog, transforms
 from d2_psformer.d2.structures import BitMasks, Boxes
 from d2_psformer.data import (
-    PanopticMapper,
+    SegmentMapper,
     read_panoptic_png,
     register_panoptic,
     write_panoptic_png,
@@ -64,7 +64,7 @@ def test_training_sample_equals_the_naive_computation(tiny, cfg):
     ids, segments = _scene()
     tiny.add(ids, segments)
     record = tiny.records()[0]
-    sample = PanopticMapper(cfg, True)(record)
+    sample = SegmentMapper(cfg, True)(record)
     assert sample["image"].dtype == torch.uint8
     image = np.asarray(Image.open(record["file_name"]))
     np.testing.assert_array_equal(sample["image"].permute(1, 2, 0).numpy(), image)
@@ -77,7 +77,7 @@ def test_real_images(real_data, cfg):
     register_panoptic(
         "real", real_data / "images", real_data / "panoptic.json", real_data / "panoptic"
     )
-    mapper = PanopticMapper(cfg, True)
+    mapper = SegmentMapper(cfg, True)
     records = DatasetCatalog.get("real")
     assert len(records) == 14
     for record in records[:6]:
@@ -96,7 +96,7 @@ def test_records_of_detectron2_map_alike(tiny, cfg):
     )
     (theirs,) = DatasetCatalog.get("theirs")
     assert theirs == {k: v for k, v in ours.items() if k not in ("height", "width")}
-    mapper = PanopticMapper(cfg, True)
+    mapper = SegmentMapper(cfg, True)
     first, second = mapper(ours), mapper(theirs)
     assert first.keys() == second.keys()
     assert torch.equal(first["instances"].gt_classes, second["instances"].gt_classes)
@@ -110,7 +110,7 @@ def test_flip_crop_and_resize_move_masks_and_image_together(tiny, cfg, seed):
     record = tiny.records()[0]
     record["file_name"] = record["pan_seg_file_name"]
     nearest = transforms.ResizeShortestEdge(97, interp=Image.Resampling.NEAREST)
-    mapper = PanopticMapper(
+    mapper = SegmentMapper(
         True,
         augmentations=[
             transforms.RandomFlip(),
@@ -134,7 +134,7 @@ def test_flip_crop_and_resize_move_masks_and_image_together(tiny, cfg, seed):
 def test_padding_is_void(tiny, cfg, value, count):
     tiny.add(np.arange(1, count + 1)[None], [(i, 7) for i in range(1, count + 1)])
     pad = transforms.PadTransform(0, 0, 1, 2, orig_w=count, orig_h=1, seg_pad_value=value)
-    mapper = PanopticMapper(True, augmentations=[pad], image_format="RGB")
+    mapper = SegmentMapper(True, augmentations=[pad], image_format="RGB")
     instances = mapper(tiny.records()[0])["instances"]
     assert instances.gt_masks.tensor.shape == (count, 3, count + 1)
     assert instances.gt_masks.tensor.sum() == count
@@ -143,13 +143,13 @@ def test_padding_is_void(tiny, cfg, value, count):
 
 def test_a_label_map_leaves_the_worker_not_its_masks(tiny, cfg):
     tiny.add([[1, 1], [2, 2]], [(1, 7), (2, 40)])
-    masks = PanopticMapper(cfg, True)(tiny.records()[0])["instances"].gt_masks
+    masks = SegmentMapper(cfg, True)(tiny.records()[0])["instances"].gt_masks
     assert isinstance(masks, LabelMasks) and "tensor" not in vars(masks)
 
 
 def test_two_segments_of_one_stuff_class_stay_apart(tiny, cfg):
     tiny.add([[1, 0, 2]], [(1, 40), (2, 40)])
-    instances = PanopticMapper(cfg, True)(tiny.records()[0])["instances"]
+    instances = SegmentMapper(cfg, True)(tiny.records()[0])["instances"]
     assert instances.gt_classes.tolist() == [3, 3]
     assert instances.gt_masks.tensor.tolist() == [[[True, False, False]], [[False, False, True]]]
 
@@ -157,7 +157,7 @@ def test_two_segments_of_one_stuff_class_stay_apart(tiny, cfg):
 @pytest.mark.parametrize("segments", [[], [(9, 7, 1)]])
 def test_images_with_nothing_to_learn(tiny, cfg, segments):
     tiny.add(np.full((4, 5), 9 if segments else 0), segments)
-    instances = PanopticMapper(cfg, True)(tiny.records()[0])["instances"]
+    instances = SegmentMapper(cfg, True)(tiny.records()[0])["instances"]
     assert len(instances) == 0
     assert instances.gt_masks.tensor.shape == (0, 4, 5)
     assert instances.gt_boxes.tensor.shape == (0, 4)
@@ -168,7 +168,7 @@ def test_more_segments_than_a_byte_counts(tiny, cfg):
     ids = np.arange(1, 601).reshape(20, 30)
     tiny.add(ids, [(i, 7) for i in range(1, 601)])
     cfg.INPUT.MIN_SIZE_TRAIN = (40,)
-    instances = PanopticMapper(cfg, True)(tiny.records()[0])["instances"]
+    instances = SegmentMapper(cfg, True)(tiny.records()[0])["instances"]
     assert len(instances) == 600
     assert (instances.gt_masks.tensor.sum(dim=(1, 2)) == 4).all()
 
@@ -179,15 +179,15 @@ def test_inference_needs_no_annotation(tiny, cfg):
     cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST = 30, 35
     del record["height"], record["width"]
     os.remove(record["pan_seg_file_name"])
-    sample = PanopticMapper(cfg, False)(record)
+    sample = SegmentMapper(cfg, False)(record)
     assert "instances" not in sample
     assert sample["image"].shape == (3, 26, 35)
     assert (sample["height"], sample["width"]) == (60, 80)
     with pytest.raises(UserError, match=r"picture_1.png' does not exist"):
-        PanopticMapper(cfg, True)(record)
+        SegmentMapper(cfg, True)(record)
     del record["pan_seg_file_name"]
-    with pytest.raises(UserError, match=r"has no 'pan_seg_file_name'"):
-        PanopticMapper(cfg, True)(record)
+    with pytest.raises(UserError, match=r"has no ground truth, none of pan_seg"):
+        SegmentMapper(cfg, True)(record)
 
 
 def test_a_record_without_its_segments_is_named(tiny, cfg):
@@ -195,7 +195,7 @@ def test_a_record_without_its_segments_is_named(tiny, cfg):
     record = tiny.records()[0]
     del record["segments_info"]
     with pytest.raises(UserError, match=r"record of '.*picture_1.png' has no 'segments_info'"):
-        PanopticMapper(cfg, True)(record)
+        SegmentMapper(cfg, True)(record)
 
 
 @pytest.mark.parametrize("shape", [(1, 300), (300, 1), (1, 1)])
@@ -204,7 +204,7 @@ def test_sides_of_one_pixel(tiny, cfg, shape):
     ids[:1, :1] = 5
     tiny.add(ids, [(5, 7), (70000, 40)][: ids.size])
     cfg.INPUT.MIN_SIZE_TRAIN, cfg.INPUT.MAX_SIZE_TRAIN = (90,), 120
-    sample = PanopticMapper(cfg, True)(tiny.records()[0])
+    sample = SegmentMapper(cfg, True)(tiny.records()[0])
     assert min(sample["image"].shape[1:]) >= 1
     assert len(sample["instances"]) >= 1
 
@@ -215,13 +215,13 @@ def test_every_image_becomes_three_channels(tiny, cfg, mode):
     record = tiny.records()[0]
     record["file_name"] = str(tiny.root / "other.tif")
     Image.new(mode, (2, 2)).save(record["file_name"])
-    assert PanopticMapper(cfg, True)(record)["image"].shape == (3, 2, 2)
+    assert SegmentMapper(cfg, True)(record)["image"].shape == (3, 2, 2)
 
 
 def test_bgr(tiny, cfg):
     tiny.add([[1]], [(1, 7)], image=np.array([[[10, 20, 30]]], np.uint8))
     cfg.INPUT.FORMAT = "BGR"
-    assert PanopticMapper(cfg, False)(tiny.records()[0])["image"].flatten().tolist() == [30, 20, 10]
+    assert SegmentMapper(cfg, False)(tiny.records()[0])["image"].flatten().tolist() == [30, 20, 10]
 
 
 def _rotated_picture(tiny, upright_ids):
@@ -236,7 +236,7 @@ def _rotated_picture(tiny, upright_ids):
 def test_exif_rotation_puts_image_and_masks_into_one_frame(tiny, cfg):
     ids = np.array([[1, 1, 2], [2, 2, 2]])
     _rotated_picture(tiny, ids)
-    sample = PanopticMapper(cfg, True)(tiny.records()[0])
+    sample = SegmentMapper(cfg, True)(tiny.records()[0])
     assert (sample["height"], sample["width"]) == (2, 3)
     np.testing.assert_array_equal(sample["image"][0].numpy(), ids * 100)
     np.testing.assert_array_equal(sample["instances"].gt_masks.tensor[0].numpy(), ids == 1)
@@ -248,7 +248,7 @@ def test_png_in_the_stored_frame_is_refused(tiny, cfg):
     record = tiny.records()[0]
     write_panoptic_png(record["pan_seg_file_name"], np.rot90(ids))
     with pytest.raises(UserError, match=r"picture_1.png' is 2 x 3 .* 3 x 2 with its EXIF .*turn"):
-        PanopticMapper(cfg, True)(record)
+        SegmentMapper(cfg, True)(record)
 
 
 def test_sizes_that_disagree_are_told(tiny, cfg):
@@ -256,16 +256,16 @@ def test_sizes_that_disagree_are_told(tiny, cfg):
     record = tiny.records()[0]
     for is_train in (True, False):
         with pytest.raises(UserError, match=r"picture_1.png' is 4 x 5 pixels .* says 3 x 2"):
-            PanopticMapper(cfg, is_train)(record)
+            SegmentMapper(cfg, is_train)(record)
     del record["height"], record["width"]
     with pytest.raises(UserError, match=r"PNG '.*' is 3 x 2 .*picture_1.png' is 4 x 5"):
-        PanopticMapper(cfg, True)(record)
+        SegmentMapper(cfg, True)(record)
 
 
 def test_ids_that_disagree_are_told(tiny, cfg):
     tiny.add([[1, 2], [2, 0]], [(1, 7), (2, 40)])
     record = tiny.records()[0]
-    mapper = PanopticMapper(cfg, True)
+    mapper = SegmentMapper(cfg, True)
     surplus = {**record["segments_info"][0], "id": 70000}
     with pytest.raises(UserError, match=r"picture_1.png' has no pixel of segment 70000"):
         mapper({**record, "segments_info": record["segments_info"] + [surplus]})
@@ -285,14 +285,14 @@ def test_unreadable_images_are_named(tiny, cfg, damage):
     error = UserError
     reason = "does not exist" if damage == "gone" else "cannot be decoded"
     with pytest.raises(error, match=rf"Image '.*picture_1.jpg' {reason}"):
-        PanopticMapper(cfg, False)(record)
+        SegmentMapper(cfg, False)(record)
 
 
 def test_the_record_is_not_changed(tiny, cfg):
     tiny.add(*_scene())
     record = tiny.records()[0]
     before = repr(record)
-    PanopticMapper(cfg, True)(record)
+    SegmentMapper(cfg, True)(record)
     assert repr(record) == before
 
 
@@ -301,17 +301,24 @@ def _digest(images: str, panoptic_json: str, panoptic_folder: str) -> str:
     register_panoptic("digest", images, panoptic_json, panoptic_folder)
     cfg = get_cfg()
     add_psformer_config(cfg)
-    cfg.INPUT.DETR_CROP.ENABLED = cfg.INPUT.CHANNEL_SHUFFLE = True
+    cfg.INPUT.CHANNEL_SHUFFLE = cfg.INPUT.COLOR_AUG_SSD = True
     cfg.INPUT.MIN_SIZE_TRAIN, cfg.INPUT.MAX_SIZE_TRAIN = (90, 100, 110), 150
     cfg.INPUT.DETR_CROP.RESIZE, cfg.INPUT.DETR_CROP.SIZE = [70, 80, 90], [40, 75]
-    mapper, digest = PanopticMapper(cfg, True), hashlib.sha256()
+    cfg.INPUT.CROP.TYPE, cfg.INPUT.CROP.SIZE = "absolute", [50, 60]
+    cfg.INPUT.CROP.SINGLE_CATEGORY_MAX_AREA = 0.6
+    cfg.INPUT.LARGE_SCALE_JITTER.SIZE = 90
+    digest = hashlib.sha256()
     np.random.seed(3)
-    for record in DatasetCatalog.get("digest") * 6:
-        sample = mapper(record)
-        fields = sample["instances"].get_fields()
-        parts = [sample["image"], fields["gt_masks"].tensor, fields["gt_boxes"].tensor]
-        for part in [*parts, fields["gt_classes"]]:
-            digest.update(repr(part.shape).encode() + part.numpy().tobytes())
+    for recipe in ("DETR_CROP", "CROP", "LARGE_SCALE_JITTER"):
+        cfg.INPUT[recipe].ENABLED = True
+        mapper = SegmentMapper(cfg, True)
+        cfg.INPUT[recipe].ENABLED = False
+        for record in DatasetCatalog.get("digest") * 4:
+            sample = mapper(record)
+            fields = sample["instances"].get_fields()
+            parts = [sample["image"], fields["gt_masks"].tensor, fields["gt_boxes"].tensor]
+            for part in [*parts, fields["gt_classes"]]:
+                digest.update(repr(part.shape).encode() + part.numpy().tobytes())
     return digest.hexdigest()
 
 

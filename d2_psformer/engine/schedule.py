@@ -1,0 +1,66 @@
+"""Learning-rate schedules: those of the backend, and the polynomial one of DeepLab."""
+
+import torch
+from fvcore.common.param_scheduler import ParamScheduler
+from torch.optim.lr_scheduler import LRScheduler
+
+from ..d2 import solver as backend
+from ..d2.config import CfgNode
+from ..utils.errors import check_known
+
+_NAMES = ("WarmupMultiStepLR", "WarmupCosineLR", "WarmupStepWithFixedGammaLR", "WarmupPolyLR")
+
+
+def build_lr_scheduler(cfg: CfgNode, optimizer: torch.optim.Optimizer) -> LRScheduler:
+    """Build SOLVER.LR_SCHEDULER_NAME with its warm-up, over MAX_ITER iterations.
+
+    Raises:
+        UserError: unknown schedule or WARMUP_METHOD.
+    """
+    solver = cfg.SOLVER
+    check_known("SOLVER.LR_SCHEDULER_NAME", solver.LR_SCHEDULER_NAME, _NAMES)
+    check_known("SOLVER.WARMUP_METHOD", solver.WARMUP_METHOD, ("linear", "constant"))
+    if solver.LR_SCHEDULER_NAME != "WarmupPolyLR":
+        return backend.build_lr_scheduler(cfg, optimizer)
+    schedule = PolynomialSchedule(
+        solver.POLY_LR_POWER,
+        solver.POLY_LR_CONSTANT_ENDING,
+        warmup_length=solver.WARMUP_ITERS / solver.MAX_ITER,
+        warmup_factor=solver.WARMUP_FACTOR,
+        is_linear=solver.WARMUP_METHOD == "linear",
+    )
+    return backend.LRMultiplier(optimizer, schedule, max_iter=solver.MAX_ITER)
+
+
+class PolynomialSchedule(ParamScheduler):
+    """``(1 - progress) ** power``, times a factor that rises to 1 during a warm-up.
+
+    Detectron2's DeepLab project calls it WarmupPolyLR. Unlike in the backend's schedules, the
+    warm-up does not replace the start of the curve but is multiplied with it.
+
+    Args:
+        constant_ending: the least value after the warm-up.
+        warmup_length: share of the training that the warm-up takes.
+        warmup_factor: the first factor of the warm-up.
+        is_linear: the factor rises linearly; else it stays at the first one until the end.
+    """
+
+    def __init__(
+        self,
+        power: float,
+        constant_ending: float = 0.0,
+        *,
+        warmup_length: float = 0.0,
+        warmup_factor: float = 1.0,
+        is_linear: bool = True,
+    ):
+        self.power, self.constant_ending = power, constant_ending
+        self.warmup_length, self.warmup_factor = warmup_length, warmup_factor
+        self.is_linear = is_linear
+
+    def __call__(self, where: float) -> float:
+        value = max(0.0, 1 - where) ** self.power
+        if where >= self.warmup_length:
+            return max(value, self.constant_ending)
+        share = where / self.warmup_length if self.is_linear else 0.0
+        return value * (self.warmup_factor * (1 - share) + share)

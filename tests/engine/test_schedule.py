@@ -1,0 +1,96 @@
+"""The polynomial schedule against its formula, the same on both backends."""
+
+import pytest
+import torch
+
+from d2_psformer.config import add_psformer_config
+from d2_psformer.d2 import BACKEND
+from d2_psformer.d2.config import get_cfg
+from d2_psformer.engine.schedule import build_lr_scheduler
+from d2_psformer.utils.errors import UserError
+
+MAX_ITER, BASE_LR = 40, 2.0
+
+
+def make_cfg(**options):
+    cfg = get_cfg()
+    add_psformer_config(cfg)
+    given = {"LR_SCHEDULER_NAME": "WarmupPolyLR", "MAX_ITER": MAX_ITER, "BASE_LR": BASE_LR}
+    for key, value in (given | options).items():
+        cfg.SOLVER[key] = value
+    return cfg
+
+
+def make_optimizer():
+    return torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=BASE_LR)
+
+
+def rates_of(optimizer, scheduler) -> list[float]:
+    """Learning rates of all iterations."""
+    found = []
+    for _ in range(MAX_ITER):
+        found.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        scheduler.step()
+    return found
+
+
+def rates(cfg) -> list[float]:
+    optimizer = make_optimizer()
+    return rates_of(optimizer, build_lr_scheduler(cfg, optimizer))
+
+
+SETTINGS = [
+    {"WARMUP_ITERS": 0},
+    {"WARMUP_ITERS": 8, "WARMUP_FACTOR": 1e-6},
+    {"WARMUP_ITERS": 8, "WARMUP_FACTOR": 0.1, "POLY_LR_POWER": 2.0},
+    {"WARMUP_ITERS": 8, "WARMUP_FACTOR": 0.1, "WARMUP_METHOD": "constant"},
+    {"WARMUP_ITERS": 8, "POLY_LR_CONSTANT_ENDING": 0.3},
+]
+
+
+@pytest.mark.parametrize("settings", SETTINGS)
+def test_polynomial_schedule(settings):
+    cfg = make_cfg(**settings)
+    solver, expected = cfg.SOLVER, []
+    for iteration in range(MAX_ITER):
+        factor = (1 - iteration / MAX_ITER) ** solver.POLY_LR_POWER
+        if iteration >= solver.WARMUP_ITERS:
+            factor = max(factor, solver.POLY_LR_CONSTANT_ENDING)
+        elif solver.WARMUP_METHOD == "constant":
+            factor *= solver.WARMUP_FACTOR
+        else:
+            done = iteration / solver.WARMUP_ITERS
+            factor *= solver.WARMUP_FACTOR + (1 - solver.WARMUP_FACTOR) * done
+        expected.append(BASE_LR * factor)
+    assert rates(cfg) == pytest.approx(expected)
+
+
+@pytest.mark.skipif(BACKEND != "detectron2", reason="compares with Detectron2's DeepLab project")
+@pytest.mark.parametrize("settings", SETTINGS)
+def test_polynomial_schedule_is_deeplabs(settings):
+    deeplab = pytest.importorskip("detectron2.projects.deeplab")
+    cfg, optimizer = make_cfg(**settings), make_optimizer()
+    theirs = rates_of(optimizer, deeplab.build_lr_scheduler(cfg, optimizer))
+    assert rates(cfg) == pytest.approx(theirs)
+
+
+def test_a_training_that_is_over_has_rate_zero():
+    optimizer = make_optimizer()
+    scheduler = build_lr_scheduler(make_cfg(WARMUP_ITERS=0), optimizer)
+    rates_of(optimizer, scheduler)
+    optimizer.step()
+    scheduler.step()
+    assert optimizer.param_groups[0]["lr"] == 0
+
+
+def test_other_schedules_are_the_backends():
+    cfg = make_cfg(LR_SCHEDULER_NAME="WarmupMultiStepLR", STEPS=(20,), WARMUP_ITERS=0)
+    assert rates(cfg) == pytest.approx([2.0] * 20 + [0.2] * 20)
+
+
+def test_what_is_unknown_is_named():
+    with pytest.raises(UserError, match=r"SOLVER\.LR_SCHEDULER_NAME 'WarmupPoly'.*WarmupPolyLR"):
+        rates(make_cfg(LR_SCHEDULER_NAME="WarmupPoly"))
+    with pytest.raises(UserError, match=r"SOLVER\.WARMUP_METHOD 'sudden'"):
+        rates(make_cfg(WARMUP_METHOD="sudden"))
