@@ -39,8 +39,8 @@ def _add_data_keys(cfg: CN) -> None:
     cfg.INPUT.LARGE_SCALE_JITTER.MIN_SCALE = 0.1
     cfg.INPUT.LARGE_SCALE_JITTER.MAX_SCALE = 2.0
     cfg.INPUT.LARGE_SCALE_JITTER.SIZE = 1024
-    # INPUT.CROP, which follows the resize, is tried again (ten times in all) while one class covers
-    # this share of it or more; 1: the first crop is taken.
+    # INPUT.CROP (of TYPE "absolute" after the resize, else before it) is tried again, ten times in
+    # all, while one class covers this share of it or more; 1: the first crop is taken.
     cfg.INPUT.CROP.SINGLE_CATEGORY_MAX_AREA = 1.0
     # Pad training images, right and bottom, to exactly this many pixels a side; -1: do not.
     cfg.INPUT.SIZE_DIVISIBILITY = -1

@@ -86,19 +86,21 @@ def build_augmentation(cfg: CfgNode, is_train: bool) -> list[T.Augmentation]:
     Training has one of three recipes, a ``MIN_SIZE`` of 0 keeps the size:
 
     * ``LARGE_SCALE_JITTER``: flip, random scale, crop or padding to one size (Mask2Former, COCO);
-    * ``CROP``: resize of the short side, crop, flip (both, on ADE20K and Cityscapes);
-    * else flip and resize of the short side, where ``DETR_CROP`` crops half of the samples before
-      (Panoptic SegFormer, section 4.1, after DETR; MaskFormer, COCO).
+    * ``CROP`` of ``TYPE`` "absolute": resize of the short side, crop, flip (MaskFormer and
+      Mask2Former, ADE20K and Cityscapes);
+    * else flip, crop, resize of the short side. The crop is Detectron2's ``CROP`` of another
+      ``TYPE``, or ``DETR_CROP``, which half of the samples get (Panoptic SegFormer, section 4.1,
+      after DETR; MaskFormer, COCO), or none.
 
     ``COLOR_AUG_SSD``, ``CHANNEL_SHUFFLE`` and ``SIZE_DIVISIBILITY`` work with each.
 
     Raises:
-        UserError: several recipes are switched on.
+        UserError: several crops are switched on.
     """
     node = cfg.INPUT
     if not is_train:
         return _resize(node.MIN_SIZE_TEST, node.MAX_SIZE_TEST, "choice")
-    _check_one_recipe(node)
+    _check_one_crop(node)
     flip = []
     if node.RANDOM_FLIP != "none":
         directions = {way: way == node.RANDOM_FLIP for way in ("horizontal", "vertical")}
@@ -107,11 +109,10 @@ def build_augmentation(cfg: CfgNode, is_train: bool) -> list[T.Augmentation]:
     resize = _resize(node.MIN_SIZE_TRAIN, node.MAX_SIZE_TRAIN, node.MIN_SIZE_TRAIN_SAMPLING)
     if node.LARGE_SCALE_JITTER.ENABLED:
         augmentations = flip + _large_scale_jitter(node.LARGE_SCALE_JITTER) + color
-    elif node.CROP.ENABLED:
-        augmentations = resize + [_crop(node.CROP)] + color + flip
+    elif node.CROP.ENABLED and node.CROP.TYPE == "absolute":
+        augmentations = resize + _crop(node) + color + flip
     else:
-        crop = [_detr_crop(node.DETR_CROP)] if node.DETR_CROP.ENABLED else []
-        augmentations = flip + crop + resize + color
+        augmentations = flip + _crop(node) + resize + color
     if node.CHANNEL_SHUFFLE:
         augmentations.append(RandomChannelShuffle())
     if node.SIZE_DIVISIBILITY > 0:
@@ -119,7 +120,7 @@ def build_augmentation(cfg: CfgNode, is_train: bool) -> list[T.Augmentation]:
     return augmentations
 
 
-def _check_one_recipe(node: CfgNode) -> None:
+def _check_one_crop(node: CfgNode) -> None:
     keys = ("LARGE_SCALE_JITTER", "CROP", "DETR_CROP")
     chosen = [f"INPUT.{key}.ENABLED" for key in keys if node[key].ENABLED]
     if len(chosen) > 1:
@@ -131,12 +132,16 @@ def _large_scale_jitter(node: CfgNode) -> list[T.Augmentation]:
     return [ResizeScale(node.MIN_SCALE, node.MAX_SCALE, *size), T.FixedSizeCrop(size)]
 
 
-def _crop(node: CfgNode) -> T.Augmentation:
-    if node.SINGLE_CATEGORY_MAX_AREA >= 1:
-        return T.RandomCrop(node.TYPE, node.SIZE)
-    return T.RandomCrop_CategoryAreaConstraint(
-        node.TYPE, node.SIZE, node.SINGLE_CATEGORY_MAX_AREA, IGNORED
-    )
+def _crop(node: CfgNode) -> list[T.Augmentation]:
+    if node.DETR_CROP.ENABLED:
+        return [_detr_crop(node.DETR_CROP)]
+    crop = node.CROP
+    if not crop.ENABLED:
+        return []
+    if crop.SINGLE_CATEGORY_MAX_AREA >= 1:
+        return [T.RandomCrop(crop.TYPE, crop.SIZE)]
+    limit = crop.SINGLE_CATEGORY_MAX_AREA
+    return [T.RandomCrop_CategoryAreaConstraint(crop.TYPE, crop.SIZE, limit, IGNORED)]
 
 
 def _detr_crop(node: CfgNode) -> T.Augmentation:

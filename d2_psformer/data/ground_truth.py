@@ -58,9 +58,8 @@ class SegmentMap:
     def _instances(self, size: Size, keep_empty: bool) -> Instances:
         boxes = segment_boxes(self.labels, len(self.classes))
         kept = np.flatnonzero(keep_empty | (boxes[:, 2] > 0))
-        classes = [self.classes[k] for k in kept]
         masks = LabelMasks(torch.from_numpy(self.labels), torch.from_numpy(kept + 1))
-        return _to_instances(size, classes, masks, torch.from_numpy(boxes[kept]).float())
+        return _to_instances(size, self.classes, kept, masks, boxes)
 
 
 class ClassMap(SegmentMap):
@@ -93,13 +92,12 @@ class Objects:
 
     def targets(self, transforms: T.Transform, size: Size, *, keep_empty: bool) -> dict[str, Any]:
         """See :meth:`SegmentMap.targets`."""
-        masks = np.zeros((len(self.outlines), *size), bool)
-        for mask, outline in zip(masks, self.outlines, strict=True):
-            mask[:] = _draw(outline, transforms, size)
+        drawn = [_draw(outline, transforms, size) for outline in self.outlines]
+        boxes = np.array([segment_boxes(mask, 1)[0] for mask in drawn]).reshape(-1, 4)
+        kept = np.flatnonzero(keep_empty | (boxes[:, 2] > 0))
+        masks = np.array([drawn[k] for k in kept], bool).reshape(-1, *size)
         masks = BitMasks(torch.from_numpy(masks))
-        boxes = masks.get_bounding_boxes().tensor
-        instances = _to_instances(size, self.classes, masks, boxes)
-        return {"instances": instances if keep_empty else instances[masks.nonempty()]}
+        return {"instances": _to_instances(size, self.classes, kept, masks, boxes)}
 
 
 def _draw(outline: list | dict, transforms: T.Transform, size: Size) -> np.ndarray:
@@ -116,12 +114,13 @@ def _draw(outline: list | dict, transforms: T.Transform, size: Size) -> np.ndarr
 
 
 def _to_instances(
-    size: Size, classes: Sequence[int], masks: BitMasks, boxes: torch.Tensor
+    size: Size, classes: Sequence[int], kept: np.ndarray, masks: BitMasks, boxes: np.ndarray
 ) -> Instances:
+    """The segments at the places ``kept``; ``masks`` are theirs alone."""
     instances = Instances(size)
-    instances.gt_classes = torch.tensor(classes, dtype=torch.int64)
+    instances.gt_classes = torch.tensor([classes[k] for k in kept], dtype=torch.int64)
     instances.gt_masks = masks
-    instances.gt_boxes = Boxes(boxes)
+    instances.gt_boxes = Boxes(torch.from_numpy(boxes[kept]).float())
     return instances
 
 

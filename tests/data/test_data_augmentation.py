@@ -84,6 +84,8 @@ def test_order_of_each_recipe(cfg):
     resize, color, pad = "ResizeShortestEdge", "RandomColorJitter", "PadToSize"
     assert _names(cfg) == ["RandomFlip", resize, color, pad]
     cfg.INPUT.CROP.ENABLED = True
+    assert _names(cfg) == ["RandomFlip", "RandomCrop", resize, color, pad]  # Detectron2's own
+    cfg.INPUT.CROP.TYPE = "absolute"
     assert _names(cfg) == [resize, "RandomCrop", color, "RandomFlip", pad]
     cfg.INPUT.CROP.SINGLE_CATEGORY_MAX_AREA = 0.75
     crop = build_augmentation(cfg, True)[1]

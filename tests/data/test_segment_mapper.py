@@ -301,17 +301,24 @@ def _digest(images: str, panoptic_json: str, panoptic_folder: str) -> str:
     register_panoptic("digest", images, panoptic_json, panoptic_folder)
     cfg = get_cfg()
     add_psformer_config(cfg)
-    cfg.INPUT.DETR_CROP.ENABLED = cfg.INPUT.CHANNEL_SHUFFLE = True
+    cfg.INPUT.CHANNEL_SHUFFLE = cfg.INPUT.COLOR_AUG_SSD = True
     cfg.INPUT.MIN_SIZE_TRAIN, cfg.INPUT.MAX_SIZE_TRAIN = (90, 100, 110), 150
     cfg.INPUT.DETR_CROP.RESIZE, cfg.INPUT.DETR_CROP.SIZE = [70, 80, 90], [40, 75]
-    mapper, digest = SegmentMapper(cfg, True), hashlib.sha256()
+    cfg.INPUT.CROP.TYPE, cfg.INPUT.CROP.SIZE = "absolute", [50, 60]
+    cfg.INPUT.CROP.SINGLE_CATEGORY_MAX_AREA = 0.6
+    cfg.INPUT.LARGE_SCALE_JITTER.SIZE = 90
+    digest = hashlib.sha256()
     np.random.seed(3)
-    for record in DatasetCatalog.get("digest") * 6:
-        sample = mapper(record)
-        fields = sample["instances"].get_fields()
-        parts = [sample["image"], fields["gt_masks"].tensor, fields["gt_boxes"].tensor]
-        for part in [*parts, fields["gt_classes"]]:
-            digest.update(repr(part.shape).encode() + part.numpy().tobytes())
+    for recipe in ("DETR_CROP", "CROP", "LARGE_SCALE_JITTER"):
+        cfg.INPUT[recipe].ENABLED = True
+        mapper = SegmentMapper(cfg, True)
+        cfg.INPUT[recipe].ENABLED = False
+        for record in DatasetCatalog.get("digest") * 4:
+            sample = mapper(record)
+            fields = sample["instances"].get_fields()
+            parts = [sample["image"], fields["gt_masks"].tensor, fields["gt_boxes"].tensor]
+            for part in [*parts, fields["gt_classes"]]:
+                digest.update(repr(part.shape).encode() + part.numpy().tobytes())
     return digest.hexdigest()
 
 

@@ -5,6 +5,7 @@ import torch
 from dummy_training import dummy_cfg, dummy_mapper, register_dummy
 
 from d2_psformer.d2.utils import comm
+from d2_psformer.data.registration import register_records
 from d2_psformer.engine import build_test_loader, build_train_loader
 from d2_psformer.engine.data_loader import images_per_batch
 
@@ -74,3 +75,16 @@ def test_test_loader_shows_every_image_once_and_alone(tmp_path):
 def test_training_refuses_images_without_ground_truth(tmp_path):
     with pytest.raises(ValueError, match=r"'0\.jpg' of DATASETS\.TRAIN \(dummy_train\) has no "):
         build_train_loader(dummy_cfg(tmp_path), seed=0)
+
+
+@pytest.mark.parametrize("filter_empty", [True, False])
+def test_images_without_objects_are_left_out_or_not(tmp_path, filter_empty):
+    objects = [[], [{"category_id": 0}], [{"category_id": 0, "iscrowd": 1}]]
+    records = [
+        {"file_name": f"{i}.jpg", "image_id": i, "annotations": o} for i, o in enumerate(objects)
+    ]
+    cfg = dummy_cfg(tmp_path)
+    cfg.DATASETS.TRAIN = (register_records("objects", records, thing_classes=["cat"]),)
+    cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS = filter_empty
+    seen = {image_id for batch in batches(cfg) for image_id, _ in batch}
+    assert seen == ({1} if filter_empty else {0, 1, 2})

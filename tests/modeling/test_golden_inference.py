@@ -152,7 +152,7 @@ def test_stuff_masks_and_scores(case):
 def test_panoptic_map(case):
     # the official code resizes the padding of a batch too: for it, everything is valid
     canvas = tuple(case.images.tensor.shape[-2:])
-    uncropped = [canvas] * len(case.samples)
+    uncropped = replace(case.images, sizes=[canvas] * len(case.samples))
     results = case.model.postprocess(case.outputs, uncropped, case.samples)
     for name, image in case.images_by_name.items():
         golden = torch.from_numpy(case.golden[f"{name}/panoptic"])

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from d2_psformer.modeling.postprocessing import MaskWiseMerging, Postprocessor, ResizedMasks
-from d2_psformer.modeling.postprocessing.results import MaskPredictions
+from d2_psformer.modeling.postprocessing.predictions import MaskPredictions
 
 COCO = {"thing_ids": tuple(range(80)), "num_classes": 133}
 

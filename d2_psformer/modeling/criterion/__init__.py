@@ -1,22 +1,38 @@
 """Matching of queries with segments, and the losses on the matched pairs; plain torch."""
 
+from .box_terms import BoxL1, BoxOverlap
+from .class_terms import CrossEntropyClass, FocalClass
+from .counts import mean_segments, total_segments
+from .mask_terms import Dice, MaskBCE, MaskFocal, SigmoidDice, dice_loss
 from .masks import DenseMasks, resize_masks
-from .matcher import HungarianMatcher, Match
-from .set_criterion import SetCriterion, mean_segments
-from .targets import Targets, prepare_targets
-from .terms import BoxL1, BoxOverlap, Dice, FocalClass
+from .matcher import FixedMatcher, HungarianMatcher, Match
+from .pixel_criterion import PixelCrossEntropy
+from .points import UncertainPoints, UniformPoints
+from .set_criterion import SetCriterion
+from .targets import IGNORE, Targets, prepare_targets
 
 __all__ = [
+    "IGNORE",
     "BoxL1",
     "BoxOverlap",
+    "CrossEntropyClass",
     "DenseMasks",
     "Dice",
+    "FixedMatcher",
     "FocalClass",
     "HungarianMatcher",
+    "MaskBCE",
+    "MaskFocal",
     "Match",
+    "PixelCrossEntropy",
     "SetCriterion",
+    "SigmoidDice",
     "Targets",
+    "UncertainPoints",
+    "UniformPoints",
+    "dice_loss",
     "mean_segments",
     "prepare_targets",
     "resize_masks",
+    "total_segments",
 ]

@@ -1,7 +1,6 @@
-"""Bipartite matching of queries and segments."""
+"""Matching of queries and segments."""
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
 
 import torch
 from scipy.optimize import linear_sum_assignment
@@ -9,7 +8,7 @@ from torch import Tensor
 
 from ...utils.errors import UserError
 from ..outputs import LayerOutputs
-from .masks import DenseMasks
+from .masks import DenseMasks, MaskSampler
 from .targets import Targets
 from .terms import Term
 
@@ -25,7 +24,7 @@ class HungarianMatcher:
         masks: how masks are sampled for the cost.
     """
 
-    def __init__(self, terms: Sequence[Term], masks: DenseMasks | None = None):
+    def __init__(self, terms: Sequence[Term], masks: MaskSampler | None = None):
         self.terms = tuple(terms)
         self.masks = masks or DenseMasks()
 
@@ -39,6 +38,8 @@ class HungarianMatcher:
         with torch.autocast(targets[0].boxes.device.type, enabled=False):
             costs = [self.cost(*pair) for pair in zip(outputs, targets, strict=True)]
         flat = torch.cat([cost.flatten() for cost in costs]).cpu()
+        if not torch.isfinite(flat).all():
+            self._refuse(outputs, targets)
         parts = flat.split([cost.numel() for cost in costs])
         return [
             _hungarian(part.view(cost.shape), cost.device)
@@ -47,26 +48,63 @@ class HungarianMatcher:
 
     def cost(self, outputs: LayerOutputs, target: Targets) -> Tensor:
         """(Q, N) float32. Terms whose outputs are None are left out."""
-        total = 0
+        return sum(cost for _, cost in self._costs(outputs, target))
+
+    def _costs(self, outputs: LayerOutputs, target: Targets) -> Iterator[tuple[str, Tensor]]:
+        """Name and weighted cost of every term."""
+        pair = None
         for term in self.terms:
             predicted, truth = getattr(outputs, term.reads), target
             if predicted is None:
                 continue
             predicted = predicted.float()
             if term.reads == "masks":
-                sampled = self.masks.targets(target.masks, predicted.shape[-2:])
-                truth = replace(target, masks=sampled)
-                predicted = self.masks.predictions(predicted)
-            total = total + term.cost_weight * term.cost(predicted, truth)
-        return total
+                if pair is None:
+                    sample = self.masks.prepare([target], predicted.shape[-2:])
+                    [pair] = sample([predicted])
+                predicted, truth = pair
+            yield term.name, term.cost_weight * term.cost(predicted, truth)
+
+    def _refuse(self, outputs: list[LayerOutputs], targets: list[Targets]) -> None:
+        """Name the first term whose cost is not finite."""
+        costs = (
+            named for pair in zip(outputs, targets, strict=True) for named in self._costs(*pair)
+        )
+        name = next((name for name, cost in costs if not torch.isfinite(cost).all()), "their sum")
+        raise UserError(
+            f"The matching cost is not finite, first that of {name}: the model's outputs have "
+            "diverged. Lower SOLVER.BASE_LR, clip gradients (SOLVER.CLIP_GRADIENTS), or use "
+            "bfloat16 or no AMP."
+        )
+
+
+class FixedMatcher:
+    """Query k belongs to class k, as in MaskFormer's ablation of matching."""
+
+    def __call__(self, outputs: list[LayerOutputs], targets: list[Targets]) -> list[Match]:
+        """
+        Raises:
+            UserError: the numbers of queries and classes differ, or a class has two segments.
+        """
+        return [self._match(*pair) for pair in zip(outputs, targets, strict=True)]
+
+    def _match(self, outputs: LayerOutputs, target: Targets) -> Match:
+        queries, classes = outputs.logits.shape[0], outputs.logits.shape[1] - 1
+        if queries != classes:
+            raise UserError(
+                f"Fixed matching gives every class a query, but there are {queries} queries and "
+                f"{classes} classes: set MODEL.TRANSFORMER_DECODER.NUM_QUERIES to {classes}."
+            )
+        matched, segments = target.classes.sort()
+        if (matched[1:] == matched[:-1]).any():
+            raise UserError(
+                "Fixed matching needs at most one segment of every class in an image, as in "
+                "semantic segmentation: use MODEL.LOSS.MATCHING hungarian."
+            )
+        return matched, segments
 
 
 def _hungarian(cost: Tensor, device: torch.device) -> Match:
     """min(Q, N) pairs, on ``device``, for a cost matrix (Q, N) on the CPU."""
-    if not torch.isfinite(cost).all():
-        raise UserError(
-            "The matching cost is not finite: the model's outputs have diverged. Lower "
-            "SOLVER.BASE_LR, clip gradients (SOLVER.CLIP_GRADIENTS), or use bfloat16 or no AMP."
-        )
     rows, columns = linear_sum_assignment(cost.numpy())
     return tuple(torch.as_tensor(x, dtype=torch.long, device=device) for x in (rows, columns))

@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from functools import partial
 
 import torch
-import torch.distributed as dist
 from torch import Tensor
 
 from ...utils.checks import check_choice
 from ..outputs import QueryOutputs
-from .masks import DenseMasks
-from .matcher import HungarianMatcher, Match
+from .counts import total_segments
+from .masks import DenseMasks, MaskSampler
+from .matcher import FixedMatcher, HungarianMatcher, Match
 from .targets import MatchedTargets, Targets
 from .terms import Term
 
@@ -29,10 +29,10 @@ class SetCriterion:
     def __init__(
         self,
         terms: Sequence[Term],
-        matcher: HungarianMatcher | None = None,
+        matcher: HungarianMatcher | FixedMatcher | None = None,
         *,
         match: str = "each_layer",
-        masks: DenseMasks | None = None,
+        masks: MaskSampler | None = None,
         prefix: str = "",
     ):
         self.terms = tuple(terms)
@@ -46,12 +46,13 @@ class SetCriterion:
         self,
         outputs: QueryOutputs,
         targets: list[Targets],
-        num_segments: Tensor | float,
+        num_segments: Tensor | float | None = None,
         matches: list[list[Match]] | None = None,
     ) -> dict[str, Tensor]:
         """
         Args:
-            num_segments: sums over the batch are divided by it; see :func:`mean_segments`.
+            num_segments: sums over the batch are divided by it; by default
+                :func:`total_segments`.
             matches: of each layer and image, or of one layer for all of them; None to match here.
 
         Returns:
@@ -59,6 +60,8 @@ class SetCriterion:
             the number of their layer, as in DETR.
         """
         matches = self.match(outputs, targets) if matches is None else matches
+        if num_segments is None:
+            num_segments = total_segments(targets)
         losses = {}
         with torch.autocast(targets[0].boxes.device.type, enabled=False):
             matched = self._matched(outputs, targets, matches)
@@ -67,8 +70,8 @@ class SetCriterion:
                 for number, predicted in enumerate(layers):
                     truth = matched[number] if len(matched) > 1 else matched[0]
                     suffix = layer_suffix(number, len(layers))
-                    for name, loss in self._layer_losses(reads, predicted, truth).items():
-                        losses[f"{self.prefix}{name}{suffix}"] = loss / num_segments
+                    layer = self._layer_losses(reads, predicted.float(), truth, num_segments)
+                    losses |= {f"{self.prefix}{name}{suffix}": loss for name, loss in layer.items()}
         return losses
 
     def match(self, outputs: QueryOutputs, targets: list[Targets]) -> list[list[Match]]:
@@ -84,33 +87,32 @@ class SetCriterion:
     def _matched(
         self, outputs: QueryOutputs, targets: list[Targets], matches: list[list[Match]]
     ) -> list[MatchedTargets]:
-        """The segments of every match; their masks as the masks of the outputs are sampled."""
-        sample = None
+        """The segments of every match; their masks ready to be sampled."""
+        prepare = None
         if outputs.masks:
-            size = outputs.masks[-1].shape[-2:]
-            sample = partial(self.masks.targets, size=size)
-        return [MatchedTargets.of(targets, match, sample) for match in matches]
+            prepare = partial(self.masks.prepare, size=outputs.masks[-1].shape[-2:])
+        return [MatchedTargets.of(targets, match, prepare) for match in matches]
 
     def _layer_losses(
-        self, reads: str, predicted: Tensor, matched: MatchedTargets
+        self,
+        reads: str,
+        predicted: Tensor,
+        matched: MatchedTargets,
+        num_segments: Tensor | float,
     ) -> dict[str, Tensor]:
-        """Weighted sums of the terms that read one kind of output, ``predicted`` of one layer."""
-        predicted = predicted.float()
+        """Weighted losses of the terms that read one kind of output, ``predicted`` of one layer."""
         if reads != "logits":
             predicted = predicted[matched.images, matched.queries]
+        pairs = [(predicted, matched)]
         if reads == "masks":
-            predicted = self.masks.predictions(predicted)
-        terms = [term for term in self.terms if term.reads == reads]
-        return {term.name: term.weight * term.loss(predicted, matched) for term in terms}
-
-
-def mean_segments(targets: list[Targets]) -> Tensor:
-    """Segments of an image, the mean over all images of all processes, at least 1: a scalar."""
-    mean = targets[0].boxes.new_tensor(sum(len(t) for t in targets) / len(targets))
-    if dist.is_available() and dist.is_initialized():
-        dist.all_reduce(mean)
-        mean /= dist.get_world_size()
-    return mean.clamp(min=1)
+            pairs = matched.sample(predicted.split(matched.counts))
+        return {
+            term.name: term.weight
+            * sum(term.loss(*pair) for pair in pairs)
+            / term.divisor(predicted, matched, num_segments)
+            for term in self.terms
+            if term.reads == reads
+        }
 
 
 def layer_suffix(layer: int, num_layers: int) -> str:

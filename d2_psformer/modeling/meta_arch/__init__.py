@@ -1,7 +1,18 @@
 """Architectures; importing registers them."""
 
+from .mask2former import Mask2Former
+from .maskformer import MaskFormer
 from .panoptic_segformer import PanopticSegFormer
 from .panoptic_segformer_v1 import PanopticSegFormerV1
+from .per_pixel import PerPixelBaseline, PerPixelBaselinePlus
 from .segmenter import Segmenter
 
-__all__ = ["PanopticSegFormer", "PanopticSegFormerV1", "Segmenter"]
+__all__ = [
+    "Mask2Former",
+    "MaskFormer",
+    "PanopticSegFormer",
+    "PanopticSegFormerV1",
+    "PerPixelBaseline",
+    "PerPixelBaselinePlus",
+    "Segmenter",
+]

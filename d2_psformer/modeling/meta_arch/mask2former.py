@@ -1,10 +1,10 @@
 """Mask2Former (Cheng et al., CVPR 2022, arXiv 2112.01527)."""
 
 from ...d2.modeling import META_ARCH_REGISTRY
-from ..criterion import mask2former_criterion
 from ..pixel_decoder import Mask2FormerPixelDecoder
 from ..transformer_decoder import MaskedAttentionDecoder
 from .maskformer import MaskFormer, build_decoder, mask_classification_parts
+from .maskformer_parts import mask2former_criterion
 from .segmenter import config_node, shared_parts
 
 

@@ -4,10 +4,11 @@ from torch import Tensor
 
 from ...d2.config import configurable
 from ...d2.modeling import META_ARCH_REGISTRY
-from ..criterion import SetCriterion, Targets, maskformer_criterion, total_segments
+from ..criterion import SetCriterion, Targets, total_segments
 from ..outputs import SegmenterOutputs
 from ..pixel_decoder import Mask2FormerPixelDecoder, MaskFormerPixelDecoder
 from ..transformer_decoder import DetrDecoder, MaskedAttentionDecoder
+from .maskformer_parts import maskformer_criterion
 from .preprocessing import ImageBatch
 from .segmenter import Segmenter, config_node, shared_parts
 

@@ -10,7 +10,6 @@ from ...d2.modeling import META_ARCH_REGISTRY
 from ...layers import prior_bias
 from ...utils.checks import check_at_least
 from ..criterion import (
-    DenseMasks,
     HungarianMatcher,
     SetCriterion,
     Targets,
@@ -23,6 +22,8 @@ from ..transformer_decoder.mask_attention import select_queries
 from .best_pairs import best_pairs
 from .preprocessing import ImageBatch
 from .psformer_parts import (
+    LEARNED_MASKS,
+    MATCHED_MASKS,
     build_location_decoder,
     loss_terms,
     mask_decoder_node,
@@ -97,7 +98,7 @@ class PanopticSegFormerV1(Segmenter):
             "location_decoder": build_location_decoder(cfg, num_classes=0, refine=False),
             "mask_decoder": mask_decoder,
             "criterion": SetCriterion(
-                terms, HungarianMatcher(terms), match="last", masks=DenseMasks(scale=2)
+                terms, HungarianMatcher(terms, MATCHED_MASKS), match="last", masks=LEARNED_MASKS
             ),
             "mask_stride": features[pixel_decoder.in_features[0]].stride,
             "dim": cfg.MODEL.PIXEL_DECODER.DIM,

@@ -1,5 +1,6 @@
 """Images of any size -> one normalised, padded batch."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -37,14 +38,30 @@ class ImageNormalizer(nn.Module):
         self.register_buffer("std", torch.tensor(pixel_std).view(-1, 1, 1), persistent=False)
         self.size_divisibility = size_divisibility
 
-    def forward(self, images: list[Tensor]) -> ImageBatch:
-        """images: (3, H, W) each, in the value range of ``pixel_mean``."""
+    def forward(
+        self, images: list[Tensor], padding_masks: Sequence[Tensor | None] | None = None
+    ) -> ImageBatch:
+        """
+        Args:
+            images: (3, H, W) each, in the value range of ``pixel_mean``.
+            padding_masks: (H, W) bool of each image, True = padding at its right and bottom; None
+                where it has none.
+        """
         normalised = [(x.to(self.mean.device) - self.mean) / self.std for x in images]
         batch = ImageList.from_tensors(normalised, self.size_divisibility)
-        sizes = [tuple(x.shape[-2:]) for x in normalised]
+        padding_masks = padding_masks or [None] * len(images)
+        sizes = [_valid_size(*pair) for pair in zip(normalised, padding_masks, strict=True)]
         if all(size == batch.tensor.shape[-2:] for size in sizes):
             return ImageBatch(batch.tensor, None, sizes)
         padding = torch.ones_like(batch.tensor[:, 0], dtype=torch.bool)
         for mask, (height, width) in zip(padding, sizes, strict=True):
             mask[:height, :width] = False
         return ImageBatch(batch.tensor, padding, sizes)
+
+
+def _valid_size(image: Tensor, padding_mask: Tensor | None) -> tuple[int, int]:
+    """Height and width without the padding at the right and the bottom."""
+    if padding_mask is None:
+        return tuple(image.shape[-2:])
+    valid = ~padding_mask
+    return int(valid.any(1).sum()), int(valid.any(0).sum())

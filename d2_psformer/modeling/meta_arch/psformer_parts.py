@@ -15,6 +15,10 @@ from ..criterion import (
 from ..transformer_decoder import LocationDecoder
 from .segmenter import config_node
 
+# Masks are compared on the whole canvas: at their own size for matching, at twice that for losses.
+MATCHED_MASKS = DenseMasks(count_padding=True)
+LEARNED_MASKS = DenseMasks(scale=2, count_padding=True)
+
 
 def build_location_decoder(cfg, num_classes: int, refine: bool = True) -> LocationDecoder:
     """The location decoder of a config; see :class:`LocationDecoder` for the arguments."""
@@ -76,10 +80,10 @@ def criteria(cfg) -> dict:
     focal, rematched, *boxes, dice = loss_terms(cfg)
     with config_node("MODEL.PSFORMER.STUFF_CLASS_WEIGHT"):
         stuff = replace(focal, weight=cfg.MODEL.PSFORMER.STUFF_CLASS_WEIGHT)
-    located, fine = (focal, *boxes), DenseMasks(scale=2)
+    located = (focal, *boxes)
     return {
         "location_criterion": SetCriterion(located, HungarianMatcher(located), prefix="thing_"),
-        "mask_matcher": HungarianMatcher((rematched, *boxes, dice)),
-        "mask_criterion": SetCriterion([dice], masks=fine, prefix="thing_"),
-        "stuff_criterion": SetCriterion([stuff, dice], masks=fine, prefix="stuff_"),
+        "mask_matcher": HungarianMatcher((rematched, *boxes, dice), MATCHED_MASKS),
+        "mask_criterion": SetCriterion([dice], masks=LEARNED_MASKS, prefix="thing_"),
+        "stuff_criterion": SetCriterion([stuff, dice], masks=LEARNED_MASKS, prefix="stuff_"),
     }

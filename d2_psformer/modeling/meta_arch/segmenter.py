@@ -16,7 +16,7 @@ from ...utils.errors import UserError
 from ..backbone import build_checked_backbone
 from ..criterion import Targets, prepare_targets
 from ..outputs import SegmenterOutputs
-from ..postprocessing import Postprocessor
+from ..postprocessing import Placement, Postprocessor
 from .preprocessing import ImageBatch, ImageNormalizer
 
 _CHECKPOINTING = ("backbone", "pixel_decoder", "transformer_decoder")
@@ -71,14 +71,18 @@ class Segmenter(nn.Module, ABC):
         """
         Args:
             batched_inputs: Detectron2's dicts: ``image`` (3, H, W); in training ``instances`` with
-                gt_classes, gt_boxes, gt_masks of all segments; for inference ``height`` and
+                gt_classes, gt_boxes, gt_masks of all segments, and optionally ``sem_seg`` (H, W),
+                the class of every pixel or 255, and ``padding_mask`` (H, W) bool, True = padding
+                that the mapper has added at the right and the bottom; for inference ``height`` and
                 ``width`` of the output (default: the image's).
 
         Returns:
             In training the weighted losses by name. Else for each image a dict with, as switched
             on, ``panoptic_seg``, ``sem_seg`` (K, H, W), ``instances``.
         """
-        images = self.normalizer([x["image"] for x in batched_inputs])
+        images = self.normalizer(
+            [x["image"] for x in batched_inputs], [x.get("padding_mask") for x in batched_inputs]
+        )
         if self.training:
             return self.losses(images, self.targets(batched_inputs, images))
         autocast = nullcontext()
@@ -86,25 +90,32 @@ class Segmenter(nn.Module, ABC):
             autocast = torch.autocast(self.device.type, self.autocast)
         with autocast:
             outputs = self.predict(images.tensor, images.padding)
-            return self.postprocess(outputs, images.sizes, batched_inputs)
+        return self.postprocess(outputs, images, batched_inputs)
 
     def targets(self, batched_inputs: list[dict], images: ImageBatch) -> list[Targets]:
         """Ground truth of every image on the canvas of the batch."""
         canvas = tuple(images.tensor.shape[-2:])
         ids = self.classes.thing_ids, self.classes.stuff_ids
-        return [
-            prepare_targets(x["instances"].to(self.device), *ids, canvas) for x in batched_inputs
-        ]
+        targets = []
+        for inputs, size in zip(batched_inputs, images.sizes, strict=True):
+            sem_seg = inputs.get("sem_seg")
+            sem_seg = None if sem_seg is None else sem_seg.to(self.device)
+            instances = inputs["instances"].to(self.device)
+            targets.append(
+                prepare_targets(instances, *ids, canvas, image_size=size, sem_seg=sem_seg)
+            )
+        return targets
 
     def postprocess(
-        self, outputs: SegmenterOutputs, sizes: list[tuple[int, int]], batched_inputs: list[dict]
+        self, outputs: SegmenterOutputs, images: ImageBatch, batched_inputs: list[dict]
     ) -> list[dict]:
-        """Results of every image; ``sizes`` are those of the images on the canvas."""
+        """Results of every image, in its ``height`` and ``width`` (default: those it has)."""
+        canvas = tuple(images.tensor.shape[-2:])
         results = []
-        for image, (size, inputs) in enumerate(zip(sizes, batched_inputs, strict=True)):
-            valid_cells = tuple(math.ceil(side / self.mask_stride) for side in size)
-            output_size = inputs.get("height", size[0]), inputs.get("width", size[1])
-            results.append(self.postprocessor(outputs, image, valid_cells, output_size))
+        for image, (size, inputs) in enumerate(zip(images.sizes, batched_inputs, strict=True)):
+            output = inputs.get("height", size[0]), inputs.get("width", size[1])
+            placement = Placement(canvas, size, output, self.mask_stride)
+            results.append(self.postprocessor(outputs, image, placement))
         return results
 
     def compile_parts(self) -> None:

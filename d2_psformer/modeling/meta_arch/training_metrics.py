@@ -4,8 +4,7 @@ import torch
 from torch import Tensor
 
 from ...d2.utils import get_event_storage, has_event_storage
-from ..criterion import Match, Targets, resize_masks
-from ..criterion.terms import dice_loss
+from ..criterion import Match, Targets, dice_loss, resize_masks
 from ..outputs import LayerOutputs
 
 

@@ -2,6 +2,7 @@
 
 from .mask_wise import MaskWiseMerging
 from .pixel_wise import MaskFormerMerging, PixelArgmaxMerging
+from .placement import Placement
 from .resized_masks import ResizedMasks
 from .results import Postprocessor
 
@@ -9,6 +10,7 @@ __all__ = [
     "MaskFormerMerging",
     "MaskWiseMerging",
     "PixelArgmaxMerging",
+    "Placement",
     "Postprocessor",
     "ResizedMasks",
 ]

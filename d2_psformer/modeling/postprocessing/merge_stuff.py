@@ -11,13 +11,13 @@ from .mask_wise import Segment
 def merge_stuff_segments(
     id_map: Tensor, segments: list[Segment], classes: list[int], is_thing: list[bool]
 ) -> tuple[Tensor, list[Segment]]:
-    """Give all segments of a stuff class the id of the best one, as several queries may find it.
+    """Give all segments of a stuff class the id of the first one, as several queries may find it.
 
-    The best one's index and score are kept, the pixels are added up, and ids are numbered anew.
+    The first one's index and score are kept, the pixels are added up, and ids are numbered anew.
 
     Args:
         id_map: (H, W) int32, 0 = void.
-        segments: of every id 1, 2, …, the best first.
+        segments: of every id 1, 2, ….
         classes, is_thing: of the masks that ``index`` of a segment points to.
     """
     joined: list[Segment] = []

@@ -1,4 +1,4 @@
-"""Mergings that decide pixel by pixel; the paper compares its own with these.
+"""Mergings that decide pixel by pixel: the plain argmax, and that of MaskFormer and Mask2Former.
 
 They are called like :class:`.MaskWiseMerging`. Their score is the class probability alone.
 """
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ...utils.checks import check_at_least
+from ..outputs import LOGIT
 from .mask_wise import Segment
 from .resized_masks import Box, ResizedMasks
 
@@ -54,22 +55,27 @@ class PixelArgmaxMerging:
 
 @dataclass(frozen=True)
 class MaskFormerMerging:
-    """Every pixel goes to the highest product of class probability and mask (MaskFormer).
+    """Every pixel goes to the highest product of class probability and mask.
 
-    Masks count as at most 1, as MaskFormer's are; a pixel where all are 0 is void. A segment that
-    won too little of its own mask is dropped, and what it won is void.
+    Masks count as at most 1, and the first of several equal products wins. Where all products are
+    0, a pixel is void; if masks are logits, it goes to the first of them, as in the official code
+    (a sigmoid is never 0, but can be too low for float32). A segment that won too little of its own
+    mask is dropped, and what it won is void.
 
     Attributes:
-        score_threshold: masks of a lower class probability are dropped first.
+        score_threshold: masks of a class probability up to this are dropped first.
         mask_threshold: pixels from this on belong to a mask.
         thing_overlap_threshold, stuff_overlap_threshold: drop a segment when the pixels that it
             won are fewer than those of its mask by more than this share.
+        within_mask: a segment gets those of its pixels alone that belong to its mask (Mask2Former);
+            else all that it won (MaskFormer).
     """
 
     score_threshold: float = 0.25
     mask_threshold: float = 0.5
     thing_overlap_threshold: float = 0.4
     stuff_overlap_threshold: float = 0.2
+    within_mask: bool = False
 
     def __post_init__(self):
         check_at_least(0, mask_threshold=self.mask_threshold)
@@ -80,26 +86,35 @@ class MaskFormerMerging:
 
     def prefilter(self, masks: ResizedMasks, class_scores: Tensor) -> Tensor:
         """(N,) bool: False for masks that cannot own a pixel; low masks can."""
-        return class_scores >= self.score_threshold
+        return class_scores > self.score_threshold
 
     def __call__(
         self, masks: ResizedMasks, scores: Tensor, is_thing: Tensor
     ) -> tuple[Tensor, list[Segment]]:
         """N masks, scores (N,), is_thing (N,) -> id map (H, W) int32, 0 = void; its ids.
 
-        The best segment has id 1.
+        Ids are in the order of the masks.
         """
-        order = _best_first(scores, self.score_threshold)
-        probabilities, things = scores[order].tolist(), is_thing[order]
+        order = self.prefilter(masks, scores).nonzero()[:, 0]
+        probabilities = scores[order].tolist()
         own = torch.zeros(len(order), dtype=torch.long, device=masks.device)
+        within = torch.zeros(masks.size, dtype=torch.bool, device=masks.device)
         contest = _Contest(masks, 0.0)
+        if masks.kind == LOGIT and len(order):
+            contest.winner.fill_(1)
         for place, box, values in _in_order(masks, 0.0, order):
-            contest.enter(place, box, probabilities[place] * values.clamp(max=1))
-            own[place] = (values >= self.mask_threshold).sum()
-        won = contest.won(len(order))
-        limits = torch.where(things, self.thing_overlap_threshold, self.stuff_overlap_threshold)
-        keep = (won > 0) & (own > 0) & (won >= (1 - limits) * own)
-        return _label(contest.winner, keep, order, scores, won)
+            large = values >= self.mask_threshold
+            own[place] = large.sum()
+            better = contest.enter(place, box, probabilities[place] * values.clamp(max=1))
+            within[box] = torch.where(better, large, within[box])
+        won = areas = contest.won(len(order))
+        if self.within_mask:
+            contest.winner *= within
+            areas = contest.won(len(order))
+        lost = (own - won) / own.double()  # as Python divides
+        limits = lost.new_tensor([self.stuff_overlap_threshold, self.thing_overlap_threshold])
+        keep = (areas > 0) & (own > 0) & (lost <= limits[is_thing[order].long()])
+        return _label(contest.winner, keep, order, scores, areas)
 
 
 class _Contest:
@@ -114,10 +129,13 @@ class _Contest:
         # 1 + the place of the winner, 0 for void
         self.winner = torch.zeros(masks.size, dtype=torch.long, device=masks.device)
 
-    def enter(self, place: int, box: Box, values: Tensor) -> None:
-        better = values > self.highest[box]
-        self.highest[box] = torch.where(better, values, self.highest[box])
-        self.winner[box] = torch.where(better, place + 1, self.winner[box])
+    def enter(self, place: int, box: Box, values: Tensor) -> Tensor:
+        """Let the values of a box compete; True in the result where they are the highest now."""
+        highest = self.highest[box]
+        better = values > highest
+        torch.maximum(highest, values, out=highest)
+        self.winner[box].masked_fill_(better, place + 1)
+        return better
 
     def won(self, places: int) -> Tensor:
         """Pixels of each place, (places,)."""

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..outputs import LOGIT, SCORE, SOFTMAX
 
+Size = tuple[int, int]
 Box = tuple[slice, slice]  # rows, columns
 
 
@@ -50,11 +51,16 @@ class ResizedMasks:
         size: (H, W).
         kind: SCORE: masks are >= 0; LOGIT: their values are the sigmoid, taken after the resize;
             SOFTMAX: the softmax over the N masks, taken after the resize.
+        via: canvas and image: masks are resized to the size of the first and cut to that of the
+            second before they are resized to ``size`` (MaskFormer).
     """
 
-    def __init__(self, masks: Tensor, size: tuple[int, int], kind: str = SCORE):
+    def __init__(
+        self, masks: Tensor, size: Size, kind: str = SCORE, via: tuple[Size, Size] | None = None
+    ):
         self.size = tuple(size)
         self.kind = kind
+        self.via = via
         self._masks = masks.float()
         self._binary: dict[float, dict[int, BinaryMask]] = {}
 
@@ -63,7 +69,7 @@ class ResizedMasks:
 
     def select(self, kept: Tensor) -> "ResizedMasks":
         """The masks with True in ``kept`` (N,)."""
-        return ResizedMasks(self._masks[kept], self.size, self.kind)
+        return ResizedMasks(self._masks[kept], self.size, self.kind, self.via)
 
     def peaks(self) -> Tensor:
         """(N,): no value of the resized mask is above it; some room for rounding included."""
@@ -99,11 +105,19 @@ class ResizedMasks:
         boxes = self._boxes(threshold)
         for index in range(len(self)) if order is None else order:
             rows, columns = boxes[index]
-            if rows.stop:
-                yield index, (rows, columns), self._values(index, rows, columns)
+            if rows.stop and columns.stop:
+                resized = self._resize(index, rows, columns)
+                yield index, (rows, columns), self._values(resized, rows, columns)
 
-    def _values(self, index: int, rows: slice, columns: slice) -> Tensor:
-        resized = self._resize(index, rows, columns)
+    def strips(self, width: int = 64) -> Iterator[tuple[slice, Tensor]]:
+        """Columns of the result, so many at a time, and all masks there, (N, H, width) float32."""
+        wide = self._stretch(self._masks[None], 1)
+        for start in range(0, self.size[1], width):
+            columns = slice(start, start + width)
+            resized = self._stretch(wide[..., columns], 0)[0]
+            yield columns, self._values(resized, slice(None), columns)
+
+    def _values(self, resized: Tensor, rows: slice, columns: slice) -> Tensor:
         if self.kind == SOFTMAX:
             return (resized - self._log_sum[rows, columns]).exp()
         return resized.sigmoid() if self.kind == LOGIT else resized
@@ -116,21 +130,52 @@ class ResizedMasks:
         return functools.reduce(torch.logaddexp, resized)
 
     def _resize(self, index: int, rows: slice, columns: slice) -> Tensor:
-        mask, (height, width) = self._masks[index, None, None], self.size
-        strip = F.interpolate(mask, (mask.shape[2], width), mode="bilinear")[..., columns]
-        return F.interpolate(strip, (height, strip.shape[3]), mode="bilinear")[0, 0, rows]
+        strip = self._stretch(self._masks[index, None, None], 1)[..., columns]
+        return self._stretch(strip, 0)[0, 0, rows]
+
+    def _stretch(self, masks: Tensor, axis: int) -> Tensor:
+        """Resize (1, N, ., .) along the rows' (0) or the columns' (1) axis alone."""
+        for length, kept in self._steps(axis):
+            size = list(masks.shape[2:])
+            size[axis] = length
+            masks = F.interpolate(masks, size, mode="bilinear").narrow(2 + axis, 0, kept)
+        return masks
+
+    def _steps(self, axis: int) -> list[tuple[int, int]]:
+        """The lengths that an axis is resized to, each with how much of it is kept."""
+        last = self.size[axis]
+        if self.via is None:
+            return [(last, last)]
+        canvas, image = self.via[0][axis], self.via[1][axis]
+        return [(canvas, image)] + [(last, last)] * (last != image)
 
     def _boxes(self, threshold: float) -> list[Box]:
         """Where each mask can be above the threshold; two small transfers from the device."""
-        (height, width), (h, w) = self.size, self._masks.shape[1:]
         if self.kind == SOFTMAX:  # a value depends on all masks
-            return [(slice(0, height), slice(0, width))] * len(self)
+            return [tuple(slice(0, length) for length in self.size)] * len(self)
         threshold = threshold * (1 - 1e-4)  # room for rounding
         if self.kind == LOGIT:
             threshold = float(torch.logit(torch.tensor(threshold, dtype=torch.float64)))
-        rows = [_stretched(*span, height / h) for span in _spans(self._masks.amax(2) > threshold)]
-        columns = [_stretched(*span, width / w) for span in _spans(self._masks.amax(1) > threshold)]
-        return list(zip(rows, columns, strict=True))
+        sides = (
+            [
+                self._stretched(*span, axis)
+                for span in _spans(self._masks.amax(2 - axis) > threshold)
+            ]
+            for axis in (0, 1)
+        )
+        return list(zip(*sides, strict=True))
+
+    def _stretched(self, start: int, end: int, axis: int) -> slice:
+        """The pixels along an axis that depend on a span of cells, and a few more."""
+        if end == 0:
+            return slice(0, 0)
+        cells = self._masks.shape[1 + axis]
+        for length, kept in self._steps(axis):
+            scale = length / cells
+            start = max(math.floor((start - 0.5) * scale) - 1, 0)
+            end = min(math.ceil((end + 0.5) * scale) + 1, kept)
+            cells = kept
+        return slice(start, end) if start < end else slice(0, 0)
 
 
 def _binary_mask(box: Box, values: Tensor, threshold: float) -> BinaryMask:
@@ -145,10 +190,3 @@ def _spans(lines: Tensor) -> list[list[int]]:
     end = torch.where(lines, place + 1, 0).amax(1)
     start = torch.where(lines, place, length).amin(1)
     return torch.stack([torch.minimum(start, end), end], 1).tolist()
-
-
-def _stretched(start: int, end: int, scale: float) -> slice:
-    """The pixels, ``scale`` for each cell, that depend on a span of cells, and a few more."""
-    if end == 0:
-        return slice(0, 0)
-    return slice(max(math.floor((start - 0.5) * scale) - 1, 0), math.ceil((end + 0.5) * scale) + 1)

@@ -1,4 +1,4 @@
-"""Masks and scores of one image -> panoptic_seg, sem_seg, instances in Detectron2's formats."""
+"""Outputs of one image -> panoptic_seg, sem_seg, instances in Detectron2's formats."""
 
 from dataclasses import dataclass
 
@@ -7,65 +7,18 @@ from torch import Tensor
 
 from ...classes import Classes
 from ...d2.structures import Boxes, Instances
-from ...utils.checks import check_choice
-from ..outputs import SegmenterOutputs
+from ...utils.checks import check_at_least, check_choice
+from ...utils.errors import UserError
+from ..outputs import QueryOutputs, SegmenterOutputs
+from . import semantic
+from .instances import FoundInstances, best_pairs, things
 from .mask_wise import MaskWiseMerging
 from .merge_stuff import merge_stuff_segments
 from .pixel_wise import MaskFormerMerging, PixelArgmaxMerging
-from .resized_masks import ResizedMasks
+from .placement import Placement, Size
+from .predictions import MaskPredictions, QueryPredictions
 
 Merging = MaskWiseMerging | PixelArgmaxMerging | MaskFormerMerging
-
-
-@dataclass(frozen=True)
-class MaskPredictions:
-    """The masks of one image and what they show.
-
-    Attributes:
-        masks: N of them, at the size (H, W) of the result.
-        scores: (N,) class probability.
-        classes: (N,) long, contiguous class ids.
-        is_thing: (N,) bool.
-        queries: (N,) long, the query of its decoder that each mask belongs to.
-    """
-
-    masks: ResizedMasks
-    scores: Tensor
-    classes: Tensor
-    is_thing: Tensor
-    queries: Tensor
-
-    @classmethod
-    def of(
-        cls,
-        outputs: SegmenterOutputs,
-        image: int,
-        thing_ids: tuple[int, ...],
-        valid_cells: tuple[int, int],
-        size: tuple[int, int],
-    ) -> "MaskPredictions":
-        """The last layer's outputs of all sets of queries for one image of the batch.
-
-        Args:
-            valid_cells: rows and columns of the masks that show the image; the rest is padding.
-            size: (H, W) of the result.
-        """
-        rows, columns = valid_cells
-        sets = list(outputs.queries.values())
-        classes = torch.cat([x.classes[image] for x in sets])
-        masks = torch.cat([x.masks[-1][image, :, :rows, :columns] for x in sets])
-        return cls(
-            masks=ResizedMasks(masks, size, sets[0].mask_kind),
-            scores=torch.cat([x.logits[-1][image, :, 0].float().sigmoid() for x in sets]),
-            classes=classes,
-            is_thing=torch.isin(classes, classes.new_tensor(thing_ids)),
-            queries=torch.cat([_query_index(x, image) for x in sets]),
-        )
-
-    def select(self, kept: Tensor) -> "MaskPredictions":
-        """Those with True in ``kept`` (N,)."""
-        rest = (x[kept] for x in (self.scores, self.classes, self.is_thing, self.queries))
-        return MaskPredictions(self.masks.select(kept), *rest)
 
 
 @dataclass(frozen=True)
@@ -75,6 +28,10 @@ class Postprocessor:
     Attributes:
         thing_ids: contiguous ids of the classes that are things.
         num_classes: channels of ``sem_seg``.
+        max_instances: (query, class) pairs that become instances, where queries give every class a
+            probability.
+        official_instances: of these pairs, keep those without pixels, and give zeros for all
+            boxes, as the official Mask2Former does.
     """
 
     merging: Merging
@@ -83,27 +40,38 @@ class Postprocessor:
     panoptic: bool = True
     semantic: bool = False
     instances: bool = False
+    max_instances: int = 100
+    official_instances: bool = False
+
+    def __post_init__(self):
+        check_at_least(1, max_instances=self.max_instances)
 
     @classmethod
     def from_config(cls, cfg, classes: Classes) -> "Postprocessor":
-        node = cfg.MODEL.POSTPROCESSING
-        switches = node.PANOPTIC_ON, node.SEMANTIC_ON, node.INSTANCE_ON
-        return cls(_build_merging(node), classes.thing_ids, classes.num_classes, *switches)
-
-    def __call__(
-        self,
-        outputs: SegmenterOutputs,
-        image: int,
-        valid_cells: tuple[int, int],
-        size: tuple[int, int],
-    ) -> dict:
-        """Results of one image of a batch: any of ``panoptic_seg``, ``sem_seg``, ``instances``.
-
-        Args:
-            valid_cells: rows and columns of the masks that show the image; the rest is padding.
-            size: (H, W) of the results, pixels.
         """
-        predictions = MaskPredictions.of(outputs, image, self.thing_ids, valid_cells, size)
+        Raises:
+            UserError: an unknown merging, or a result that the architecture does not have.
+        """
+        node, architecture = cfg.MODEL.POSTPROCESSING, cfg.MODEL.META_ARCHITECTURE
+        switches = node.PANOPTIC_ON, node.SEMANTIC_ON, node.INSTANCE_ON
+        if architecture.startswith("PerPixel") and switches != (False, True, False):
+            raise UserError(
+                f"{architecture} has semantic results alone: set "
+                "MODEL.POSTPROCESSING.SEMANTIC_ON True, PANOPTIC_ON False and INSTANCE_ON False."
+            )
+        merging = _build_merging(node)
+        count = cfg.TEST.DETECTIONS_PER_IMAGE
+        return cls(merging, classes.thing_ids, classes.num_classes, *switches, count)
+
+    def __call__(self, outputs: SegmenterOutputs, image: int, placement: Placement) -> dict:
+        """Results of one image of a batch: any of ``panoptic_seg``, ``sem_seg``, ``instances``."""
+        if outputs.pixel_logits:
+            logits = outputs.pixel_logits[-1][image]
+            return {"sem_seg": semantic.pixel_logits(logits, placement)}
+        sets = list(outputs.queries.values())
+        if sets[0].classes is None:
+            return self.results_of_queries(sets[0], image, placement)
+        predictions = MaskPredictions.of(sets, image, self.thing_ids, placement)
         if not (self.semantic or self.instances):  # these two have no threshold
             kept = self.merging.prefilter(predictions.masks, predictions.scores)
             predictions = predictions.select(kept)
@@ -116,9 +84,36 @@ class Postprocessor:
         if self.panoptic:
             results["panoptic_seg"] = self.panoptic_seg(predictions, scores)
         if self.semantic:
-            results["sem_seg"] = self.sem_seg(predictions, scores)
+            results["sem_seg"] = semantic.best_masks(predictions, scores, self.num_classes)
         if self.instances:
-            results["instances"] = self.instance_seg(predictions, scores)
+            found = things(predictions, scores, self.merging.mask_threshold)
+            results["instances"] = self.instance_seg(found, predictions.masks.size)
+        return results
+
+    def results_of_queries(self, outputs: QueryOutputs, image: int, placement: Placement) -> dict:
+        """The same results where the queries have a softmax over classes and "no object".
+
+        As in the official code, ``sem_seg`` is summed up at the size of the output if there are
+        other results, and else at that of the canvas.
+        """
+        queries = QueryPredictions.of(outputs, image, placement)
+        results = {}
+        if self.panoptic:
+            found = queries.best(self.thing_ids)
+            found = found.select(self.merging.prefilter(found.masks, found.scores))
+            scores = self.merging.score(found.masks, found.scores)
+            results["panoptic_seg"] = self.panoptic_seg(found, scores)
+        if self.semantic and (self.panoptic or self.instances):
+            results["sem_seg"] = semantic.sum_over_queries(queries)
+        elif self.semantic:
+            whole = QueryPredictions.of(outputs, image, placement.whole_canvas)
+            summed = semantic.sum_over_queries(whole)
+            results["sem_seg"] = semantic.crop_and_resize(summed, placement)
+        if self.instances:
+            only = self.thing_ids if self.panoptic else None
+            options = self.merging.mask_threshold, self.max_instances, only
+            found = best_pairs(queries, *options, keep_empty=self.official_instances)
+            results["instances"] = self.instance_seg(found, queries.masks.size)
         return results
 
     def panoptic_seg(
@@ -144,49 +139,28 @@ class Postprocessor:
             for segment in segments
         ]
 
-    def sem_seg(self, predictions: MaskPredictions, scores: Tensor) -> Tensor:
-        """Class scores (K, H, W): the maximum over a class's masks m of score * min(m, 1).
-
-        Masks are not probabilities, so this is a choice: the score of a segment says how sure it
-        is, its mask where it is.
-        """
-        semantic = scores.new_zeros((self.num_classes, *predictions.masks.size))
-        classes = predictions.classes.tolist()
-        for index, box, values in predictions.masks.regions(0.0):
-            best = semantic[classes[index]][box]
-            torch.maximum(best, scores[index] * values.clamp(max=1), out=best)
-        return semantic
-
-    def instance_seg(self, predictions: MaskPredictions, scores: Tensor) -> Instances:
-        """Things as ``Instances``: pred_masks, pred_boxes (from masks), scores, pred_classes."""
-        size, things = predictions.masks.size, predictions.is_thing.tolist()
-        found = {
-            index: mask
-            for index, mask in predictions.masks.above(self.merging.mask_threshold).items()
-            if things[index] and mask.area
-        }
-        masks = torch.zeros((len(found), *size), dtype=torch.bool, device=scores.device)
-        for whole, mask in zip(masks, found.values(), strict=True):
+    def instance_seg(self, found: FoundInstances, size: Size) -> Instances:
+        """pred_masks (N, H, W) of this size, pred_boxes (from masks), scores, pred_classes."""
+        masks = torch.zeros((len(found.masks), *size), dtype=torch.bool, device=found.scores.device)
+        boxes = found.scores.new_zeros(len(masks), 4)
+        for whole, box, mask in zip(masks, boxes, found.masks, strict=True):
+            if mask is None:
+                continue
             whole[mask.box] = mask.pixels
-        boxes = [mask.tight_box() for mask in found.values()]
-        index = torch.tensor(list(found), dtype=torch.long, device=scores.device)
+            if not self.official_instances:
+                box.copy_(box.new_tensor(mask.tight_box()))
         instances = Instances(size)
         instances.pred_masks = masks
-        instances.pred_boxes = Boxes(scores.new_tensor(boxes).view(-1, 4))
-        instances.scores = scores[index].clamp(max=1)
-        instances.pred_classes = predictions.classes[index]
+        instances.pred_boxes = Boxes(boxes)
+        instances.scores = found.scores
+        instances.pred_classes = found.classes
         return instances
-
-
-def _query_index(outputs, image: int) -> Tensor:
-    if outputs.query_index is not None:
-        return outputs.query_index[image]
-    return torch.arange(outputs.classes.shape[1], device=outputs.classes.device)
 
 
 def _build_merging(node) -> Merging:
     """The merging of the config node MODEL.POSTPROCESSING, with the thresholds that it has."""
-    check_choice(("mask_wise", "pixel_argmax", "maskformer"), MERGING=node.MERGING)
+    choices = ("mask_wise", "pixel_argmax", "maskformer", "mask2former")
+    check_choice(choices, MERGING=node.MERGING)
     thresholds = {
         "score_threshold": node.SCORE_THRESHOLD,
         "mask_threshold": node.MASK_THRESHOLD,
@@ -197,6 +171,7 @@ def _build_merging(node) -> Merging:
         "thing_overlap_threshold": node.THING_OVERLAP_THRESHOLD,
         "stuff_overlap_threshold": node.STUFF_OVERLAP_THRESHOLD,
     }
-    if node.MERGING == "maskformer":
-        return MaskFormerMerging(**thresholds)
-    return MaskWiseMerging(class_power=node.CLASS_POWER, mask_power=node.MASK_POWER, **thresholds)
+    if node.MERGING == "mask_wise":
+        powers = {"class_power": node.CLASS_POWER, "mask_power": node.MASK_POWER}
+        return MaskWiseMerging(**powers, **thresholds)
+    return MaskFormerMerging(**thresholds, within_mask=node.MERGING == "mask2former")

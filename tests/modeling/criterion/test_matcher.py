@@ -16,12 +16,14 @@ from d2_psformer.layers import box_cxcywh_to_xyxy
 from d2_psformer.modeling.criterion import (
     BoxL1,
     BoxOverlap,
+    DenseMasks,
     Dice,
     FocalClass,
     HungarianMatcher,
+    dice_loss,
     resize_masks,
 )
-from d2_psformer.modeling.criterion.terms import Term, dice_loss
+from d2_psformer.modeling.criterion.terms import Term
 from d2_psformer.modeling.outputs import LayerOutputs
 from d2_psformer.utils.errors import UserError
 
@@ -119,7 +121,7 @@ def test_cost_by_hand():
     """Of class, box, overlap and mask, of every pair; padding counts for masks alone."""
     outputs, target = random_outputs(8, 3), image_targets(0, 1, 2, size=(20, 40))
     terms = FocalClass(1.0, 4.0), BoxL1(1.0, 5.0), BoxOverlap(1.0, 3.0), Dice(1.0, 2.0)
-    cost = HungarianMatcher(terms).cost(outputs, target)
+    cost = HungarianMatcher(terms, DenseMasks(count_padding=True)).cost(outputs, target)
     truth = resize_masks(target.masks, (4, 6)).flatten(1)
     scale = torch.tensor([40.0, 20, 40, 20])
     for q in range(8):

@@ -17,11 +17,11 @@ from d2_psformer.modeling.criterion import (
     FocalClass,
     HungarianMatcher,
     SetCriterion,
+    dice_loss,
     mean_segments,
     resize_masks,
 )
 from d2_psformer.modeling.criterion.set_criterion import layer_suffix
-from d2_psformer.modeling.criterion.terms import dice_loss
 from d2_psformer.modeling.outputs import QueryOutputs
 
 LAYERS, QUERIES = 2, 8

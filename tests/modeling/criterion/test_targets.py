@@ -121,12 +121,13 @@ def test_matched_targets_know_their_images():
     empty = torch.zeros(0, dtype=torch.long)
     matches = [(torch.tensor([3, 8]), torch.tensor([1, 0])), (empty, empty)]
     matches.append((torch.tensor([4]), torch.tensor([0])))
-    matched = MatchedTargets.of(images, matches, lambda masks: masks.flatten(1).float())
+    matched = MatchedTargets.of(images, matches, lambda chosen: [t.masks for t in chosen])
     assert matched.images.tolist() == [0, 0, 2]
     assert matched.queries.tolist() == [3, 8, 4]
     assert matched.classes.tolist() == [7, 5, 7]
     assert matched.scale.tolist() == [[30, 24, 30, 24]] * 2 + [[10, 40, 10, 40]]
     assert torch.equal(matched.boxes, torch.cat([images[0].boxes[[1, 0]], images[2].boxes]))
-    masks = torch.cat([images[0].masks[[1, 0]], images[2].masks]).flatten(1)
-    assert torch.equal(matched.masks, masks.float())
-    assert MatchedTargets.of(images, matches).masks is None
+    assert matched.counts == [2, 0, 1]
+    for masks, image, rows in zip(matched.sample, images, ([1, 0], [], [0]), strict=True):
+        assert torch.equal(masks, image.masks[rows])
+    assert MatchedTargets.of(images, matches).sample is None

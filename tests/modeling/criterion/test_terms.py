@@ -1,5 +1,7 @@
 """Costs and losses against torchvision's and fvcore's, and against each other."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 import torchvision
@@ -9,64 +11,84 @@ from hypothesis import strategies as st
 from small_targets import random_targets
 
 from d2_psformer.layers import box_cxcywh_to_xyxy
-from d2_psformer.modeling.criterion import BoxL1, BoxOverlap, Dice, FocalClass, Targets
+from d2_psformer.modeling.criterion import (
+    BoxL1,
+    BoxOverlap,
+    Dice,
+    FocalClass,
+    MaskBCE,
+    MaskFocal,
+    SigmoidDice,
+    dice_loss,
+)
 from d2_psformer.modeling.criterion.targets import MatchedTargets
-from d2_psformer.modeling.criterion.terms import Term, dice_loss
+from d2_psformer.modeling.criterion.terms import Term
 from d2_psformer.utils.errors import UserError
 
 NO_MATCH = torch.zeros(0, dtype=torch.long)
-TERMS = [FocalClass(1.0, 1.0), BoxL1(1.0, 1.0), BoxOverlap(1.0, 1.0), Dice(1.0, 1.0, cost_eps=1e-6)]
-names = pytest.mark.parametrize("term", TERMS, ids=lambda term: term.name)
+TERMS = [
+    FocalClass(1.0, 1.0),
+    BoxL1(1.0, 1.0),
+    BoxOverlap(1.0, 1.0),
+    Dice(1.0, 1.0, cost_eps=1e-6),
+    MaskFocal(1.0, 1.0),
+    MaskBCE(1.0, 1.0),
+    SigmoidDice(1.0, 1.0),
+]
+names = pytest.mark.parametrize("term", TERMS, ids=lambda term: type(term).__name__)
 
 
-def random_case(term: Term, queries: int = 5, things: int = 3) -> tuple[torch.Tensor, Targets]:
-    """What the term reads, float64, of one image; and its targets, with masks sampled flat."""
+def random_case(term: Term, queries: int = 5, things: int = 3):
+    """What the term reads, float64, of one image; and its truth."""
     target = random_targets(things, size=(5, 7))
-    flat = target.masks.flatten(1).double()
-    target = Targets(target.classes, target.boxes.double(), flat, target.is_thing, (50, 70))
+    target = replace(target, boxes=target.boxes.double(), image_size=(50, 70))
     shape = {"logits": 4, "boxes": 4, "masks": 35}[term.reads]
     predicted = torch.rand(queries, shape, dtype=torch.float64)
     if term.reads == "boxes":
-        predicted = predicted * 0.4 + 0.1
-    return predicted if term.reads != "logits" else 3 * predicted - 2, target
+        return predicted * 0.4 + 0.1, target
+    truth = target.masks.flatten(1).double() if term.reads == "masks" else target
+    return predicted if isinstance(term, Dice) else 3 * predicted - 2, truth
 
 
-def loss_of(term: Term, predicted: torch.Tensor, target: Targets, match) -> torch.Tensor:
+def loss_of(term: Term, predicted: torch.Tensor, truth, match) -> torch.Tensor:
     """The loss of one image with a given match."""
-    matched = MatchedTargets.of([target], [match], lambda masks: masks)
-    return term.loss(predicted[None] if term.reads == "logits" else predicted[match[0]], matched)
+    queries, segments = match
+    if term.reads == "masks":
+        return term.loss(predicted[queries], truth[segments])
+    matched = MatchedTargets.of([truth], [match])
+    return term.loss(predicted[None] if term.reads == "logits" else predicted[queries], matched)
 
 
 @names
 def test_the_cost_of_a_pair_is_what_the_pair_adds_to_the_loss(term):
-    predicted, target = random_case(term)
-    nothing = loss_of(term, predicted, target, (NO_MATCH, NO_MATCH))
+    predicted, truth = random_case(term)
+    nothing = loss_of(term, predicted, truth, (NO_MATCH, NO_MATCH))
     assert term.reads == "logits" or nothing == 0
-    cost = term.cost(predicted, target)
+    cost = term.cost(predicted, truth)
     assert cost.shape == (5, 3)
     for query in range(5):
         for segment in range(3):
             pair = torch.tensor([query]), torch.tensor([segment])
-            loss = loss_of(term, predicted, target, pair)
+            loss = loss_of(term, predicted, truth, pair)
             torch.testing.assert_close(cost[query, segment], loss - nothing)
 
 
 @names
 def test_losses_of_several_pairs_add_up(term):
-    predicted, target = random_case(term)
+    predicted, truth = random_case(term)
     match = torch.tensor([1, 4]), torch.tensor([2, 0])
-    nothing = loss_of(term, predicted, target, (NO_MATCH, NO_MATCH))
-    single = [loss_of(term, predicted, target, tuple(x[i : i + 1] for x in match)) for i in (0, 1)]
-    whole = loss_of(term, predicted, target, match)
+    nothing = loss_of(term, predicted, truth, (NO_MATCH, NO_MATCH))
+    single = [loss_of(term, predicted, truth, tuple(x[i : i + 1] for x in match)) for i in (0, 1)]
+    whole = loss_of(term, predicted, truth, match)
     torch.testing.assert_close(whole - nothing, sum(single) - 2 * nothing)
 
 
 @names
 def test_gradients_are_those_of_finite_differences(term):
-    predicted, target = random_case(term)
+    predicted, truth = random_case(term)
     match = torch.tensor([0, 3]), torch.tensor([1, 0])
     torch.autograd.gradcheck(
-        lambda x: loss_of(term, x, target, match), predicted.requires_grad_(), atol=1e-6
+        lambda x: loss_of(term, x, truth, match), predicted.requires_grad_(), atol=1e-6
     )
 
 
@@ -95,7 +117,7 @@ def test_focal_equals_torchvision_and_fvcore(alpha, gamma):
     targets = torch.zeros(2, 6, 9)
     targets[images, queries, classes] = 1
     ours = FocalClass(1.0, 1.0, alpha, gamma).loss(
-        logits, MatchedTargets(images, queries, classes, None, None, None)
+        logits, MatchedTargets(images, queries, classes, None, None, [2, 1], None)
     )
     (gradient,) = torch.autograd.grad(ours, logits)
     for reference in (torchvision.ops.sigmoid_focal_loss, fvcore_focal):

@@ -5,8 +5,7 @@ import torch
 import torch.nn.functional as F
 from small_models import EVERY_RESULT, VERSION_1, image, infer, sample, segments, tiny_model
 
-from d2_psformer.modeling.criterion import prepare_targets
-from d2_psformer.modeling.criterion.terms import dice_loss
+from d2_psformer.modeling.criterion import dice_loss, prepare_targets
 from d2_psformer.modeling.meta_arch.panoptic_segformer_v1 import with_centres_of_mass
 
 

@@ -14,10 +14,11 @@ from d2_psformer.modeling.postprocessing import (
     MaskFormerMerging,
     MaskWiseMerging,
     PixelArgmaxMerging,
+    Placement,
     Postprocessor,
     ResizedMasks,
 )
-from d2_psformer.modeling.postprocessing.results import MaskPredictions
+from d2_psformer.modeling.postprocessing.predictions import MaskPredictions
 
 # things and stuff interleaved, with a gap, as in Cityscapes
 KINDS = {"thing_ids": (1, 4), "num_classes": 5}
@@ -116,6 +117,11 @@ def test_no_thing_with_pixels(masks):
 # ---------------------------------------------------------------- from a batch of outputs
 
 
+def placed(*output: int) -> Placement:
+    """An image without padding, of 10 x 12 cells."""
+    return Placement((40, 48), (40, 48), output, 4)
+
+
 @pytest.fixture
 def outputs():
     """Things, pairs of query and class, and stuff, one query a class, of two images."""
@@ -137,8 +143,8 @@ def outputs():
 
 
 def test_the_last_layer_of_all_sets_is_taken(outputs):
-    things, stuff = outputs.queries.values()
-    found = MaskPredictions.of(outputs, 1, (1, 4), (10, 12), (10, 12))
+    things, stuff = sets = list(outputs.queries.values())
+    found = MaskPredictions.of(sets, 1, (1, 4), placed(10, 12))
     logits = torch.cat([things.logits[-1][1, :, 0], stuff.logits[-1][1, :, 0]])
     torch.testing.assert_close(found.scores, logits.sigmoid())
     assert found.classes.tolist() == [4, 4, 1, 1, 1, 4, 0, 2]
@@ -159,7 +165,7 @@ def test_padding_is_cropped_before_masks_are_resized(outputs):
         classes=torch.tensor([[1]]),
         mask_kind=SCORE,
     )
-    found = MaskPredictions.of(SegmenterOutputs({"x": bar}), 0, (1,), (8, 8), (128, 128))
+    found = MaskPredictions.of([bar], 0, (1,), Placement((32, 64), (31, 30), (128, 128), 4))
     assert found.masks.size == (128, 128)
     assert found.masks.above(0.5)[0].tight_box() == [64, 0, 128, 128]
 
@@ -167,9 +173,11 @@ def test_padding_is_cropped_before_masks_are_resized(outputs):
 def test_what_the_prefilter_drops_changes_no_panoptic_result(outputs):
     postprocessor = Postprocessor(MaskWiseMerging(score_threshold=0.2), **KINDS)
     for image in (0, 1):
-        everything = MaskPredictions.of(outputs, image, (1, 4), (10, 12), (37, 51))
+        everything = MaskPredictions.of(
+            list(outputs.queries.values()), image, (1, 4), placed(37, 51)
+        )
         expected_map, expected = postprocessor.results(everything)["panoptic_seg"]
-        id_map, segments_info = postprocessor(outputs, image, (10, 12), (37, 51))["panoptic_seg"]
+        id_map, segments_info = postprocessor(outputs, image, placed(37, 51))["panoptic_seg"]
         assert torch.equal(id_map, expected_map) and segments_info == expected
         assert segments_info
 
@@ -177,7 +185,7 @@ def test_what_the_prefilter_drops_changes_no_panoptic_result(outputs):
 def test_other_results_have_no_prefilter(outputs):
     options = KINDS | {"semantic": True, "instances": True}
     postprocessor = Postprocessor(MaskWiseMerging(score_threshold=0.99), **options)
-    results = postprocessor(outputs, 0, (10, 12), (20, 24))
+    results = postprocessor(outputs, 0, placed(20, 24))
     assert results["panoptic_seg"][1] == []
     assert len(results["instances"]) == 6 and results["sem_seg"].any()
 
@@ -193,7 +201,7 @@ def test_masks_may_be_logits(outputs):
         merging = MaskFormerMerging(score_threshold=0.1)
         options = KINDS | {"semantic": True, "instances": True}
         postprocessor = Postprocessor(merging, **options)
-        return postprocessor(SegmenterOutputs(sets), 0, (10, 12), (10, 12))
+        return postprocessor(SegmenterOutputs(sets), 0, placed(10, 12))
 
     logits = results(LOGIT, lambda masks: 4 * masks - 3)
     scores = results(SCORE, lambda masks: (4 * masks - 3).sigmoid())
