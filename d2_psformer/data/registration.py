@@ -67,10 +67,10 @@ def register_semantic(
         raise UserError(f"Data set '{name}' has the classes {classes!r}: write a list of names.")
     if again := [c for c, count in Counter(classes).items() if count > 1]:
         raise UserError(f"Data set '{name}' has two classes '{again[0]}': give each its own name.")
-    if len(classes) > IGNORED:
+    if not 1 < len(classes) <= IGNORED:  # of one class every pixel would be
         raise UserError(
-            f"Data set '{name}' has {len(classes)} classes: at most {IGNORED} are possible, "
-            f"as the value {IGNORED} is a pixel of no class."
+            f"Data set '{name}' has {len(classes)} class(es): 2...{IGNORED} are possible, as each "
+            f"pixel is one of them, or {IGNORED} for none; give the background a class, too."
         )
     if len({*files.values()}) == 1:
         raise UserError(

@@ -9,6 +9,9 @@ from small_data import H, W, write_instances, write_semantic
 from d2_psformer.d2.data import DatasetCatalog, MetadataCatalog
 from d2_psformer.data import register_from_config
 from d2_psformer.engine import Predictor, Trainer, evaluate, load_config
+from d2_psformer.engine.data_sets import align_data_sets
+from d2_psformer.engine.report import write_report
+from d2_psformer.utils.errors import UserError
 
 YAML = """
 MODEL:
@@ -57,11 +60,19 @@ def _forget():
     forget()
 
 
+def report_shows(cfg, results) -> None:
+    table, folder = write_report(cfg.clone(), num_images=1)
+    task, key = ("sem_seg", "mIoU") if "sem_seg" in results else ("segm", "AP")
+    assert f"{results[task][key]:.1f}" in table
+    assert len([*(folder / "pictures").iterdir()]) == 1
+
+
 def train_evaluate_predict(cfg) -> tuple[dict, dict]:
     """The figures at the end of the training, those of its checkpoint too, and a prediction."""
     trainer = Trainer(cfg)
     trainer.resume_or_load(resume=False)
     results = trainer.train()
+    report_shows(cfg, results)
     cfg.MODEL.WEIGHTS = f"{cfg.OUTPUT_DIR}/model_final.pth"
     again = evaluate(cfg)
     for task, figures in results.items():
@@ -93,3 +104,13 @@ def test_instances(tmp_path):
     assert "AP" in results["segm"]
     assert prediction["instances"].pred_masks.shape[1:] == (H, W)
     assert set(prediction["instances"].pred_classes.tolist()) <= {0, 1}
+
+
+def test_another_number_for_no_class_is_refused(tmp_path):
+    write_semantic(tmp_path)
+    folders = [str(tmp_path / "images"), str(tmp_path / "labels")]
+    cfg = config(tmp_path, [["own_val", *folders, ["a", "b", "c"]]], "SEMANTIC_ON")
+    DatasetCatalog.register("own_train", list)
+    MetadataCatalog.get("own_train").set(stuff_classes=["a", "b", "c"], ignore_label=0)
+    with pytest.raises(UserError, match="'own_train' has the ignore_label 0: write 255"):
+        align_data_sets(cfg)
