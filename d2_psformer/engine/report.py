@@ -14,7 +14,7 @@ from ..d2.data import DatasetCatalog, MetadataCatalog
 from ..data import register_from_config
 from ..data.reading import read_image, read_segment_ids
 from ..evaluation import PanopticQuality
-from ..evaluation.builder import has_ground_truth
+from ..evaluation.builder import ground_truth_kind
 from ..utils.errors import UserError
 from ..utils.files import atomic_write, safe_name, write_picture
 from ..visualization import draw_overlay, draw_sheet, thumbnail
@@ -68,7 +68,8 @@ def _prepare(cfg: CfgNode) -> None:
     if not cfg.MODEL.WEIGHTS:
         cfg.MODEL.WEIGHTS = os.path.join(cfg.OUTPUT_DIR, "model_final.pth")
     cfg.DATASETS.TEST = cfg.DATASETS.TEST[:1]
-    if not cfg.DATASETS.TEST or not has_ground_truth(MetadataCatalog.get(cfg.DATASETS.TEST[0])):
+    names = cfg.DATASETS.TEST
+    if not names or ground_truth_kind(MetadataCatalog.get(names[0])) != "panoptic":
         raise UserError("DATASETS.TEST must begin with a data set that has panoptic ground truth.")
     return_panoptic_only(cfg)
     if cfg.MODEL.AUTOCAST == "auto":  # figures compare only at the precision of an evaluation

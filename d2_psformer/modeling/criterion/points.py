@@ -114,13 +114,15 @@ def read_truths(masks: Tensor, points: Tensor) -> Tensor:
     Returns:
         (N, P) float32 in [0, 1].
     """
-    height, width = masks.shape[-2:]
+    count, height, width = masks.shape
     x, y = (points * points.new_tensor([width, height]) - 0.5).unbind(-1)
     left, top = x.floor(), y.floor()
+    first = torch.arange(count, device=masks.device)[:, None] * (height * width)
     values = 0
     for column, row in ((left, top), (left + 1, top), (left, top + 1), (left + 1, top + 1)):
         inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
         weight = (1 - (x - column).abs()) * (1 - (y - row).abs()) * inside
-        cell = (row.clamp(0, height - 1) * width + column.clamp(0, width - 1)).long()
-        values = values + weight * masks.flatten(1).gather(1, cell.expand(len(masks), -1))
+        cell = row.clamp(0, height - 1).long() * width + column.clamp(0, width - 1).long()
+        pixel = (first + cell).flatten()  # a flat index is read many times faster than a gather
+        values = values + weight * masks.flatten().index_select(0, pixel).view(count, -1)
     return values
