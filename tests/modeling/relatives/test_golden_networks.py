@@ -40,7 +40,9 @@ class Run:
                 assert abs(float(ours_sum) - official) <= 1e-4 * size
 
 
-@pytest.fixture(scope="module", params=[(c, k) for c in CASES for k in ("batch", "single")], ids=str)
+@pytest.fixture(
+    scope="module", params=[(c, k) for c in CASES for k in ("batch", "single")], ids=str
+)
 def run(request, golden):
     return Run(golden, *request.param)
 
