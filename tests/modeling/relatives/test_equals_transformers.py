@@ -8,7 +8,7 @@ from safetensors.torch import load_file
 from small_models import image, small_model
 from torch import nn
 
-from d2_psformer.checkpoint import CONVERTERS, convert, read_checkpoint
+from d2_psformer.checkpoint import convert, read_checkpoint
 from d2_psformer.utils.errors import UserError
 
 transformers = pytest.importorskip("transformers")
@@ -127,15 +127,56 @@ def assert_close(found: torch.Tensor, expected: torch.Tensor) -> None:
 @cases
 @pytest.mark.parametrize("sizes", [[(75, 101)], [(75, 101), (96, 67)]], ids=["odd", "padded"])
 @torch.no_grad()
-def test_classes_and_masks_are_equal(case, sizes):
-    """Padding is seen by the network in both."""
+def test_classes_and_masks_of_every_layer_are_equal(case, sizes):
+    """Neither network leaves the padding out.
+
+    The last layer alone is compared for MaskFormer: transformers' intermediate outputs have no norm
+    before their heads, other than the official ones.
+    """
     theirs, ours = theirs_and_ours(case)
     batch = ours.normalizer([image(*size, seed=i) for i, size in enumerate(sizes)])
-    expected = theirs(
-        batch.tensor, pixel_mask=None if batch.padding is None else (~batch.padding).long()
-    )
-    found = ours.predict(batch.tensor).queries["queries"]
-    assert_close(found.logits[-1], expected.class_queries_logits)
-    assert_close(found.masks[-1], expected.masks_queries_logits)
-    for values in (expected.class_queries_logits, expected.masks_queries_logits):
-        assert values.std(1).mean() > 0.01 * values.std(), "queries differ"
+    mask = None if batch.padding is None else (~batch.padding).long()
+    every_layer = case.startswith("hf-mask2former")
+    expected = theirs(batch.tensor, pixel_mask=mask, output_auxiliary_logits=every_layer)
+    layers = [*(expected.auxiliary_logits or []), expected]
+    features = ours.pixel_decoder(ours.backbone(batch.tensor))
+    found = ours.transformer_decoder(features, every_layer)
+    assert len(layers) == (5 if every_layer else 1)
+    for logits, masks, layer in zip(found.logits, found.masks, layers, strict=True):
+        assert_close(logits, layer["class_queries_logits"])
+        assert_close(masks, layer["masks_queries_logits"])
+    last = ours.predict(batch.tensor).queries["queries"]
+    for values, every in ((last.logits, found.logits), (last.masks, found.masks)):
+        assert torch.equal(values[-1], every[-1])
+        assert every[-1].std(1).mean() > 0.01 * every[-1].std(), "queries differ"
+
+
+@cases
+def test_saved_files(case, tmp_path):
+    """Files have other names than models, those of earlier versions of transformers."""
+    source = CASES[case][0]
+    theirs, ours = theirs_and_ours(case)
+    theirs.save_pretrained(tmp_path)
+    torch.save(load_file(tmp_path / "model.safetensors"), tmp_path / "pytorch_model.bin")
+    expected = ours.state_dict()
+    for name in ("model.safetensors", "pytorch_model.bin"):
+        weights = convert(read_checkpoint(str(tmp_path / name))["model"], source)
+        assert weights.keys() == expected.keys()
+        assert all(torch.equal(weights[key], expected[key]) for key in weights)
+
+
+@cases
+def test_the_other_architecture_is_named(case):
+    source = CASES[case][0]
+    other = next(s for s, *_ in CASES.values() if s != source)
+    with pytest.raises(UserError, match=f"source '{source}', not '{other}'"):
+        convert(theirs_and_ours(case)[0].state_dict(), other)
+
+
+def test_a_damaged_file_is_named():
+    theirs, _ = theirs_and_ours(next(iter(CASES)))
+    weights = theirs.state_dict()
+    key = next(key for key in weights if key.endswith("self_attn.k_proj.bias"))
+    del weights[key]
+    with pytest.raises(UserError, match=r"k_proj\.bias' is missing"):
+        convert(weights, "hf-maskformer")
