@@ -136,7 +136,7 @@ def _converted(
     for key, value in state_dict.items():
         name = rename_part(key, parts)
         if name is None:
-            raise UserError(f"'{key}' is no parameter of a {whose} of transformers that we have.")
+            raise UserError(f"'{key}' is no parameter of a {whose} of transformers.")
         renamed[name] = value
     return convert(_packed(renamed))
 
@@ -146,9 +146,11 @@ def _packed(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
     packed = {}
     for key, value in state_dict.items():
         if match := re.fullmatch(r"(.+)\.q_proj\.(weight|bias)", key):
-            three = [state_dict[f"{match[1]}.{x}_proj.{match[2]}"] for x in "qkv"]
+            three = [f"{match[1]}.{x}_proj.{match[2]}" for x in "qkv"]
+            if missing := [name for name in three if name not in state_dict]:
+                raise UserError(f"'{missing[0]}' is missing beside '{key}': is the file complete?")
             kind = "qkv." if match[1].endswith(".attn") else "in_proj_"
-            packed[f"{match[1]}.{kind}{match[2]}"] = torch.cat(three)
+            packed[f"{match[1]}.{kind}{match[2]}"] = torch.cat([state_dict[x] for x in three])
         elif not re.search(r"\.[kv]_proj\.", key):
             packed[key] = value
     return packed
