@@ -56,7 +56,7 @@ class MaskFocal(PixelMean):
     def loss(self, predicted: Tensor, truth: Tensor) -> Tensor:
         """predicted: (M, P) logits of the matched queries; truth: (M, P), 0 or 1.
 
-        At the size of the canvas this keeps half as much for the backward pass as the entries do.
+        This keeps less for the backward pass than a mean of the entries, which soft truths need.
         """
         entropy = F.binary_cross_entropy_with_logits(predicted, truth, reduction="none")
         error = (truth - predicted.sigmoid()).abs()
