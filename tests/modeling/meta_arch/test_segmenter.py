@@ -36,6 +36,22 @@ def trained():
     return tiny_model(**EVERY_RESULT).eval()
 
 
+# ---------------------------------------------------------------- ground truth
+
+
+def test_targets_know_class_maps_and_the_padding_of_the_mapper(trained):
+    inputs = [sample(40, 64, [0, 3]), sample(48, 50, [1])]
+    inputs[0]["sem_seg"] = torch.randint(5, (40, 64))
+    inputs[0]["padding_mask"] = torch.zeros(40, 64, dtype=torch.bool)
+    inputs[0]["padding_mask"][30:] = True
+    images = trained.normalizer([x["image"] for x in inputs], [inputs[0]["padding_mask"], None])
+    given, painted = trained.targets(inputs, images)
+    assert given.image_size == (30, 64) and painted.image_size == (48, 50)
+    assert given.masks.shape[1:] == given.semantic.shape == painted.semantic.shape == (48, 64)
+    assert torch.equal(given.semantic[:40], inputs[0]["sem_seg"])
+    assert painted.semantic.unique().tolist() == [1, 255]
+
+
 # ---------------------------------------------------------------- sizes and kinds of results
 
 
