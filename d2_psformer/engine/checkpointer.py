@@ -1,6 +1,8 @@
 """The checkpointer: atomic writes, and strict checks of the files that are read."""
 
 import os
+import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +132,13 @@ class AtomicCheckpointer(DetectionCheckpointer):
         if incompatible.incorrect_shapes:
             key, theirs, ours = incompatible.incorrect_shapes[0]
             what = f"key '{key}' is {tuple(theirs)} there and {tuple(ours)} in this model"
+            if theirs[0] != ours[0] and (counted := _counted_by_rows(key, own)):
+                of_what, setting, extra = counted
+                raise UserError(
+                    f"Checkpoint '{self.path}' is of {theirs[0] - extra} {of_what}, this model of "
+                    f"{ours[0] - extra} ({what}): {setting} decides that; or set SOLVER.FINETUNE "
+                    "True to load what fits."
+                )
         elif incompatible.missing_keys:
             key = incompatible.missing_keys[0]
             what = f"key '{key}' is missing there and {tuple(own[key].shape)} in this model"
@@ -142,3 +151,19 @@ class AtomicCheckpointer(DetectionCheckpointer):
             f"Checkpoint '{self.path}' is of another architecture or class count ({what}): use "
             "the config it was trained with, or set SOLVER.FINETUNE True to load what fits."
         )
+
+
+def _counted_by_rows(key: str, names: Iterable[str]) -> tuple[str, str, int] | None:
+    """What the rows of a weight count, the setting that decides it, and how many rows are beyond.
+
+    Args:
+        names: of all weights of the model.
+    """
+    queries = "queries", "MODEL.TRANSFORMER_DECODER.NUM_QUERIES", 0
+    classes = "classes", "the data set DATASETS.TRAIN", 0
+    if re.match(r"(transformer|location)_decoder\.query_", key):
+        # Queries are classes where nothing classifies them (PerPixelBaselinePlus).
+        return queries if any("class_embed" in name for name in names) else classes
+    if ".mask_heads.class_embed." in key:
+        return *classes[:2], 1  # "no object"
+    return classes if key.startswith("classifier.") else None
