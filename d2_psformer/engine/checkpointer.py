@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..checkpoint import check_finite, read_checkpoint
+from ..checkpoint import check_finite, read_checkpoint, source_of
 from ..classes import Classes
 from ..d2.checkpoint import DetectionCheckpointer
 from ..data.class_metadata import align_classes, is_class_metadata
@@ -128,6 +128,11 @@ class AtomicCheckpointer(DetectionCheckpointer):
 
     def _refuse(self, incompatible, shapes: dict[str, tuple[int, ...]]) -> None:
         """Raise UserError if anything does not fit, naming the first such key."""
+        if source := source_of(shapes):
+            raise UserError(
+                f"Checkpoint '{self.path}' has the names of other code: convert it with "
+                f"tools/convert_checkpoint.py --source {source}."
+            )
         own = self.model.state_dict()
         if incompatible.incorrect_shapes:
             key, theirs, ours = incompatible.incorrect_shapes[0]
