@@ -22,8 +22,11 @@ def add_psformer_config(cfg: CN) -> None:
 
 
 def _add_data_keys(cfg: CN) -> None:
-    # Own COCO-panoptic data: a list of [name, image folder, panoptic JSON, PNG folder].
-    # Without ground truth the JSON has "images" alone and the PNG folder is "": to predict only.
+    # Own data, a list of entries.
+    # Panoptic: [name, image folder, panoptic JSON, PNG folder]. Without ground truth the JSON has
+    # "images" alone and the PNG folder is "": to predict only.
+    # Semantic: [name, image folder, label folder, [class names]].
+    # Instances: [name, image folder, instance JSON].
     cfg.DATASETS.REGISTER = []
     # DETR-style crop before the resize, in half of the samples (paper, section 4.1).
     cfg.INPUT.DETR_CROP = CN()

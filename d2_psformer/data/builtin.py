@@ -49,6 +49,7 @@ def _register_ade20k(folder: str) -> None:
     things = [category for category in ADE20K_CATEGORIES if category["isthing"]]
     for split, split_folder in (("train", "training"), ("val", "validation")):
         images = f"{folder}/images/{split_folder}"
+        labels = f"{folder}/annotations_detectron2/{split_folder}"
         _register_if_free(
             register_with_classes,
             f"ade20k_panoptic_{split}",
@@ -56,13 +57,14 @@ def _register_ade20k(folder: str) -> None:
             f"{folder}/ade20k_panoptic_{split}.json",
             f"{folder}/ade20k_panoptic_{split}",
             Classes.from_categories(ADE20K_CATEGORIES),
+            sem_seg_root=labels,
         )
         _register_if_free(
             register_files,
             f"ade20k_sem_seg_{split}",
             load_semantic_records,
             image_root=images,
-            sem_seg_root=f"{folder}/annotations_detectron2/{split_folder}",
+            sem_seg_root=labels,
             evaluator_type="sem_seg",
             ignore_label=IGNORED,
             stuff_classes=[category["name"] for category in ADE20K_CATEGORIES],

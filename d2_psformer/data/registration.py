@@ -13,7 +13,7 @@ from ..utils.errors import UserError
 from .coco_instances import instance_classes, load_instance_records
 from .coco_panoptic import PanopticFiles, load_records
 from .reading import IGNORED
-from .semantic import load_semantic_records
+from .semantic import load_semantic_records, renumbered_values
 
 StrPath = str | os.PathLike
 
@@ -67,10 +67,10 @@ def register_semantic(
         raise UserError(f"Data set '{name}' has the classes {classes!r}: write a list of names.")
     if again := [c for c, count in Counter(classes).items() if count > 1]:
         raise UserError(f"Data set '{name}' has two classes '{again[0]}': give each its own name.")
-    if len(classes) > IGNORED:
+    if not 1 < len(classes) <= IGNORED:  # of one class every pixel would be
         raise UserError(
-            f"Data set '{name}' has {len(classes)} classes: at most {IGNORED} are possible, "
-            f"as the value {IGNORED} is a pixel of no class."
+            f"Data set '{name}' has {len(classes)} class(es): 2...{IGNORED} are possible, as each "
+            f"pixel is one of them, or {IGNORED} for none; give the background a class, too."
         )
     if len({*files.values()}) == 1:
         raise UserError(
@@ -112,11 +112,14 @@ def register_with_classes(
     panoptic_json: StrPath,
     panoptic_folder: StrPath,
     classes: Classes | None,
+    **metadata: Any,
 ) -> None:
     """Register a data set whose classes are known; needs no file before its first use.
 
     Args:
         classes: None for images without panoptic classes.
+        metadata: more of it; ``sem_seg_root`` is a folder of label PNGs, by which semantic results
+            are evaluated.
     """
     register_files(
         name,
@@ -126,6 +129,7 @@ def register_with_classes(
         label_divisor=1000,
         **_file_metadata(images, panoptic_json, panoptic_folder),
         **(classes.to_metadata() if classes else {}),
+        **metadata,
     )
 
 
@@ -190,7 +194,13 @@ def register_from_config(cfg: CfgNode) -> None:
 
 def _load_panoptic_records(known: dict[str, Any]) -> list[dict[str, Any]]:
     files = PanopticFiles(known["panoptic_json"], known["panoptic_root"])
-    return load_records(files, known["image_root"], known)
+    records = load_records(files, known["image_root"], known)
+    if folder := known.get("sem_seg_root"):  # label PNGs beside the panoptic ones
+        more = renumbered_values(known)
+        for record in records:
+            name = os.path.splitext(os.path.basename(record["file_name"]))[0]
+            record.update(more, sem_seg_file_name=os.path.join(folder, f"{name}.png"))
+    return records
 
 
 def _is_registered(name: str, **metadata: Any) -> bool:

@@ -28,9 +28,7 @@ def load_semantic_records(metadata: dict[str, Any]) -> list[dict[str, Any]]:
     """
     images, labels = FolderIndex(metadata["image_root"]), FolderIndex(metadata["sem_seg_root"])
     suffix, image_suffix = (metadata.get(f"{k}_suffix", ".png") for k in ("label", "image"))
-    ids = {value: i for i, value in Classes.from_metadata(metadata).category_ids.items()}
-    order = [ids[value] for value in sorted(ids)]
-    renumbered = {} if order == sorted(order) else {"sem_seg_classes": order}
+    renumbered = renumbered_values(metadata)
     records = []
     for path in labels.paths(suffix):
         stem = path.removesuffix(suffix)
@@ -50,3 +48,13 @@ def load_semantic_records(metadata: dict[str, Any]) -> list[dict[str, Any]]:
         )
     logger.info("Loaded %d images with label PNGs from %s", len(records), labels.folder)
     return records
+
+
+def renumbered_values(metadata: dict[str, Any]) -> dict[str, list[int]]:
+    """The entry ``sem_seg_classes`` of records whose pixel values are no contiguous ids, else {}.
+
+    The values count the category ids of the metadata in their order.
+    """
+    ids = {value: i for i, value in Classes.from_metadata(metadata).category_ids.items()}
+    order = [ids[value] for value in sorted(ids)]
+    return {} if order == sorted(order) else {"sem_seg_classes": order}

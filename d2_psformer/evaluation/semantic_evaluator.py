@@ -1,5 +1,7 @@
 """Mean IoU of ``sem_seg`` against label PNGs, or labels derived from the panoptic annotation."""
 
+import os
+
 import numpy as np
 
 from ..classes import Classes, unique_names
@@ -14,7 +16,8 @@ from ..data.registration import register_records
 class SemanticEvaluator(SemSegEvaluator):
     """Detectron2's ``SemSegEvaluator`` over all classes, things and stuff, in contiguous order.
 
-    Void pixels count nowhere. Result keys: ``mIoU``, ``fwIoU``, ``mACC``, ``pACC``, ``IoU-<class>``
+    The ground truth of panoptic data is derived where it has no label PNGs. Void pixels count
+    nowhere. Result keys: ``mIoU``, ``fwIoU``, ``mACC``, ``pACC``, ``IoU-<class>``
     and ``ACC-<class>``, in percent; classes of the same name also have their category id there.
 
     Args:
@@ -31,7 +34,8 @@ class SemanticEvaluator(SemSegEvaluator):
         ignore_label = classes.num_classes
 
         def load_labels(record: dict, dtype: type = int) -> np.ndarray:
-            if "pan_seg_file_name" in record:
+            is_derived = not os.path.isfile(record.get("sem_seg_file_name", ""))
+            if is_derived and "pan_seg_file_name" in record:
                 ids = read_panoptic_png(record["pan_seg_file_name"])
                 labels = semantic_from_panoptic(ids, record["segments_info"], ignore_label)
             else:

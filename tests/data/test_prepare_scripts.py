@@ -6,8 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+from d2_psformer.classes import Classes
 from d2_psformer.d2.data import DatasetCatalog, MetadataCatalog
 from d2_psformer.data import (
     check_dataset,
@@ -19,6 +21,8 @@ from d2_psformer.data import (
 from d2_psformer.data.ade20k_preparation import ADE20K, THING_IDS
 from d2_psformer.data.builtin import ADE20K_CATEGORIES
 from d2_psformer.data.cityscapes_preparation import CATEGORIES, CITYSCAPES
+from d2_psformer.data.registration import register_with_classes
+from d2_psformer.evaluation import SemanticEvaluator
 from d2_psformer.utils.errors import UserError
 
 ROOT = Path(__file__).parents[2]
@@ -81,6 +85,28 @@ def test_ade20k_semantic_and_instance_annotation(ade20k):
     names = [c["name"] for c in ADE20K_CATEGORIES]
     register_semantic("ade_semantic", ade20k / "images" / "validation", path.parent, names)
     assert check_dataset("ade_semantic").faults == []
+
+
+def test_panoptic_ade20k_knows_its_semantic_pngs(ade20k):
+    """Pixels of a thing class without an instance are void there and labelled here."""
+    prepare(ADE20K, ade20k)
+    folder = ade20k / "annotations_detectron2/validation"
+    register_with_classes(
+        "ade_panoptic",
+        ade20k / "images" / "validation",
+        ade20k / "ade20k_panoptic_val.json",
+        ade20k / "ade20k_panoptic_val",
+        Classes.from_categories(ADE20K_CATEGORIES),
+        sem_seg_root=str(folder),
+    )
+    evaluator = SemanticEvaluator("ade_panoptic")
+    records = DatasetCatalog.get("ade_panoptic")
+    labels = torch.from_numpy(np.array(Image.open(folder / "ADE_val_1.png"), int))
+    predicted = (labels == torch.arange(150)[:, None, None]).float()
+    evaluator.reset()
+    evaluator.process(records, [{"sem_seg": predicted}])
+    results = evaluator.evaluate()["sem_seg"]
+    assert results["mIoU"] == results["ACC-window"] == pytest.approx(100)
 
 
 def test_ade20k_result_is_sound_data(ade20k):

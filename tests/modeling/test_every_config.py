@@ -84,4 +84,12 @@ def test_augmentation(name):
         augmented = T.AugInput(image)
         T.AugmentationList(build_augmentation(cfg, is_train))(augmented)
         sides = sorted(augmented.image.shape[:2])
-        assert sides == [120, 160] if list(short) == [0] else sides[0] in short or sides[1] == long
+        if is_train and cfg.INPUT.LARGE_SCALE_JITTER.ENABLED:
+            assert sides == [cfg.INPUT.LARGE_SCALE_JITTER.SIZE] * 2
+        elif is_train and cfg.INPUT.SIZE_DIVISIBILITY > 0:
+            assert sides == [cfg.INPUT.SIZE_DIVISIBILITY] * 2
+        elif is_train and cfg.INPUT.CROP.TYPE == "absolute":
+            assert np.less_equal(sides, sorted(cfg.INPUT.CROP.SIZE)).all()
+        else:
+            unchanged = list(short) == [0]
+            assert sides == [120, 160] if unchanged else sides[0] in short or sides[1] == long

@@ -123,8 +123,8 @@ def read_truths(masks: Tensor, points: Tensor) -> Tensor:
         inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
         weight = (1 - (x - column).abs()) * (1 - (y - row).abs()) * inside
         cell = row.clamp(0, height - 1).long() * width + column.clamp(0, width - 1).long()
-        pixel = first + cell  # a flat index is read many times faster than a gather
-        values = values + weight * masks.flatten().index_select(0, pixel.flatten()).view(
-            pixel.shape
-        )
+        pixel = first + cell
+        # A flat index is read many times faster than a gather.
+        corner = masks.flatten().index_select(0, pixel.flatten()).view_as(pixel)
+        values = values + weight * corner
     return values

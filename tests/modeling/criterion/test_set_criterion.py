@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import pytest
 import torch
-import torch.distributed as dist
 from small_targets import image_targets
 from torchvision.ops import generalized_box_iou_loss, sigmoid_focal_loss
 
@@ -18,7 +17,6 @@ from d2_psformer.modeling.criterion import (
     HungarianMatcher,
     SetCriterion,
     dice_loss,
-    mean_segments,
     resize_masks,
 )
 from d2_psformer.modeling.criterion.set_criterion import layer_suffix
@@ -172,23 +170,3 @@ def test_losses_are_computed_in_float32(criterion):
         half, logits=[x.float() for x in half.logits], masks=[x.float() for x in half.masks]
     )
     torch.testing.assert_close(losses, criterion(rounded, targets, 1.0))
-
-
-# ---------------------------------------------------------------- how many segments
-
-
-@pytest.mark.parametrize(
-    ("batch", "mean"), [([[0, 1, 2, 3]], 4), ([[0, 1, 2, 3], [0]], 2.5), ([[], [3]], 1), ([[]], 1)]
-)
-def test_mean_segments(batch, mean):
-    """At least one, so that nothing is divided by zero."""
-    assert mean_segments([image_targets(*classes) for classes in batch]).item() == mean
-
-
-@pytest.mark.parametrize(("others", "mean"), [(5.0, 3.5), (0.0, 1.0)])
-def test_segments_are_averaged_over_processes(monkeypatch, others, mean):
-    """Two segments an image here, ``others`` in another process."""
-    monkeypatch.setattr(dist, "is_initialized", lambda: True)
-    monkeypatch.setattr(dist, "get_world_size", lambda: 2)
-    monkeypatch.setattr(dist, "all_reduce", lambda count: count.add_(others))
-    assert mean_segments([image_targets(0, 3)]).item() == mean
