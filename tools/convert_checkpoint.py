@@ -24,7 +24,7 @@ EPILOG = "\n".join(
         """
 Examples:
   python tools/convert_checkpoint.py panoptic_segformer_r50_2x.pth psformer_R50_2x.pth
-  python tools/convert_checkpoint.py --source mask2former model_final_94dc52.pkl mask2former_R50.pth
+  python tools/convert_checkpoint.py --source mask2former model_final.pkl mask2former_R50.pth
   python tools/convert_checkpoint.py --source hf-maskformer model.safetensors maskformer_SwinT.pth
 
 Files of Detectron2's model zoos (.pkl) are read without running code in them.""",

@@ -5,7 +5,7 @@ from .finite import check_finite
 from .official import convert_official
 from .pretrained import load_pretrained_backbone
 from .relatives import convert_mask2former, convert_maskformer
-from .sources import CONVERTERS, convert
+from .sources import CONVERTERS, convert, source_of
 
 __all__ = [
     "CONVERTERS",
@@ -16,4 +16,5 @@ __all__ = [
     "convert_official",
     "load_pretrained_backbone",
     "read_checkpoint",
+    "source_of",
 ]

@@ -1,5 +1,7 @@
 """Whose checkpoint a file is, and how it becomes one of ours."""
 
+from collections.abc import Container
+
 from torch import Tensor
 
 from ..utils.errors import UserError
@@ -25,6 +27,11 @@ _SIGNS = {
 }
 
 
+def source_of(names: Container[str]) -> str | None:
+    """The source that a checkpoint with these names is from, by one of them; None if unknown."""
+    return next((source for sign, source in _SIGNS.items() if sign in names), None)
+
+
 def convert(weights: dict[str, Tensor], source: str) -> dict[str, Tensor]:
     """The state dict of our model.
 
@@ -35,8 +42,8 @@ def convert(weights: dict[str, Tensor], source: str) -> dict[str, Tensor]:
     Raises:
         UserError: the names are those of another source, or one of them is unknown.
     """
-    found = next((found for sign, found in _SIGNS.items() if sign in weights), source)
-    if found != source:
+    found = source_of(weights)
+    if found not in (None, source):
         raise UserError(
             f"This is a checkpoint of the source '{found}', not '{source}': "
             f"convert it with --source {found}."
