@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+import torch.nn.functional as F
 import torchvision
 from fvcore.nn import sigmoid_focal_loss as fvcore_focal
 from hypothesis import given, settings
@@ -21,6 +22,7 @@ from d2_psformer.modeling.criterion import (
     SigmoidDice,
     dice_loss,
 )
+from d2_psformer.modeling.criterion.class_terms import binary_entropies
 from d2_psformer.modeling.criterion.targets import MatchedTargets
 from d2_psformer.modeling.criterion.terms import Term
 from d2_psformer.utils.errors import UserError
@@ -186,3 +188,12 @@ def test_dice_of_empty_masks_is_finite_with_a_gradient():
     loss.sum().backward()
     assert loss.tolist() == [1, 1]
     assert torch.isfinite(masks.grad).all()
+
+
+def test_binary_entropies_and_their_gradients_are_pytorchs():
+    x = torch.tensor([-200.0, -20, -3, -1e-4, 0, 1e-4, 3, 20, 200], requires_grad=True)
+    for truth, ours in zip((1.0, 0.0), binary_entropies(x), strict=True):
+        theirs = F.binary_cross_entropy_with_logits(x, torch.full_like(x, truth), reduction="none")
+        torch.testing.assert_close(ours, theirs, rtol=1e-6, atol=1e-7)
+        gradients = (torch.autograd.grad(y.sum(), x, retain_graph=True)[0] for y in (ours, theirs))
+        torch.testing.assert_close(*gradients, rtol=1e-6, atol=1e-7)
