@@ -3,11 +3,10 @@
 from abc import abstractmethod
 from dataclasses import dataclass
 
-import torch.nn.functional as F
 from torch import Tensor
 
 from ...utils.checks import check_at_least, check_between
-from .class_terms import focal_entries
+from .class_terms import binary_entropies, focal_entries
 from .terms import Term
 
 
@@ -69,8 +68,7 @@ class MaskBCE(PixelMean):
     """Binary cross-entropy of masks (Mask2Former)."""
 
     def entries(self, logits: Tensor) -> tuple[Tensor, Tensor]:
-        outside = F.softplus(logits)
-        return outside - logits, outside
+        return binary_entropies(logits)
 
     def loss(self, predicted: Tensor, truth: Tensor) -> Tensor:
         """predicted: (M, P) logits of the matched queries; truth: (M, P) in [0, 1]."""
