@@ -3,6 +3,7 @@
 from abc import abstractmethod
 from dataclasses import dataclass
 
+import torch.nn.functional as F
 from torch import Tensor
 
 from ...utils.checks import check_at_least, check_between
