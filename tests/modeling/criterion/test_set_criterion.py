@@ -84,6 +84,20 @@ def test_one_match_serves_all_layers(criterion):
     assert each["loss_bbox_0"] != expected["loss_bbox_0"]
 
 
+def test_truths_of_one_match_are_resized_once(monkeypatch):
+    resized = []
+
+    def resize(masks, *args):
+        resized.append(masks.dtype)
+        return resize_masks(masks, *args)
+
+    monkeypatch.setattr("d2_psformer.modeling.criterion.masks.resize_masks", resize)
+    criterion = SetCriterion([Dice(2.0, 2.0)], masks=DenseMasks(scale=2))
+    outputs = QueryOutputs(masks=random_outputs(1, mask_layers=3).masks)
+    criterion(outputs, [things(0, 1)], 1.0, [[(torch.arange(2), torch.arange(2))]])
+    assert resized.count(torch.bool) == 1 and len(resized) == 4
+
+
 def test_more_segments_than_queries(criterion):
     outputs = random_outputs(1)
     [[(queries, segments)], _] = criterion.match(outputs, [things(*[0, 1, 2] * 4)])

@@ -23,6 +23,7 @@ from d2_psformer.modeling.criterion import (
     SigmoidDice,
     dice_loss,
 )
+from d2_psformer.modeling.criterion.class_terms import binary_entropies
 from d2_psformer.modeling.criterion.targets import MatchedTargets
 from d2_psformer.modeling.criterion.terms import Term
 from d2_psformer.utils.errors import UserError
@@ -256,3 +257,12 @@ def test_dice_of_empty_masks_is_finite_with_a_gradient():
     loss.sum().backward()
     assert loss.tolist() == [1, 1]
     assert torch.isfinite(masks.grad).all()
+
+
+def test_binary_entropies_and_their_gradients_are_pytorchs():
+    x = torch.tensor([-200.0, -20, -3, -1e-4, 0, 1e-4, 3, 20, 200], requires_grad=True)
+    for truth, ours in zip((1.0, 0.0), binary_entropies(x), strict=True):
+        theirs = F.binary_cross_entropy_with_logits(x, torch.full_like(x, truth), reduction="none")
+        torch.testing.assert_close(ours, theirs, rtol=1e-6, atol=1e-7)
+        gradients = (torch.autograd.grad(y.sum(), x, retain_graph=True)[0] for y in (ours, theirs))
+        torch.testing.assert_close(*gradients, rtol=1e-6, atol=1e-7)

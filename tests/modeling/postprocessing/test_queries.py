@@ -6,6 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from benchmarks import official_steps
+from largest_floats import LargestFloats
 from small_models import small_config
 
 from d2_psformer.classes import Classes
@@ -188,6 +189,16 @@ def test_pixel_logits_are_enlarged_cut_and_resized(name):
     expected = F.interpolate(cropped, placement.output, mode="bilinear")[0]
     made = postprocessor(semantic=True)(SegmenterOutputs(pixel_logits=list(logits)), 1, placement)
     assert made.keys() == {"sem_seg"} and torch.equal(made["sem_seg"], expected)
+
+
+@pytest.mark.parametrize(("kind", "maps"), [("panoptic", 1), ("instances", 1), ("semantic", 5)])
+def test_masks_become_large_one_after_the_other(kind, maps):
+    """No result needs more float maps at once than it has itself."""
+    placement = Placement((128, 1024), (120, 1000), (120, 1000), stride=8)
+    outputs = random_outputs(0, placement)
+    with LargestFloats() as largest:
+        postprocessor(**{kind: True})(outputs, 0, placement)
+    assert 0 < largest.count <= maps * 128 * 1024
 
 
 # ---------------------------------------------------------------- from a config
