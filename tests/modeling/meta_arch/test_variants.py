@@ -70,13 +70,13 @@ def test_learns_one_image(name):
     batch = [sample(64, 64, [0, 1, 3, 4])]
     optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3)
     totals = []
-    for _ in range(24):
+    for _ in range(16):
         loss = sum(model(batch).values())
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         totals.append(loss.item())
-    assert totals[-1] < 0.85 * totals[0]
+    assert totals[-1] < 0.9 * totals[0]
 
 
 @pytest.mark.parametrize("name", [name for name in VARIANTS if name not in DRAWN])
