@@ -48,35 +48,44 @@ class Classes:
 
     @classmethod
     def from_metadata(cls, metadata) -> "Classes":
-        """Read Detectron2's metadata of a panoptic data set.
+        """Read Detectron2's metadata of a panoptic, semantic or instance data set.
 
-        The stuff map may hold every id of the data set; where the maps differ, things win.
-        ``stuff_classes`` or ``thing_classes`` holds all names, in Detectron2's data sets and in
-        ours; where each holds its own kind only, things come first. The same goes for colours. If
-        there are no names at all, category ids serve as names.
+        Without id maps ``stuff_classes`` (semantic data) or ``thing_classes`` lists every class,
+        and the pixel values or category ids are the contiguous ones; stuff that ``thing_classes``
+        lists too is a thing.
+
+        With id maps that of stuff may hold every id of the data set; where the maps differ, things
+        win. ``stuff_classes`` or ``thing_classes`` holds all names, in Detectron2's data sets and
+        in ours; where each holds its own kind only, things come first. The same goes for colours.
+        If there are no names at all, category ids serve as names.
 
         Args:
             metadata: an entry of ``MetadataCatalog``, or a dict with the same keys.
 
         Raises:
-            UserError: there are no id maps, some classes have no name, or a colour is none.
+            UserError: there are neither id maps nor names, some classes have no name, or a colour
+                is none.
         """
         dataset = metadata.get("name", "?")
         things = metadata.get("thing_dataset_id_to_contiguous_id", None)
         stuff = metadata.get("stuff_dataset_id_to_contiguous_id", None)
+        thing_names, stuff_names = (metadata.get(f"{k}_classes", []) for k in ("thing", "stuff"))
         if things is None and stuff is None:
-            raise UserError(
-                f"Data set '{dataset}' has no panoptic metadata: register it with "
-                "register_panoptic, from a JSON whose categories have the field 'isthing', or "
-                "with register_coco_panoptic."
-            )
+            listed = stuff_names or thing_names
+            if not listed or not {*thing_names} <= {*listed}:
+                raise UserError(
+                    f"Data set '{dataset}' has no metadata of its classes: register it with "
+                    "register_panoptic, register_semantic or register_instances of "
+                    "d2_psformer.data, or with those of Detectron2."
+                )
+            stuff = {i: i for i in range(len(listed))}
+            things = {i: i for i, name in enumerate(listed) if name in thing_names}
         things = things or {}
         stuff = {k: v for k, v in (stuff or {}).items() if k not in things}
         ids = {contiguous: category for category, contiguous in [*stuff.items(), *things.items()]}
         count = max(ids, default=-1) + 1
         thing_colors, stuff_colors = (metadata_colors(metadata, k) for k in _COLOR_KEYS)
         colors = _of_every_class(thing_colors, stuff_colors, count) or distinct_colors(count)
-        thing_names, stuff_names = (metadata.get(f"{k}_classes", []) for k in ("thing", "stuff"))
         names = _of_every_class(thing_names, stuff_names, count)
         if not thing_names and not stuff_names:
             names = [str(ids.get(i, i)) for i in range(count)]

@@ -22,8 +22,11 @@ def add_psformer_config(cfg: CN) -> None:
 
 
 def _add_data_keys(cfg: CN) -> None:
-    # Own COCO-panoptic data: a list of [name, image folder, panoptic JSON, PNG folder].
-    # Without ground truth the JSON has "images" alone and the PNG folder is "": to predict only.
+    # Own data, a list of entries.
+    # Panoptic: [name, image folder, panoptic JSON, PNG folder]. Without ground truth the JSON has
+    # "images" alone and the PNG folder is "": to predict only.
+    # Semantic: [name, image folder, label folder, [class names]].
+    # Instances: [name, image folder, instance JSON].
     cfg.DATASETS.REGISTER = []
     # DETR-style crop before the resize, in half of the samples (paper, section 4.1).
     cfg.INPUT.DETR_CROP = CN()
@@ -148,7 +151,8 @@ def _add_postprocessing_keys(model: CN) -> None:
     node.SEMANTIC_ON = False
     node.INSTANCE_ON = False
     # From masks to segments: "mask_wise" (Panoptic SegFormer, algorithm 1), "pixel_argmax" (the
-    # highest mask) or "maskformer" (the highest product of class probability and mask).
+    # highest mask), "maskformer" (the highest product of class probability and mask) or
+    # "mask2former" (the same, but a segment gets no pixels outside its own mask).
     node.MERGING = "mask_wise"
     # Segments of a lower score are dropped: p^alpha q^beta in "mask_wise" (section 3.5), else p.
     node.SCORE_THRESHOLD = 0.25
@@ -157,8 +161,8 @@ def _add_postprocessing_keys(model: CN) -> None:
     node.MASK_POWER = 2.0
     # A pixel belongs to a mask when its value in the mask is above this.
     node.MASK_THRESHOLD = 0.5
-    # Drop a segment when more than this share of it is already taken ("maskformer": is lost to
-    # others; "pixel_argmax" drops none).
+    # Drop a segment when more than this share of it is already taken ("maskformer", "mask2former":
+    # is lost to others; "pixel_argmax" drops none).
     node.THING_OVERLAP_THRESHOLD = 0.4
     node.STUFF_OVERLAP_THRESHOLD = 0.2
 

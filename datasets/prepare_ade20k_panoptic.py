@@ -1,9 +1,10 @@
 #!/usr/bin/env python
-"""Make COCO-panoptic annotation of ADE20K from its scene-parsing and its instance challenge.
+"""Make panoptic, semantic and instance annotation of ADE20K from its two challenges.
 
-Stuff comes from annotations/, things from annotations_instance/ and on top, as in the panoptic
-benchmark; a pixel of a thing class without an instance is void. Written are
-ade20k_panoptic_{train,val}/*.png and, when a split is complete, ade20k_panoptic_{train,val}.json.
+In the panoptic annotation stuff comes from annotations/, things from annotations_instance/ and on
+top, as in the benchmark; a pixel of a thing class without an instance is void. Written are
+ade20k_panoptic_{train,val}/*.png, the semantic annotations_detectron2/{training,validation}/*.png
+and, when a split is complete, ade20k_{panoptic,instance}_{train,val}.json.
 Where to get the data: datasets/README.md.
 
 Examples:

@@ -1,8 +1,9 @@
 #!/usr/bin/env python
-"""Make the panoptic annotation of Cityscapes that Detectron2 expects, from gtFine alone.
+"""Make panoptic, semantic and instance annotation of Cityscapes from gtFine alone.
 
-Written are gtFine/cityscapes_panoptic_{train,val}/*.png with the JSON of each split, and beside
-each *_labelIds.png the *_labelTrainIds.png that Detectron2 looks for. No other package is needed.
+Written are gtFine/cityscapes_panoptic_{train,val}/*.png with the JSON of each split,
+gtFine/cityscapes_instance_{train,val}.json, and beside each *_labelIds.png the *_labelTrainIds.png
+of the semantic data. No other package is needed.
 Where to get the data: datasets/README.md.
 
 Examples:

@@ -25,6 +25,7 @@ MAY_IMPORT = {
     "classes": {"utils"},
     "utils": set(),
     "model_zoo": {"utils"},
+    "official_configs": {"utils"},
     "d2lite": {"utils"},
     "d2": {"d2lite", "utils"},
     "ops": {"utils"},
@@ -35,7 +36,8 @@ MAY_IMPORT = {
     "evaluation": FACADE | {"data"},
     "visualization": FACADE | {"data", "evaluation", "modeling", "layers", "ops"},
     "engine": FACADE
-    | {"config", "data", "modeling", "evaluation", "checkpoint", "visualization", "model_zoo"},
+    | {"config", "data", "modeling", "evaluation", "checkpoint", "visualization", "model_zoo"}
+    | {"official_configs"},
 }
 PLAIN_TORCH = [
     *PACKAGE.glob("layers/*.py"),

@@ -98,8 +98,8 @@ def test_a_class_without_a_name_is_refused():
 
 
 def test_metadata_without_panoptic_classes_is_named():
-    with pytest.raises(UserError, match=r"'somewhere' has no panoptic metadata.*register_panoptic"):
-        Classes.from_metadata(metadata(thing_classes=["cat"]))
+    with pytest.raises(UserError, match=r"'somewhere' has no metadata of its .*register_semantic"):
+        Classes.from_metadata(metadata())
 
 
 def test_ids_that_stand_for_both_kinds_are_named():

@@ -10,15 +10,25 @@ import json
 import os
 import re
 import statistics
-import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
+from runs import (
+    ROOT,
+    as_list,
+    as_settings,
+    check_folder,
+    generate_scenes,
+    mean_and_error,
+    report_failures,
+    train_net,
+    write_settings,
+)
+
 sys.path.insert(0, str(ROOT))  # works before installation too
-TRAIN_NET = ROOT / "train_net.py"
 CONFIG = ROOT / "configs" / "scenes" / "ablation.yaml"
 ABLATIONS = Path(__file__).with_name("ablations.yaml")
 COLUMNS = {"PQ_th": "things", "PQ_st": "stuff"}  # metric: its name in tables
@@ -111,15 +121,10 @@ def check_settings(args: argparse.Namespace, settings: dict, ablations: dict[str
     for name, ablation in ablations.items():
         for row in ablation["rows"]:
             try:
-                load_config(args.config_file, _as_list({**settings, **row.train, **row.test}))
+                load_config(args.config_file, as_list({**settings, **row.train, **row.test}))
             except ValueError as error:
                 raise UserError(f"Ablation '{name}', row '{row.label}': {error}") from error
-    file = args.output / "settings.json"
-    if file.is_file() and json.loads(file.read_text()) != settings:
-        raise UserError(
-            f"'{args.output}' holds runs with other settings, those of '{file}': give another "
-            "--output, or remove the folder."
-        )
+    check_folder(args.output, settings)
 
 
 def run_seed(args: argparse.Namespace, settings: dict, rows: list[Row], seed: int) -> str | None:
@@ -127,40 +132,20 @@ def run_seed(args: argparse.Namespace, settings: dict, rows: list[Row], seed: in
     first = rows[0]
     training = first.training_folder(args.output, seed)
     common = {**settings, **first.train, "SEED": seed, "MODEL.DEVICE": args.device}
+    threads = max(1, (os.cpu_count() or 1) // args.jobs)
+    run = partial(train_net, args.config_file, threads=threads)
     weights = training / "model_final.pth"
     if not weights.is_file():
-        error = _train_net(args, training, "--resume", {**common, "DATASETS.TEST": "()"})
+        error = run(training, "--resume", {**common, "DATASETS.TEST": "()"})
         if error:
             return error
     for row in rows:
         folder = row.evaluation_folder(args.output, seed)
         if not _metrics_file(folder):
             evaluation = {**common, **row.test, "MODEL.WEIGHTS": weights}
-            if error := _train_net(args, folder, "--eval-only", evaluation):
+            if error := run(folder, "--eval-only", evaluation):
                 return error
     return None
-
-
-def _train_net(args: argparse.Namespace, folder: Path, option: str, settings: dict) -> str | None:
-    folder.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, str(TRAIN_NET), option, "--config-file", args.config_file]
-    threads = max(1, (os.cpu_count() or 1) // args.jobs)
-    log = folder / "output.txt"
-    with log.open("w") as output:
-        status = subprocess.run(
-            [*command, *_as_list({**settings, "OUTPUT_DIR": folder})],
-            check=False,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            env={**os.environ, "OMP_NUM_THREADS": str(threads)},
-        ).returncode
-    lines = log.read_text(errors="replace").strip().split("\n")
-    said = [line for line in lines if line.startswith(f"{TRAIN_NET.name}: ")]
-    return f"{(said or lines)[-1]} (status {status}, see '{log}')" if status else None
-
-
-def _as_list(settings: dict) -> list[str]:
-    return [str(text) for pair in settings.items() for text in pair]
 
 
 def _folder_name(settings: dict, default: str) -> str:
@@ -199,15 +184,6 @@ def as_table(results: dict[str, dict[int, dict]]) -> str:
             line[name] = f"{statistics.fmean(values):.1f}" if values else "-"
         lines.append({**line, "n": str(len(by_seed))})
     return tabulate(lines, "keys", "github", disable_numparse=True)
-
-
-def mean_and_error(values: list[float], is_difference: bool = False) -> str:
-    """The mean and, of two or more values, their standard deviation or the error of the mean."""
-    mean = f"{statistics.fmean(values):{'+' if is_difference else ''}.1f}" if values else "-"
-    if len(values) < 2:
-        return mean
-    error = statistics.stdev(values) / (len(values) ** 0.5 if is_difference else 1)
-    return f"{mean} ± {error:.1f}"
 
 
 def draw(panels: dict[str, dict[str, dict[int, dict]]], path: Path) -> None:
@@ -250,7 +226,7 @@ def write_results(args: argparse.Namespace) -> None:
 
 def ablate(args: argparse.Namespace) -> int:
     ablations = read_ablations(args.ablations, args.only)
-    settings = dict(zip(args.opts[::2], args.opts[1::2], strict=True))
+    settings = as_settings(args.opts)
     if args.iterations:
         settings["SOLVER.MAX_ITER"] = str(args.iterations)
     check_settings(args, settings, ablations)
@@ -265,10 +241,8 @@ def ablate(args: argparse.Namespace) -> int:
                 print(f"{'done' if _metrics_file(folder) else 'to do'}: {folder}")
         return 0
     if args.config_file == str(CONFIG):  # scenes that are there are left alone
-        generator = ROOT / "datasets" / "generate_scenes.py"
-        subprocess.run([sys.executable, generator, "--level", "hard"], check=True)
-    args.output.mkdir(parents=True, exist_ok=True)
-    (args.output / "settings.json").write_text(json.dumps(settings))
+        generate_scenes("--level", "hard")
+    write_settings(args.output, settings)
     try:
         with ThreadPoolExecutor(args.jobs) as pool:
             try:
@@ -279,10 +253,7 @@ def ablate(args: argparse.Namespace) -> int:
                 raise
     finally:
         write_results(args)
-    for folder, error in errors.items():
-        if error:
-            print(f"ablate.py: {folder} failed: {error}", file=sys.stderr)
-    return int(any(errors.values()))
+    return report_failures("ablate.py", errors)
 
 
 def main(arguments: list[str] | None = None) -> int:

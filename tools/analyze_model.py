@@ -196,7 +196,7 @@ def model_rows(args: argparse.Namespace) -> list[dict]:
     files = [
         f
         for f in sorted(CONFIGS.rglob("*.yaml"))
-        if "base" not in str(f.relative_to(CONFIGS)).lower()
+        if not f.name.startswith("Base-") and f.parent.name != "_base_"
     ]
     rows = []
     for file in tqdm(files, desc="counting", disable=None):

@@ -54,7 +54,7 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     own = "MODEL.AUTOCAST {dtype}"
     model.add_argument("--opts", default=own, help=words.format("this checkout"))
     model.add_argument("--against-opts", default="", help=words.format("the other checkout"))
-    merging = command("merging", "mask-wise merging against a loop over masks of the whole image")
+    merging = command("merging", "mergings against loops over masks of the whole image")
     pq = command(
         "pq", "panoptic quality of maps in memory, against Detectron2's if it is there", rounds=3
     )

@@ -14,10 +14,10 @@ Examples:
   after training the demo      tools/report.py --config-file configs/scenes/demo.yaml
   another checkpoint           tools/report.py --config-file FILE MODEL.WEIGHTS output/model.pth
 
-Written to --output: report.md (panoptic quality, measured now), curves.png (if OUTPUT_DIR holds
+Written to --output: report.md (PQ, mIoU or AP, measured now), curves.png (if OUTPUT_DIR holds
 the metrics.json of a training), contact_sheet.png, and pictures/*.png (image, ground truth,
 prediction).
-Any data set with panoptic ground truth will do.
+Any data set with panoptic, semantic or instance ground truth will do.
 """
 
 

@@ -4,5 +4,17 @@ from .files import read_checkpoint
 from .finite import check_finite
 from .official import convert_official
 from .pretrained import load_pretrained_backbone
+from .relatives import convert_mask2former, convert_maskformer
+from .sources import CONVERTERS, convert, source_of
 
-__all__ = ["check_finite", "convert_official", "load_pretrained_backbone", "read_checkpoint"]
+__all__ = [
+    "CONVERTERS",
+    "check_finite",
+    "convert",
+    "convert_mask2former",
+    "convert_maskformer",
+    "convert_official",
+    "load_pretrained_backbone",
+    "read_checkpoint",
+    "source_of",
+]

@@ -1,11 +1,13 @@
 """Parameter names of backbones elsewhere -> those of :class:`TimmBackbone`.
 
-ResNets have the same names everywhere (torchvision, timm). The layouts below are recognised by a
+ResNets of torchvision and timm have the same names. The layouts below are recognised by a
 parameter that no other has.
 """
 
 import re
-from collections.abc import Callable, Container
+from collections.abc import Container
+
+from .renaming import Renames, plus, substitute
 
 # timm's feature extractors flatten the first two levels: stages.0.x -> stages_0.x
 _FLATTENED = re.compile(r"^(stages|layers|stem|blocks)\.(\d+)\.")
@@ -13,30 +15,31 @@ _FLATTENED = re.compile(r"^(stages|layers|stem|blocks)\.(\d+)\.")
 # Classifiers are no features, and these tables are computed.
 _LEFT_OUT = re.compile(r"^(fc|head|classifier|norm)\.|relative_position_index$|attn_mask$")
 
-_Renames = list[tuple[str, str | Callable[[re.Match], str]]]
-
-
-def _shifted(pattern: str, by: int) -> Callable[[re.Match], str]:
-    """Put the first number of a match, plus ``by``, into ``pattern``."""
-    return lambda match: pattern.format(int(match[1]) + by)
-
-
 # PVTv2 counts its stages from 1, and starts each with a patch embedding of its own.
-_PVT: _Renames = [
+_PVT: Renames = [
     (r"^patch_embed1\.", "patch_embed."),
-    (r"^patch_embed(\d)\.", _shifted("stages.{}.downsample.", -1)),
-    (r"^block(\d)\.", _shifted("stages.{}.blocks.", -1)),
-    (r"^norm(\d)\.", _shifted("stages.{}.norm.", -1)),
+    (r"^patch_embed(\d)\.", plus("stages.{}.downsample.", -1)),
+    (r"^block(\d)\.", plus("stages.{}.blocks.", -1)),
+    (r"^norm(\d)\.", plus("stages.{}.norm.", -1)),
     (r"\.dwconv\.dwconv\.", ".dwconv."),
 ]
+# Detectron2's and its projects'.
+_DETECTRON2_RESNET: Renames = [
+    (r"^stem\.conv1\.norm\.", "bn1."),
+    (r"^stem\.conv1\.", "conv1."),
+    (r"^res(\d)\.", plus("layer{}.", -1)),
+    (r"\.shortcut\.norm\.", ".downsample.1."),
+    (r"\.shortcut\.", ".downsample.0."),
+    (r"\.conv(\d)\.norm\.", r".bn\1."),
+]
 # The official Swin ends a stage with the patch merging that timm's begins the next with.
-_SWIN: _Renames = [
-    (r"^layers\.(\d)\.downsample\.", _shifted("layers.{}.downsample.", 1)),
+_SWIN: Renames = [
+    (r"^layers\.(\d)\.downsample\.", plus("layers.{}.downsample.", 1)),
     # The detectors of its authors have these.
-    (r"^norm(\d)\.", _shifted("output_norms.{}.", -1)),
+    (r"^norm(\d)\.", plus("output_norms.{}.", -1)),
 ]
 # It is one flat list: patch embedding, stage, patch merging, stage, ...
-_TORCHVISION_SWIN: _Renames = [
+_TORCHVISION_SWIN: Renames = [
     (r"^features\.0\.0\.", "patch_embed.proj."),
     (r"^features\.0\.2\.", "patch_embed.norm."),
     (r"^features\.([1357])\.(?=\d)", lambda match: f"layers.{int(match[1]) // 2}.blocks."),
@@ -44,17 +47,17 @@ _TORCHVISION_SWIN: _Renames = [
     (r"\.mlp\.0\.", ".mlp.fc1."),
     (r"\.mlp\.3\.", ".mlp.fc2."),
 ]
-_CONVNEXT: _Renames = [
+_CONVNEXT: Renames = [
     (r"^downsample_layers\.0\.", "stem."),
     (r"^downsample_layers\.(\d)\.", r"stages.\1.downsample."),
     (r"^stages\.(\d)\.(?=\d)", r"stages.\1.blocks."),
     (r"\.dwconv\.", ".conv_dw."),
     (r"\.pwconv(\d)\.", r".mlp.fc\1."),
     # The detectors of its authors have these.
-    (r"^norm(\d)\.", _shifted("output_norms.{}.", -1)),
+    (r"^norm(\d)\.", plus("output_norms.{}.", -1)),
 ]
 # This is one flat list as well: stem, stage, downsampling, stage, ...
-_TORCHVISION_CONVNEXT: _Renames = [
+_TORCHVISION_CONVNEXT: Renames = [
     (r"^features\.0\.", "stem."),
     (r"^features\.([1357])\.(?=\d)", lambda match: f"stages.{int(match[1]) // 2}.blocks."),
     (r"^features\.([246])\.", lambda match: f"stages.{int(match[1]) // 2}.downsample."),
@@ -65,6 +68,7 @@ _TORCHVISION_CONVNEXT: _Renames = [
     (r"\.layer_scale$", ".gamma"),
 ]
 _LAYOUTS = {
+    "stem.conv1.norm.weight": _DETECTRON2_RESNET,
     "patch_embed1.proj.weight": _PVT,
     "layers.0.downsample.reduction.weight": _SWIN,
     "features.1.0.attn.relative_position_bias_table": _TORCHVISION_SWIN,
@@ -74,7 +78,7 @@ _LAYOUTS = {
 
 
 def body_name(key: str, names: Container[str], prefix: str = "") -> str | None:
-    """Name inside :class:`TimmBackbone` of a parameter of timm, torchvision, PVTv2, Swin, ConvNeXt.
+    """Name inside :class:`TimmBackbone` of a parameter of any layout below.
 
     Args:
         key: the name, without ``prefix``.
@@ -88,8 +92,7 @@ def body_name(key: str, names: Container[str], prefix: str = "") -> str | None:
         return None
     for sign, renames in _LAYOUTS.items():
         if prefix + sign in names:
-            for pattern, name in renames:
-                key = re.sub(pattern, name, key)
+            key = substitute(key, renames)
     if key.startswith("output_norms."):
         return key
     return "body." + _FLATTENED.sub(r"\1_\2.", key)

@@ -8,6 +8,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from ..utils.errors import UserError
+from ..utils.zoo_pickles import read_zoo_pickle
 
 # Where other code keeps the state dict in what it saves, and what it puts before all names.
 _WRAPPERS = ("state_dict", "model", "model_state_dict")
@@ -15,10 +16,10 @@ _PREFIXES = ("module.", "model.")
 
 
 def read_checkpoint(path: str, trust: bool = False) -> dict[str, Any]:
-    """Read a file of torch or safetensors to the CPU.
+    """Read a file of torch, of safetensors, or of Detectron2's model zoo (.pkl) to the CPU.
 
     Args:
-        trust: load Python objects in the file too, which can run code.
+        trust: load Python objects in a file of torch too, which can run code.
 
     Returns:
         "model": the state dict, without the prefixes of wrappers (``module.``, ``model.``,
@@ -41,6 +42,10 @@ def read_checkpoint(path: str, trust: bool = False) -> dict[str, Any]:
 def _load(path: str, trust: bool) -> Any:
     if not os.path.isfile(path):
         raise UserError(f"Checkpoint '{path}' does not exist.")
+    if str(path).endswith(".pkl"):
+        content = read_zoo_pickle(path)
+        arrays = content.pop("model").items()
+        return {"model": {name: torch.from_numpy(array) for name, array in arrays}, **content}
     try:
         if str(path).endswith(".safetensors"):
             return load_file(path)

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from ..utils.errors import UserError
 from .backbone_names import body_name
+from .renaming import rename_part, substitute
 
 # Older releases used these names.
 _OLDER_NAMES = [
@@ -96,16 +97,11 @@ def rename(key: str, state_dict: dict[str, Tensor]) -> str | None:
     if key.startswith("backbone."):
         name = body_name(key.removeprefix("backbone."), state_dict, prefix="backbone.")
         return None if name is None else f"backbone.{name}"
-    for old, new in _OLDER_NAMES:
-        key = re.sub(old, new, key)
+    key = substitute(key, _OLDER_NAMES)
     if _UNUSED.match(key):
         return None
-    for prefix, (ours, inner) in _PARTS.items():
-        if key == prefix or key.startswith(prefix + "."):
-            rest = key.removeprefix(prefix)
-            for old, new in inner:
-                rest = re.sub(old, new, rest)
-            return ours + rest
+    if name := rename_part(key, _PARTS):
+        return name
     raise UserError(
         f"'{key}' is no parameter of an official Panoptic SegFormer: is this its checkpoint?"
     )

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from ..d2lite.checkpoint import read_zoo_pickle
+from ..utils.zoo_pickles import read_zoo_pickle
 from . import BACKEND
 
 if TYPE_CHECKING or BACKEND == "d2lite":

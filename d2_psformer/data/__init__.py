@@ -5,7 +5,12 @@ from .builtin import datasets_root, register_builtin
 from .checks import DatasetReport, check_dataset
 from .panoptic_labels import instances_from_panoptic, semantic_from_panoptic
 from .panoptic_png import read_panoptic_png, write_panoptic_png
-from .registration import register_from_config, register_panoptic
+from .registration import (
+    register_from_config,
+    register_instances,
+    register_panoptic,
+    register_semantic,
+)
 from .segment_mapper import SegmentMapper
 
 register_builtin(datasets_root())
@@ -20,7 +25,9 @@ __all__ = [
     "read_panoptic_png",
     "register_builtin",
     "register_from_config",
+    "register_instances",
     "register_panoptic",
+    "register_semantic",
     "semantic_from_panoptic",
     "write_panoptic_png",
 ]

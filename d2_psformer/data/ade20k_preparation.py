@@ -1,7 +1,9 @@
-"""ADE20K's two challenges -> COCO-panoptic annotation.
+"""ADE20K's two challenges -> panoptic, semantic and instance annotation.
 
-Stuff comes from the scene-parsing challenge (``annotations/``), things from the instance challenge
-(``annotations_instance/``) and on top. A pixel of a thing class without an instance is void.
+The semantic PNGs are those of the scene-parsing challenge (``annotations/``) with classes from 0 on
+and 255 for no class; the instances are those of the instance challenge (``annotations_instance/``).
+In the panoptic annotation these lie on top, and stuff is that of the semantic PNGs. A pixel of a
+thing class without an instance is void.
 """
 
 from pathlib import Path
@@ -10,9 +12,11 @@ import numpy as np
 from PIL import Image
 
 from ..utils.errors import UserError
+from ..utils.files import atomic_write
 from .builtin import ADE20K_CATEGORIES
 from .panoptic_png import decoding
-from .preparation import Preparation, write_annotation
+from .preparation import Preparation, Segments, write_segments
+from .reading import IGNORED
 
 # Both kinds of PNG count classes from 1: semantic ones all 150, instance ones the 100 things.
 STUFF_IDS = [c["id"] for c in ADE20K_CATEGORIES if not c["isthing"]]
@@ -22,6 +26,7 @@ THING_IDS = [c["id"] for c in ADE20K_CATEGORIES if c["isthing"]]
 INSTANCES_PER_CLASS = 1000
 
 _SEMANTIC, _INSTANCE = "annotations", "annotations_instance"
+_DETECTRON2 = "annotations_detectron2"
 
 
 def source_files(root: Path, image_path: Path) -> list[Path]:
@@ -30,9 +35,9 @@ def source_files(root: Path, image_path: Path) -> list[Path]:
     return [root / _SEMANTIC / split / name, root / _INSTANCE / split / name]
 
 
-def convert_image(root: Path, output: Path, image_path: Path) -> tuple[dict, dict]:
-    """Write the PNG of one image; returns its entries for ``images`` and ``annotations``."""
-    stem = image_path.stem
+def convert_image(root: Path, output: Path, image_path: Path) -> tuple[dict, Segments]:
+    """Write the PNGs of one image; returns its entry for ``images``, and its segments."""
+    split, stem = image_path.parent.name, image_path.stem
     semantic, instance = (_read(path) for path in source_files(root, image_path))
     _check(stem, semantic, instance)
     thing, number = instance[..., 0], instance[..., 1]
@@ -41,12 +46,20 @@ def convert_image(root: Path, output: Path, image_path: Path) -> tuple[dict, dic
     thing_ids = INSTANCES_PER_CLASS * (thing_class + 1) + number
     ids = np.where((thing > 0) & (number > 0), thing_ids, stuff_ids)
     segments = [
-        {"id": i, "category_id": (i // INSTANCES_PER_CLASS or i) - 1, "iscrowd": 0}
+        {
+            "id": i,
+            "category_id": (i // INSTANCES_PER_CLASS or i) - 1,
+            "isthing": i >= INSTANCES_PER_CLASS,
+            "iscrowd": 0,
+        }
         for i in np.unique(ids[ids > 0]).tolist()
     ]
+    with atomic_write(root / _DETECTRON2 / split / f"{stem}.png") as file:
+        labels = np.where(semantic, semantic - 1, IGNORED).astype(np.uint8)
+        Image.fromarray(labels).save(file, format="PNG")
     height, width = ids.shape
     image = {"id": stem, "file_name": image_path.name, "height": height, "width": width}
-    return image, write_annotation(output / f"{stem}.png", stem, ids, segments)
+    return image, write_segments(output / f"{stem}.png", stem, ids, segments)
 
 
 def _check(stem: str, semantic: np.ndarray, instance: np.ndarray) -> None:
@@ -77,6 +90,7 @@ ADE20K = Preparation(
     sources={"train": "images/training/*.jpg", "val": "images/validation/*.jpg"},
     source_files=source_files,
     output="ade20k_panoptic_{split}",
+    instances="ade20k_instance_{split}.json",
     categories=ADE20K_CATEGORIES,
     convert=convert_image,
 )

@@ -10,8 +10,9 @@ from ..d2.data import DatasetCatalog, MetadataCatalog
 from ..utils.errors import UserError
 from ..utils.parallel import map_with_progress
 from .class_metadata import align_data_set, class_metadata, has_classes
+from .coco_instances import decode_outline
 from .panoptic_json import check_segments, repeated
-from .reading import Record, read_image, read_segment_ids
+from .reading import IGNORED, Record, read_class_map, read_image, read_segment_ids
 from .segments import label_segments, segment_areas
 
 
@@ -24,7 +25,7 @@ class DatasetReport:
         classes: names and kinds by contiguous id.
         images: the number of records.
         counts: int64 (classes, 4): images with the class, segments, crowds, pixels.
-        void: pixels of no segment.
+        void: pixels of no segment or class.
         faults: one sentence per faulty image.
     """
 
@@ -68,36 +69,67 @@ class _Checker:
     def __call__(self, record: Record) -> tuple[np.ndarray, int, str]:
         """Returns counts (classes, 4), void pixels, and the first fault or ''."""
         counts, void = np.zeros((self.num_classes, 4), np.int64), 0
+        count = self._count_panoptic
+        if "pan_seg_file_name" not in record and "sem_seg_file_name" in record:
+            count = self._count_semantic
+        elif "annotations" in record:
+            count = self._count_instances
         try:
-            segments = record.get("segments_info", [])
-            self._check_listing(record, segments)
-            image = read_image(record, "RGB")
-            ids = read_segment_ids(record, image.shape[:2])
-            areas = segment_areas(label_segments(ids, [s["id"] for s in segments]), len(segments))
-            void = ids.size - int(areas.sum())
-            for segment, area in zip(segments, areas, strict=True):
-                _check_area(record, segment, int(area))
-                counts[segment["category_id"], 1:] += 1, int(segment.get("iscrowd", 0)), area
+            size = read_image(record, "RGB").shape[:2]
+            void = count(record, size, counts)
             counts[:, 0] = counts[:, 1] > 0
         except UserError as error:
             return counts, void, str(error)
         return counts, void, ""
 
-    def _check_listing(self, record: Record, segments: list[dict[str, Any]]) -> None:
+    def _count_panoptic(self, record: Record, size: tuple[int, int], counts: np.ndarray) -> int:
+        segments = record.get("segments_info", [])
         check_segments(segments, f"'{record['file_name']}'")
         for segment in segments:
-            if segment["category_id"] not in self.class_ids:
+            self._check_class(segment, f"Segment {segment['id']}", record)
+        ids = read_segment_ids(record, size)
+        areas = segment_areas(label_segments(ids, [s["id"] for s in segments]), len(segments))
+        for segment, area in zip(segments, areas, strict=True):
+            _check_area(record, segment, int(area))
+            counts[segment["category_id"], 1:] += 1, int(segment.get("iscrowd", 0)), area
+        return ids.size - int(areas.sum())
+
+    def _count_semantic(self, record: Record, size: tuple[int, int], counts: np.ndarray) -> int:
+        labels = read_class_map(record, size, self.num_classes)
+        areas = np.bincount(labels[labels != IGNORED], minlength=self.num_classes)
+        counts[:, 1], counts[:, 3] = areas > 0, areas
+        return labels.size - int(areas.sum())
+
+    def _count_instances(self, record: Record, size: tuple[int, int], counts: np.ndarray) -> int:
+        covered = np.zeros(size, bool)
+        for place, annotation in enumerate(record["annotations"]):
+            what = f"annotations[{place}]"
+            self._check_class(annotation, what, record)
+            mask = decode_outline(annotation["segmentation"], size)
+            if not mask.any():
                 raise UserError(
-                    f"Segment {segment['id']} of '{record['file_name']}' has contiguous class "
-                    f"{segment['category_id']}, which the metadata does not have."
+                    f"{what} of '{record['file_name']}' has no pixel in the image: correct its "
+                    "outline or leave it out."
                 )
+            area = np.count_nonzero(mask)
+            counts[annotation["category_id"], 1:] += 1, annotation.get("iscrowd", 0), area
+            covered |= mask
+        return covered.size - np.count_nonzero(covered)
+
+    def _check_class(self, entry: dict[str, Any], what: str, record: Record) -> None:
+        if entry["category_id"] not in self.class_ids:
+            raise UserError(
+                f"{what} of '{record['file_name']}' has contiguous class "
+                f"{entry['category_id']}, which the metadata does not have."
+            )
 
 
 def check_dataset(name: str, *, workers: int = 0) -> DatasetReport:
     """Read every image and annotation of a registered data set, with a progress bar.
 
-    Checked are: files exist and can be decoded, sizes agree, segment ids and areas of PNG and
-    ``segments_info`` agree, ids are unique, classes are in the metadata, image ids are unique.
+    Checked are: files exist and can be decoded, sizes agree, ids are unique, classes are in the
+    metadata. Panoptic: segment ids and areas of PNG and ``segments_info`` agree. Semantic: every
+    value of a label PNG is a class or ignored. Instances: every mask has a pixel.
 
     Args:
         workers: processes to share the work; 0 does it here.
@@ -116,7 +148,7 @@ def check_dataset(name: str, *, workers: int = 0) -> DatasetReport:
     classes = Classes.from_metadata(MetadataCatalog.get(name))
     counts = np.zeros((classes.num_classes, 4), np.int64)
     report = DatasetReport(name, classes, len(records), counts)
-    for image_id in repeated(record["image_id"] for record in records):
+    for image_id in repeated(r.get("image_id", r["file_name"]) for r in records):
         report.faults.append(f"Image id {image_id!r} is there twice: give each its own.")
     checker = _Checker(frozenset(classes.thing_ids + classes.stuff_ids), classes.num_classes)
     for counts, void, fault in map_with_progress(

@@ -1,6 +1,6 @@
-"""Cityscapes' instance ids -> the COCO-panoptic annotation that both backends load.
+"""Cityscapes' instance ids -> panoptic, semantic and instance annotation.
 
-Its names and contents are those of cityscapesscripts (``createPanopticImgs`` and
+The names and contents of the PNGs are those of cityscapesscripts (``createPanopticImgs`` and
 ``createTrainIdLabelImgs``), which are not needed.
 """
 
@@ -13,7 +13,7 @@ from ..classes import Classes
 from ..d2.data import MetadataCatalog
 from ..utils.files import atomic_write
 from .panoptic_png import read_panoptic_png
-from .preparation import Preparation, write_annotation
+from .preparation import Preparation, Segments, write_segments
 
 NOT_EVALUATED = 255
 _INSTANCES, _LABELS = "_gtFine_instanceIds.png", "_gtFine_labelIds.png"
@@ -31,8 +31,8 @@ def source_files(root: Path, instance_path: Path) -> list[Path]:
     return [city / f"{name}{_LABELS}", image]
 
 
-def convert_image(root: Path, output: Path, instance_path: Path) -> tuple[dict, dict]:
-    """Write the PNGs of one image; returns its entries for ``images`` and ``annotations``.
+def convert_image(root: Path, output: Path, instance_path: Path) -> tuple[dict, Segments]:
+    """Write the PNGs of one image; returns its entry for ``images``, and its segments.
 
     Cityscapes' instance ids (16 bits) serve as segment ids: 1000 class + number, or the bare
     class for stuff and for groups of things that are not separated, which are crowds.
@@ -43,13 +43,14 @@ def convert_image(root: Path, output: Path, instance_path: Path) -> tuple[dict, 
     for number in np.unique(ids).tolist():
         category = number // 1000 or number
         if category in IS_THING:
-            crowd = int(number < 1000 and IS_THING[category])
-            segments.append({"id": number, "category_id": category, "iscrowd": crowd})
+            is_thing = IS_THING[category]
+            kind = {"isthing": is_thing, "iscrowd": int(number < 1000 and is_thing)}
+            segments.append({"id": number, "category_id": category, **kind})
     write_train_ids(source_files(root, instance_path)[0])
     height, width = ids.shape
     image = {"id": image_id, "file_name": image_id + _IMAGE, "height": height, "width": width}
     png = output / f"{image_id}_gtFine_panoptic.png"
-    return image, write_annotation(png, image_id, ids, segments)
+    return image, write_segments(png, image_id, ids, segments)
 
 
 def write_train_ids(label_path: Path) -> None:
@@ -69,6 +70,7 @@ CITYSCAPES = Preparation(
     sources={split: f"gtFine/{split}/*/*{_INSTANCES}" for split in ("train", "val")},
     source_files=source_files,
     output="gtFine/cityscapes_panoptic_{split}",
+    instances="gtFine/cityscapes_instance_{split}.json",
     categories=CATEGORIES,
     convert=convert_image,
 )

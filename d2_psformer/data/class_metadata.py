@@ -9,14 +9,17 @@ from typing import Any
 from ..classes import Classes, metadata_colors
 from ..d2.data import DatasetCatalog, MetadataCatalog
 from ..utils.errors import UserError
+from .coco_instances import instance_classes, load_instance_records
 from .coco_panoptic import read_categories
-from .registration import PanopticRecords
+from .registration import CatalogRecords
+from .renumbering import renumber_records
 
 logger = logging.getLogger(__name__)
 
 _COLORS = ("thing_colors", "stuff_colors")
 _ID_MAPS = ("thing_dataset_id_to_contiguous_id", "stuff_dataset_id_to_contiguous_id")
-_KEYS = ("thing_classes", "stuff_classes", *_COLORS, *_ID_MAPS)
+_NAMES = ("thing_classes", "stuff_classes")
+_KEYS = (*_NAMES, *_COLORS, *_ID_MAPS)
 
 
 def class_metadata(dataset_name: str) -> dict:
@@ -25,21 +28,39 @@ def class_metadata(dataset_name: str) -> dict:
     Raises:
         UserError: a colour is neither [R, G, B] of 0...255 nor "#rrggbb".
     """
-    known = MetadataCatalog.get(dataset_name).as_dict()
+    known = _known(dataset_name)
     colors = {key: metadata_colors(known, key) for key in _COLORS if key in known}
     return {"name": dataset_name, **{key: known[key] for key in _KEYS if key in known}, **colors}
 
 
 def is_class_metadata(value: Any) -> bool:
     """True for a result of :func:`class_metadata` with classes; checkpoints may hold anything."""
-    return isinstance(value, dict) and any(isinstance(value.get(k), dict) for k in _ID_MAPS)
+    return isinstance(value, dict) and (
+        any(isinstance(value.get(key), dict) for key in _ID_MAPS)
+        or any(isinstance(value.get(key), list) and value[key] for key in _NAMES)
+    )
 
 
 def has_classes(dataset_name: str) -> bool:
-    """True if the catalog has the data set's panoptic classes; images alone have none."""
-    known = MetadataCatalog.get(dataset_name).as_dict()
-    things, stuff = (key in known for key in _ID_MAPS)
-    return stuff or (things and "panoptic_json" in known)
+    """True if the catalog has the data set's classes; images alone have none."""
+    return is_class_metadata(_known(dataset_name))
+
+
+def _known(dataset_name: str) -> dict[str, Any]:
+    """The catalog's metadata.
+
+    Detectron2's ``register_coco_instances`` gives the classes only when the records are loaded:
+    here they are read from the JSON, with the values that it would set.
+    """
+    metadata = MetadataCatalog.get(dataset_name)
+    json_file = metadata.get("json_file", None)
+    is_unread = metadata.get("evaluator_type", None) == "coco" and not is_class_metadata(
+        metadata.as_dict()
+    )
+    if is_unread and json_file and os.path.isfile(json_file):
+        classes = instance_classes(json_file).to_metadata()
+        metadata.set(**{key: classes[key] for key in (_NAMES[0], _ID_MAPS[0])})
+    return metadata.as_dict()
 
 
 def restore_class_metadata(metadata: dict) -> None:
@@ -107,21 +128,25 @@ def set_classes(dataset_name: str, metadata: dict) -> None:
     MetadataCatalog.get(dataset_name).set(**others, **new)
     # The method ``get`` of this catalog would load the data set.
     load = dict(DatasetCatalog).get(dataset_name)
-    if load and not isinstance(load, PanopticRecords):
-        numbers = {
-            c["id"]: {"category_id": i, "isthing": bool(c["isthing"])}
-            for i, c in enumerate(_categories(metadata))
-        }
-        before = Classes.from_metadata(known).category_ids
-        table = {i: numbers[id] for i, id in before.items() if id in numbers}
-        DatasetCatalog.remove(dataset_name)
-        DatasetCatalog.register(dataset_name, lambda: _renumbered(load(), table))
+    if not load or isinstance(load, CatalogRecords):
+        return
+    DatasetCatalog.remove(dataset_name)
+    if others.get("evaluator_type") == "coco":  # Detectron2's loader would set the classes anew
+        DatasetCatalog.register(dataset_name, CatalogRecords(dataset_name, load_instance_records))
+        return
+    numbers = {
+        c["id"]: {"category_id": i, "isthing": bool(c["isthing"])}
+        for i, c in enumerate(_categories(metadata))
+    }
+    before = Classes.from_metadata(known).category_ids
+    table = {i: numbers[id] for i, id in before.items() if id in numbers}
+    DatasetCatalog.register(dataset_name, lambda: renumber_records(load(), table))
 
 
 def align_data_set(dataset_name: str, reference: dict, whose: str) -> None:
     """Number the classes of a registered data set as ``reference`` does, by their names.
 
-    Its names and ids are those in its panoptic JSON where that exists, so that a file whose ids
+    Its names and ids are those in its JSON where that exists, so that a file whose ids
     differ from those that the data set was registered with is read rightly. (Detectron2's own
     loaders read no ids but those of their registration.)
 
@@ -129,14 +154,22 @@ def align_data_set(dataset_name: str, reference: dict, whose: str) -> None:
         UserError: as :func:`align_classes`, or the JSON's categories are unusable.
     """
     known = class_metadata(dataset_name)
-    path = MetadataCatalog.get(dataset_name).get("panoptic_json", None)
-    categories = read_categories(path) if path and os.path.isfile(path) else None
-    in_file = {}
-    if categories:
-        in_file = Classes.from_categories(categories, things_first=True).to_metadata()
+    classes = _classes_in_file(MetadataCatalog.get(dataset_name))
+    in_file = classes.to_metadata() if classes else {}
     aligned = align_classes({**known, **in_file}, reference, whose)
     renumbered = _identities(aligned) != _identities(known)
     set_classes(dataset_name, aligned if renumbered else known)
+
+
+def _classes_in_file(metadata) -> Classes | None:
+    """The classes of the JSON of panoptic or of instance data, where it exists and has some."""
+    paths = metadata.get("panoptic_json", None), metadata.get("json_file", None)
+    panoptic_json, json_file = (path if path and os.path.isfile(path) else None for path in paths)
+    if panoptic_json:
+        categories = read_categories(panoptic_json)
+        return Classes.from_categories(categories, things_first=True) if categories else None
+    is_instance_data = metadata.get("evaluator_type", None) == "coco"
+    return instance_classes(json_file) if json_file and is_instance_data else None
 
 
 def _categories(metadata: dict) -> list[dict[str, Any]]:
@@ -188,18 +221,3 @@ def _difference(mine: list[dict], theirs: list[dict], key: Callable, who: str, w
         f"only the second has {missing(theirs, mine)}. Use data, config and weights of the same "
         "classes."
     )
-
-
-def _renumbered(records: list[dict], table: dict[int, dict]) -> list[dict]:
-    """Copies of records whose segments have other values of ``category_id`` and ``isthing``."""
-    return [
-        {
-            **record,
-            "segments_info": [
-                {**segment, **table[segment["category_id"]]} for segment in record["segments_info"]
-            ],
-        }
-        if "segments_info" in record
-        else record
-        for record in records
-    ]

@@ -37,6 +37,11 @@ class FolderIndex:
                 self._by_name.setdefault(key, []).append(path)
                 self._by_stem.setdefault(os.path.splitext(key)[0], []).append(path)
 
+    def paths(self, ending: str) -> list[str]:
+        """The files whose names end so, as sorted paths below the folder."""
+        listed = (path for paths in self._by_path.values() for path in paths)
+        return sorted(path for path in listed if path.endswith(ending))
+
     def _is_new(self, folder: Path) -> bool:
         """False for a folder listed before, and for a link to what is listed anyway or above it."""
         real, top = folder.resolve(), Path(self.folder).resolve()

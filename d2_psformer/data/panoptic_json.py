@@ -32,10 +32,10 @@ def read_panoptic_json(path: str | os.PathLike) -> dict[str, Any]:
             f"'{path}' holds {reprlib.repr(content)}: give a JSON object in COCO-panoptic format."
         )
     images, annotations = content.get("images", []), content.get("annotations", [])
-    _check_objects(annotations, "annotations", f"'{path}'", _ANNOTATION)
-    _check_objects(images, "images", f"'{path}'", _ANNOTATED_IMAGE if annotations else _IMAGE)
-    _check_image_ids([a["image_id"] for a in annotations], f"'annotations' of '{path}'")
-    _check_image_ids([image["id"] for image in images], f"'images' of '{path}'")
+    check_objects(annotations, "annotations", f"'{path}'", _ANNOTATION)
+    check_objects(images, "images", f"'{path}'", IMAGE_FIELDS if annotations else _IMAGE)
+    check_image_ids([a["image_id"] for a in annotations], f"'annotations' of '{path}'")
+    check_image_ids([image["id"] for image in images], f"'images' of '{path}'")
     pixels = {str(i["id"]): i.get("height", math.inf) * i.get("width", math.inf) for i in images}
     for place, annotation in enumerate(annotations):
         image_id, name = annotation["image_id"], annotation["file_name"]
@@ -60,7 +60,7 @@ def check_segments(segments: Any, where: str, most: float = math.inf) -> None:
     Raises:
         UserError: names ``where``, the segment and the key at fault.
     """
-    _check_objects(segments, "segments_info", where, _SEGMENT)
+    check_objects(segments, "segments_info", where, _SEGMENT)
     if again := repeated(segment["id"] for segment in segments):
         raise UserError(f"Segment id {again[0]} of {where} is listed twice: give each its own id.")
     for place, segment in enumerate(segments):
@@ -81,7 +81,7 @@ def check_categories(categories: Any, where: str) -> None:
         raise UserError(
             f"{where} has no list 'categories': add an object of id, name and isthing per class."
         )
-    _check_objects(categories, "categories", where, _CATEGORY)
+    check_objects(categories, "categories", where, _CATEGORY)
     if again := repeated(category["id"] for category in categories):
         raise UserError(f"Category id {again[0]!r} is there twice in {where}: give each its own.")
 
@@ -108,15 +108,15 @@ def is_integer(value: Any) -> bool:
     return isinstance(value, int | np.integer) and not isinstance(value, bool)
 
 
-def _is_text(value: Any) -> bool:
+def is_text(value: Any) -> bool:
     return isinstance(value, str) and value != ""
 
 
-def _is_id(value: Any) -> bool:
-    return is_integer(value) or _is_text(value)
+def is_id(value: Any) -> bool:
+    return is_integer(value) or is_text(value)
 
 
-def _is_length(value: Any) -> bool:
+def is_length(value: Any) -> bool:
     return is_integer(value) and 0 < value < 2**31
 
 
@@ -124,44 +124,44 @@ def _is_segment_id(value: Any) -> bool:
     return is_integer(value) and 0 < value <= MAX_SEGMENT_ID
 
 
-def _is_color(value: Any) -> bool:
+def is_color(value: Any) -> bool:
     return value is None or parse_color(value) is not None
 
 
-class _Field(NamedTuple):
+class Field(NamedTuple):
     key: str
     fits: Callable[[Any], bool]
     expected: str
     default: Any = None  # a value that fits, where the key may be missing
 
 
-_ANNOTATED_IMAGE = (
-    _Field("id", _is_id, "an integer or a text"),
-    _Field("file_name", _is_text, "the name of a file", "as the annotation's"),
-    _Field("height", _is_length, "the image's height, a whole number of pixels", 1),
-    _Field("width", _is_length, "the image's width, a whole number of pixels", 1),
+IMAGE_FIELDS = (
+    Field("id", is_id, "an integer or a text"),
+    Field("file_name", is_text, "the name of a file", "as the annotation's"),
+    Field("height", is_length, "the image's height, a whole number of pixels", 1),
+    Field("width", is_length, "the image's width, a whole number of pixels", 1),
 )
-_IMAGE = tuple(f._replace(default=None) if f.key == "file_name" else f for f in _ANNOTATED_IMAGE)
+_IMAGE = tuple(f._replace(default=None) if f.key == "file_name" else f for f in IMAGE_FIELDS)
 _ANNOTATION = (
-    _Field("image_id", _is_id, "the id of the image"),
-    _Field("file_name", _is_text, "the name of the PNG"),
-    _Field("segments_info", lambda value: isinstance(value, list), "a list of objects"),
+    Field("image_id", is_id, "the id of the image"),
+    Field("file_name", is_text, "the name of the PNG"),
+    Field("segments_info", lambda value: isinstance(value, list), "a list of objects"),
 )
 _SEGMENT = (
-    _Field("id", _is_segment_id, f"an integer of 1...{MAX_SEGMENT_ID} (0 is void)"),
-    _Field("category_id", _is_id, "the id of the category"),
-    _Field("iscrowd", is_flag, "1 for a crowd region, else 0", 0),
-    _Field("area", is_area, "the segment's number of pixels", 0),
+    Field("id", _is_segment_id, f"an integer of 1...{MAX_SEGMENT_ID} (0 is void)"),
+    Field("category_id", is_id, "the id of the category"),
+    Field("iscrowd", is_flag, "1 for a crowd region, else 0", 0),
+    Field("area", is_area, "the segment's number of pixels", 0),
 )
 _CATEGORY = (
-    _Field("id", _is_id, "an integer or a text"),
-    _Field("name", _is_text, "a text"),
-    _Field("isthing", is_flag, "1 for countable objects, 0 for stuff"),
-    _Field("color", _is_color, "[R, G, B] of 0...255 or '#rrggbb'", [0, 0, 0]),
+    Field("id", is_id, "an integer or a text"),
+    Field("name", is_text, "a text"),
+    Field("isthing", is_flag, "1 for countable objects, 0 for stuff"),
+    Field("color", is_color, "[R, G, B] of 0...255 or '#rrggbb'", [0, 0, 0]),
 )
 
 
-def _check_objects(objects: Any, name: str, where: str, fields: tuple[_Field, ...]) -> None:
+def check_objects(objects: Any, name: str, where: str, fields: tuple[Field, ...]) -> None:
     """Refuse anything but a list of objects with these fields; they may have more."""
     if not isinstance(objects, list):
         raise UserError(f"'{name}' of {where} is {reprlib.repr(objects)}: write a list of objects.")
@@ -177,7 +177,7 @@ def _check_objects(objects: Any, name: str, where: str, fields: tuple[_Field, ..
                 raise UserError(f"'{key}' of {this} is {value}: write {expected}.")
 
 
-def _check_image_ids(image_ids: list[int | str], where: str) -> None:
+def check_image_ids(image_ids: list[int | str], where: str) -> None:
     """Refuse two ids that differ in type alone, because loaders differ in the type they keep."""
     seen: dict[str, int | str] = {}
     for image_id in image_ids:

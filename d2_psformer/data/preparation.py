@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -12,30 +12,40 @@ from ..utils.errors import UserError
 from ..utils.files import write_json
 from ..utils.parallel import map_with_progress
 from .builtin import datasets_root
+from .panoptic_labels import instances_from_panoptic
 from .panoptic_png import write_panoptic_png
 from .segments import label_segments, segment_areas, segment_boxes
 
 
+class Segments(NamedTuple):
+    """The segments of one image: its panoptic annotation, and the things as COCO's instances."""
+
+    annotation: dict[str, Any]
+    instances: list[dict[str, Any]]
+
+
 @dataclass(frozen=True)
 class Preparation:
-    """The conversion of one benchmark's own annotation to COCO-panoptic annotation.
+    """The conversion of one benchmark's own annotation to COCO's panoptic and instance formats.
 
     Attributes:
         folder: of the benchmark under ``$DETECTRON2_DATASETS``.
         sources: one glob per split, below that folder, with one hit per image.
         source_files: takes the benchmark's folder and one hit; returns the other files it needs.
         output: folder of the PNGs below that folder, with ``{split}``; the JSON is beside it.
-        categories: of the JSON.
-        convert: takes the benchmark's folder, the folder of the PNGs and one hit; writes the PNG
-            and returns the entries of that image for ``images`` and ``annotations``.
+        instances: path of the instance JSON below that folder, with ``{split}``.
+        categories: of the panoptic JSON; the instance JSON has the things among them.
+        convert: takes the benchmark's folder, the folder of the PNGs and one hit; writes the PNGs
+            and returns the entry of that image for ``images``, and its segments.
     """
 
     folder: str
     sources: dict[str, str]
     source_files: Callable[[Path, Path], list[Path]]
     output: str
+    instances: str
     categories: list[dict[str, Any]]
-    convert: Callable[[Path, Path, Path], tuple[dict, dict]]
+    convert: Callable[[Path, Path, Path], tuple[dict, Segments]]
 
     def run(self, root: Path | None, splits: Sequence[str], workers: int) -> None:
         """Convert the splits.
@@ -85,26 +95,39 @@ class Preparation:
         output = root / self.output.format(split=split)
         convert = partial(self.convert, root, output)
         entries = list(map_with_progress(convert, files, workers=workers, description=split))
+        images = [image for image, _ in entries]
         write_json(
             output.with_name(f"{output.name}.json"),
             {
-                "images": [image for image, _ in entries],
-                "annotations": [annotation for _, annotation in entries],
+                "images": images,
+                "annotations": [segments.annotation for _, segments in entries],
                 "categories": self.categories,
+            },
+        )
+        instances = (instance for _, segments in entries for instance in segments.instances)
+        write_json(
+            root / self.instances.format(split=split),
+            {
+                "images": images,
+                "annotations": [{**x, "id": i} for i, x in enumerate(instances, start=1)],
+                "categories": [c for c in self.categories if c["isthing"]],
             },
         )
 
 
-def write_annotation(
+def write_segments(
     path: Path, image_id: int | str, ids: np.ndarray, segments: Sequence[dict[str, Any]]
-) -> dict[str, Any]:
-    """Write the PNG of one image and return its entry for ``annotations`` of the JSON.
+) -> Segments:
+    """Write the panoptic PNG of one image and describe its segments.
 
     Args:
         path: of the PNG.
         ids: integers (H, W); ids that ``segments`` does not list become void.
-        segments: dicts with ``id``, ``category_id`` and ``iscrowd``, each with pixels in ``ids``;
-            ``area`` (pixels) and ``bbox`` ([x, y, width, height]) are added.
+        segments: dicts with ``id``, ``category_id``, ``isthing`` and ``iscrowd``, each with pixels
+            in ``ids``.
+
+    Returns:
+        Dicts of COCO's formats; their areas are in pixels, boxes [x, y, width, height].
     """
     numbers = [segment["id"] for segment in segments]
     labels = label_segments(ids, numbers)
@@ -112,7 +135,16 @@ def write_annotation(
     areas = segment_areas(labels, len(numbers)).tolist()
     boxes = segment_boxes(labels, len(numbers)).tolist()
     segments_info = [
-        {**segment, "area": area, "bbox": [x0, y0, x1 - x0, y1 - y0]}
+        {
+            **{key: segment[key] for key in ("id", "category_id", "iscrowd")},
+            "area": area,
+            "bbox": [x0, y0, x1 - x0, y1 - y0],
+        }
         for segment, area, (x0, y0, x1, y1) in zip(segments, areas, boxes, strict=True)
     ]
-    return {"image_id": image_id, "file_name": path.name, "segments_info": segments_info}
+    instances = [
+        {"image_id": image_id, **{k: v for k, v in instance.items() if k != "segment_id"}}
+        for instance in instances_from_panoptic(ids, segments)
+    ]
+    annotation = {"image_id": image_id, "file_name": path.name, "segments_info": segments_info}
+    return Segments(annotation, instances)

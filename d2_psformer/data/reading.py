@@ -74,34 +74,42 @@ def read_segment_ids(record: Record, image_size: tuple[int, int]) -> np.ndarray:
     return ids
 
 
-def read_class_map(record: Record, image_size: tuple[int, int]) -> np.ndarray:
-    """Read the classes of a record's pixels as integers (H, W), 255 where they are ignored.
+def read_class_map(
+    record: Record, image_size: tuple[int, int], num_classes: int = IGNORED
+) -> np.ndarray:
+    """Read the classes of a record's pixels as int32 (H, W), 255 where they are ignored.
 
     The values of a grey PNG of 8 or 16 bits, or the indices of a palette, are the classes.
 
     Args:
-        record: has ``file_name`` and ``sem_seg_file_name``.
+        record: has ``file_name`` and ``sem_seg_file_name``; where the data set's classes are
+            numbered anew, ``sem_seg_classes`` lists the contiguous class of each value from 0 on.
         image_size: height and width of the upright image.
+        num_classes: of the data set.
 
     Raises:
-        UserError: the PNG cannot be read, has colours or larger values, or has another size than
-            the image.
+        UserError: the PNG cannot be read, has colours or a value of no class, or has another size
+            than the image.
     """
     what = f"Semantic PNG '{record['sem_seg_file_name']}'"
     with decoding(what), Image.open(record["sem_seg_file_name"]) as image:
-        classes = np.asarray(image)
-    if classes.ndim != 2 or classes.dtype.kind == "f":
+        values = np.asarray(image)
+    if values.ndim != 2 or values.dtype.kind == "f":
         raise UserError(
             f"{what} has mode {image.mode}, not one number a pixel: save the classes as grey PNG "
             "of 8 or 16 bits."
         )
-    if classes.max(initial=0) > IGNORED:
+    _check_size(what, values, record, image_size)
+    values = values.astype(np.int32)
+    classes = np.array(record.get("sem_seg_classes", range(num_classes)), np.int32)
+    ignored = values == IGNORED
+    largest = int(values.max(where=~ignored, initial=0))
+    if largest >= len(classes):
         raise UserError(
-            f"{what} has class {classes.max()}: number the classes 0...{IGNORED - 1}, and set "
+            f"{what} has class {largest}: number the classes 0...{len(classes) - 1}, and set "
             f"ignored pixels to {IGNORED}."
         )
-    _check_size(what, classes, record, image_size)
-    return classes
+    return np.where(ignored, IGNORED, classes[np.where(ignored, 0, values)])
 
 
 def _check_size(what: str, labels: np.ndarray, record: Record, image_size: tuple[int, int]) -> None:

@@ -1,13 +1,15 @@
 """The checkpointer: atomic writes, and strict checks of the files that are read."""
 
 import os
+import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from ..checkpoint import check_finite, read_checkpoint
+from ..checkpoint import check_finite, read_checkpoint, source_of
 from ..classes import Classes
 from ..d2.checkpoint import DetectionCheckpointer
 from ..data.class_metadata import align_classes, is_class_metadata
@@ -126,10 +128,22 @@ class AtomicCheckpointer(DetectionCheckpointer):
 
     def _refuse(self, incompatible, shapes: dict[str, tuple[int, ...]]) -> None:
         """Raise UserError if anything does not fit, naming the first such key."""
+        if source := source_of(shapes):
+            raise UserError(
+                f"Checkpoint '{self.path}' has the names of other code: convert it with "
+                f"tools/convert_checkpoint.py --source {source}."
+            )
         own = self.model.state_dict()
         if incompatible.incorrect_shapes:
             key, theirs, ours = incompatible.incorrect_shapes[0]
             what = f"key '{key}' is {tuple(theirs)} there and {tuple(ours)} in this model"
+            if theirs[0] != ours[0] and (counted := _counted_by_rows(key, own)):
+                of_what, setting, extra = counted
+                raise UserError(
+                    f"Checkpoint '{self.path}' is of {theirs[0] - extra} {of_what}, this model of "
+                    f"{ours[0] - extra} ({what}): {setting} decides that; or set SOLVER.FINETUNE "
+                    "True to load what fits."
+                )
         elif incompatible.missing_keys:
             key = incompatible.missing_keys[0]
             what = f"key '{key}' is missing there and {tuple(own[key].shape)} in this model"
@@ -142,3 +156,19 @@ class AtomicCheckpointer(DetectionCheckpointer):
             f"Checkpoint '{self.path}' is of another architecture or class count ({what}): use "
             "the config it was trained with, or set SOLVER.FINETUNE True to load what fits."
         )
+
+
+def _counted_by_rows(key: str, names: Iterable[str]) -> tuple[str, str, int] | None:
+    """What the rows of a weight count, the setting that decides it, and how many rows are beyond.
+
+    Args:
+        names: of all weights of the model.
+    """
+    queries = "queries", "MODEL.TRANSFORMER_DECODER.NUM_QUERIES", 0
+    classes = "classes", "the data set DATASETS.TRAIN", 0
+    if re.match(r"(transformer|location)_decoder\.query_", key):
+        # Queries are classes where nothing classifies them (PerPixelBaselinePlus).
+        return queries if any("class_embed" in name for name in names) else classes
+    if ".mask_heads.class_embed." in key:
+        return *classes[:2], 1  # "no object"
+    return classes if key.startswith("classifier.") else None

@@ -93,6 +93,6 @@ def _check_ground_truth(records: list[dict], names: Sequence[str]) -> None:
         if not has_ground_truth(record):
             raise UserError(
                 f"Image '{record['file_name']}' of DATASETS.TRAIN ({', '.join(names)}) has no "
-                "ground truth: train on data with 'annotations' in its JSON; this one can "
-                "only be predicted (--eval-only)."
+                "ground truth: train on data with 'annotations' in its JSON or with label PNGs; "
+                "this one can only be predicted (--eval-only)."
             )

@@ -12,20 +12,31 @@ from ..classes import Classes
 from ..d2.config import CfgNode
 from ..d2.data import DatasetCatalog, MetadataCatalog
 from ..data import register_from_config
-from ..data.reading import read_image, read_segment_ids
+from ..data.reading import read_image
 from ..evaluation import PanopticQuality
-from ..evaluation.builder import has_ground_truth
+from ..evaluation.builder import ground_truth_kind
 from ..utils.errors import UserError
 from ..utils.files import atomic_write, safe_name, write_picture
 from ..visualization import draw_overlay, draw_sheet, thumbnail
 from ..visualization.curves import draw_curves, read_curves
 from .data_sets import align_data_sets
 from .evaluate import test
-from .predictor import Predictor, return_panoptic_only
+from .predictor import Predictor
+from .result_segments import segments_of_record, segments_of_results
 
 PANEL_SIDE, SHEET_SIDE = 640, 480  # longest sides of pictures, pixels
-# Figures of the table and their names there.
-COLUMNS = {"PQ": "PQ", "SQ": "SQ", "RQ": "RQ", "PQ_th": "PQ things", "PQ_st": "PQ stuff"}
+# By the kind of ground truth: the result that is reported, and (task, figure) -> name in the table.
+SWITCHES = {"panoptic": "PANOPTIC_ON", "semantic": "SEMANTIC_ON", "instance": "INSTANCE_ON"}
+_PQ = {"PQ": "PQ", "SQ": "SQ", "RQ": "RQ", "PQ_th": "PQ things", "PQ_st": "PQ stuff"}
+COLUMNS = {
+    "panoptic": {("panoptic_seg", key): name for key, name in _PQ.items()},
+    "semantic": {("sem_seg", key): key for key in ("mIoU", "fwIoU", "mACC", "pACC")},
+    "instance": {
+        (task, key): f"{key} of {name}"
+        for task, name in (("segm", "masks"), ("bbox", "boxes"))
+        for key in ("AP", "AP50", "AP75")
+    },
+}
 
 
 def write_report(
@@ -45,16 +56,16 @@ def write_report(
         UserError: DATASETS.TEST does not begin with a data set that has ground truth, or see
             :class:`Predictor`.
     """
-    _prepare(cfg)
+    kind = _prepare(cfg)
     output = output or Path(cfg.OUTPUT_DIR)
     predictor = Predictor(cfg)
     align_data_sets(cfg)
-    files = _draw_pictures(predictor, cfg.DATASETS.TEST[0], num_images, output)
+    files = _draw_pictures(predictor, cfg.DATASETS.TEST[0], kind, num_images, output)
     training_log = Path(cfg.OUTPUT_DIR, "metrics.json")
     if training_log.is_file():
         draw_curves(read_curves(training_log), output / "curves.png")
         files.insert(1, "curves.png")
-    table = _figure_table(test(cfg, predictor.model)["panoptic_seg"])
+    table = _figure_table(test(cfg, predictor.model), COLUMNS[kind])
     lines = [f"# Results on {cfg.DATASETS.TEST[0]}", f"Weights: `{cfg.MODEL.WEIGHTS}`", table]
     lines += [f"![{name}](<{name}>)" for name in files]
     with atomic_write(output / "report.md", "w") as file:
@@ -62,20 +73,30 @@ def write_report(
     return table, output
 
 
-def _prepare(cfg: CfgNode) -> None:
-    """Register the data sets, find the weights and set the results that are needed."""
+def _prepare(cfg: CfgNode) -> str:
+    """Register the data sets, find the weights and set the results that are needed.
+
+    Returns:
+        The kind of ground truth, see :func:`.ground_truth_kind`.
+    """
     register_from_config(cfg)
     if not cfg.MODEL.WEIGHTS:
         cfg.MODEL.WEIGHTS = os.path.join(cfg.OUTPUT_DIR, "model_final.pth")
     cfg.DATASETS.TEST = cfg.DATASETS.TEST[:1]
-    if not cfg.DATASETS.TEST or not has_ground_truth(MetadataCatalog.get(cfg.DATASETS.TEST[0])):
-        raise UserError("DATASETS.TEST must begin with a data set that has panoptic ground truth.")
-    return_panoptic_only(cfg)
+    names = cfg.DATASETS.TEST
+    kind = ground_truth_kind(MetadataCatalog.get(names[0])) if names else None
+    if kind is None:
+        raise UserError("DATASETS.TEST must begin with a data set that has ground truth.")
+    for other, switch in SWITCHES.items():
+        cfg.MODEL.POSTPROCESSING[switch] = other == kind
     if cfg.MODEL.AUTOCAST == "auto":  # figures compare only at the precision of an evaluation
         cfg.MODEL.AUTOCAST = "float32"
+    return kind
 
 
-def _draw_pictures(predictor: Predictor, dataset: str, count: int, output: Path) -> list[str]:
+def _draw_pictures(
+    predictor: Predictor, dataset: str, kind: str, count: int, output: Path
+) -> list[str]:
     """Write image, ground truth and prediction of ``count`` evenly spaced images, and a sheet.
 
     Returns:
@@ -86,9 +107,8 @@ def _draw_pictures(predictor: Predictor, dataset: str, count: int, output: Path)
     files, predictions, titles = ["contact_sheet.png"], [], []
     for record in tqdm(chosen, desc="pictures", unit="image", disable=None):
         image = read_image(record, "RGB")
-        truth = read_segment_ids(record, image.shape[:2]), record["segments_info"]
-        ids, segments_info = predictor(image)["panoptic_seg"]
-        predicted = ids.cpu().numpy(), segments_info
+        truth = segments_of_record(record, image.shape[:2], kind)
+        predicted = segments_of_results(predictor(image), kind)
 
         nothing = np.zeros(image.shape[:2], np.int32), []
         panels = {"image": nothing, "ground truth": truth, "prediction": predicted}
@@ -117,8 +137,8 @@ def image_quality(metadata, truth: tuple, predicted: tuple) -> float:
     return 100 * quality.results()["All"]["pq"]
 
 
-def _figure_table(figures: dict[str, float | None]) -> str:
+def _figure_table(results: dict[str, dict], columns: dict[tuple[str, str], str]) -> str:
     """A Markdown table; "-" for NaN (null in JSON), the figure of no class."""
-    found = [figures[key] for key in COLUMNS]
+    found = [results[task][key] for task, key in columns]
     row = ["this model", *(None if x is None or math.isnan(x) else x for x in found)]
-    return tabulate([row], ["%", *COLUMNS.values()], "github", floatfmt=".1f", missingval="-")
+    return tabulate([row], ["%", *columns.values()], "github", floatfmt=".1f", missingval="-")

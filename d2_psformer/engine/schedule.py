@@ -4,8 +4,9 @@ import torch
 from fvcore.common.param_scheduler import ParamScheduler
 from torch.optim.lr_scheduler import LRScheduler
 
-from ..d2 import solver as backend
 from ..d2.config import CfgNode
+from ..d2.solver import LRMultiplier
+from ..d2.solver import build_lr_scheduler as build_backend_scheduler
 from ..utils.errors import check_known
 
 _NAMES = ("WarmupMultiStepLR", "WarmupCosineLR", "WarmupStepWithFixedGammaLR", "WarmupPolyLR")
@@ -21,7 +22,7 @@ def build_lr_scheduler(cfg: CfgNode, optimizer: torch.optim.Optimizer) -> LRSche
     check_known("SOLVER.LR_SCHEDULER_NAME", solver.LR_SCHEDULER_NAME, _NAMES)
     check_known("SOLVER.WARMUP_METHOD", solver.WARMUP_METHOD, ("linear", "constant"))
     if solver.LR_SCHEDULER_NAME != "WarmupPolyLR":
-        return backend.build_lr_scheduler(cfg, optimizer)
+        return build_backend_scheduler(cfg, optimizer)
     schedule = PolynomialSchedule(
         solver.POLY_LR_POWER,
         solver.POLY_LR_CONSTANT_ENDING,
@@ -29,7 +30,7 @@ def build_lr_scheduler(cfg: CfgNode, optimizer: torch.optim.Optimizer) -> LRSche
         warmup_factor=solver.WARMUP_FACTOR,
         is_linear=solver.WARMUP_METHOD == "linear",
     )
-    return backend.LRMultiplier(optimizer, schedule, max_iter=solver.MAX_ITER)
+    return LRMultiplier(optimizer, schedule, max_iter=solver.MAX_ITER)
 
 
 class PolynomialSchedule(ParamScheduler):

@@ -13,6 +13,7 @@ from ..d2.engine import TrainerBase
 from ..d2.utils import collect_env_info, comm, setup_logger
 from ..data import register_from_config
 from ..model_zoo import get_config_file
+from ..official_configs import Translation, translate_official
 from ..utils.files import atomic_write
 
 logger = logging.getLogger(__name__)
@@ -27,13 +28,15 @@ def setup(args: argparse.Namespace) -> CfgNode:
     Returns:
         The frozen config; MODEL.DEVICE is "cpu" where no GPU is.
     """
-    cfg = load_config(args.config_file, args.opts)
+    cfg, translation = _read_config(args.config_file, args.opts)
     register_from_config(cfg)
     falls_back = cfg.MODEL.DEVICE.startswith("cuda") and not torch.cuda.is_available()
     if falls_back:
         cfg.MODEL.DEVICE = "cpu"
     cfg.freeze()
     _start_logs(cfg, args)
+    if translation:
+        translation.log()
     if falls_back:
         logger.warning("No CUDA device found: running on the CPU.")
     torch.backends.cudnn.benchmark = cfg.CUDNN_BENCHMARK and not args.eval_only
@@ -79,7 +82,8 @@ def find_config(path_or_name: str) -> str:
 def load_config(config_file: str, opts: list[str] | None = None) -> CfgNode:
     """Defaults, then a YAML file with its ``_BASE_``, then "KEY VALUE" pairs; not frozen.
 
-    No config file can run code.
+    No config file can run code. Those of the official MaskFormer and Mask2Former are translated,
+    which is logged.
 
     Args:
         config_file: a path, or a name of :mod:`d2_psformer.model_zoo`.
@@ -88,8 +92,18 @@ def load_config(config_file: str, opts: list[str] | None = None) -> CfgNode:
     Raises:
         UserError: one sentence naming the file or key.
     """
+    cfg, translation = _read_config(config_file, opts)
+    if translation:
+        translation.log()
+    return cfg
+
+
+def _read_config(config_file: str, opts: list[str] | None) -> tuple[CfgNode, Translation | None]:
     cfg = get_cfg()
     add_psformer_config(cfg)
-    cfg.merge_from_file(find_config(config_file))
+    path = find_config(config_file)
+    loaded = cfg.load_file(path)
+    translation = translate_official(loaded, path)
+    cfg.merge_loaded(translation.config if translation else loaded, path)
     cfg.merge_from_list(list(opts or []))
-    return cfg
+    return cfg, translation

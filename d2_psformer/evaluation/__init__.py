@@ -1,17 +1,17 @@
 """Panoptic quality, semantic and instance measures, and submission files."""
 
 from .builder import build_evaluator
-from .instance_evaluator import InstancesFromPanopticEvaluator
+from .instance_evaluator import InstanceEvaluator
 from .panoptic_evaluator import PanopticQualityEvaluator
 from .pq_counter import PanopticQuality
-from .semantic_evaluator import SemanticFromPanopticEvaluator
+from .semantic_evaluator import SemanticEvaluator
 from .submission import SubmissionWriter
 
 __all__ = [
-    "InstancesFromPanopticEvaluator",
+    "InstanceEvaluator",
     "PanopticQuality",
     "PanopticQualityEvaluator",
-    "SemanticFromPanopticEvaluator",
+    "SemanticEvaluator",
     "SubmissionWriter",
     "build_evaluator",
 ]

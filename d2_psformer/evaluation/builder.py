@@ -12,12 +12,13 @@ from ..d2.evaluation import DatasetEvaluator, DatasetEvaluators
 from ..d2.panoptic_evaluation import COCOPanopticEvaluator
 from ..d2.utils import comm
 from ..data.class_metadata import has_classes
+from ..data.coco_instances import read_instance_json
 from ..data.panoptic_json import read_panoptic_json
 from ..utils.errors import UserError
 from ..utils.files import write_json
-from .instance_evaluator import InstancesFromPanopticEvaluator
+from .instance_evaluator import InstanceEvaluator
 from .panoptic_evaluator import PanopticQualityEvaluator
-from .semantic_evaluator import SemanticFromPanopticEvaluator
+from .semantic_evaluator import SemanticEvaluator
 from .submission import SubmissionWriter
 
 logger = logging.getLogger(__name__)
@@ -28,7 +29,9 @@ def build_evaluator(
 ) -> DatasetEvaluators:
     """Evaluators for the results that ``cfg.MODEL.POSTPROCESSING.*_ON`` switches on.
 
-    A data set without ground truth gets the writer of COCO's submission files instead.
+    The ground truth must fit: panoptic annotation serves all of them, label PNGs serve
+    SEMANTIC_ON, COCO's instance annotation serves INSTANCE_ON. A data set without ground truth gets
+    the writer of COCO's submission files instead, for PANOPTIC_ON.
 
     Args:
         output_dir: folder for ``metrics.json`` and what else the evaluators write; by default
@@ -39,42 +42,53 @@ def build_evaluator(
         UserError: ``TEST.PANOPTIC_EVALUATOR`` is "detectron2" and that or panopticapi is missing.
     """
     output_dir = output_dir or os.path.join(cfg.OUTPUT_DIR, "inference", dataset_name)
-    metadata = MetadataCatalog.get(dataset_name)
-    test = cfg.MODEL.POSTPROCESSING
+    kind = ground_truth_kind(MetadataCatalog.get(dataset_name))
+    switches = cfg.MODEL.POSTPROCESSING
+    on = {key for key in _USES[kind] if switches[key]}
     evaluators: list[DatasetEvaluator] = []
-    if not has_ground_truth(metadata):
-        if test.PANOPTIC_ON:
-            logger.info("'%s' has no ground truth: writing submission files", dataset_name)
-            # Images without classes get those that the model was trained for.
-            whose = dataset_name if has_classes(dataset_name) else cfg.DATASETS.TRAIN[0]
-            classes = Classes.from_metadata(MetadataCatalog.get(whose))
-            evaluators.append(SubmissionWriter(dataset_name, output_dir, classes))
-    else:
-        if test.PANOPTIC_ON:
+    if "PANOPTIC_ON" in on:
+        if kind:
             evaluators.append(_panoptic(cfg.TEST.PANOPTIC_EVALUATOR, dataset_name))
-        if test.SEMANTIC_ON:
-            evaluators.append(SemanticFromPanopticEvaluator(dataset_name))
-        if test.INSTANCE_ON and Classes.from_metadata(metadata).num_things:
-            evaluators.append(InstancesFromPanopticEvaluator(dataset_name, output_dir))
+        else:
+            evaluators.append(_submission(cfg, dataset_name, output_dir))
+    if "SEMANTIC_ON" in on:
+        evaluators.append(SemanticEvaluator(dataset_name))
+    if "INSTANCE_ON" in on and Classes.from_metadata(MetadataCatalog.get(dataset_name)).num_things:
+        evaluators.append(InstanceEvaluator(dataset_name, output_dir))
     if not evaluators:
         raise UserError(
-            f"Nothing to evaluate on '{dataset_name}': switch on MODEL.POSTPROCESSING.PANOPTIC_ON, "
-            "or with ground truth SEMANTIC_ON or, for things, INSTANCE_ON."
+            f"Nothing to evaluate on '{dataset_name}', which has {kind or 'no'} ground truth: "
+            f"switch on MODEL.POSTPROCESSING.{' or '.join(_USES[kind])} (INSTANCE_ON needs things)."
         )
     return SavedEvaluators(evaluators, dataset_name, output_dir)
 
 
-def has_ground_truth(metadata) -> bool:
-    """True if a data set's ``panoptic_json`` and ``panoptic_root`` are known and have annotations.
+# The results that each kind of ground truth is for; without one a submission can be written.
+_USES = {
+    "panoptic": ("PANOPTIC_ON", "SEMANTIC_ON", "INSTANCE_ON"),
+    "semantic": ("SEMANTIC_ON",),
+    "instance": ("INSTANCE_ON",),
+    None: ("PANOPTIC_ON",),
+}
+
+
+def ground_truth_kind(metadata) -> str | None:
+    """ "panoptic", "semantic" or "instance"; None for data without annotation.
 
     COCO's test sets have a JSON with images and categories only.
 
     Raises:
-        UserError: see :func:`.panoptic_json.read_panoptic_json`.
+        UserError: the JSON is missing or not sound.
     """
-    if not metadata.get("panoptic_json", None) or not metadata.get("panoptic_root", None):
-        return False
-    return bool(read_panoptic_json(metadata.panoptic_json).get("annotations"))
+    if metadata.get("panoptic_json", None) and metadata.get("panoptic_root", None):
+        content = read_panoptic_json(metadata.panoptic_json)
+        return "panoptic" if content.get("annotations") else None
+    evaluator = metadata.get("evaluator_type", None)
+    if evaluator in ("sem_seg", "cityscapes_sem_seg"):
+        return "semantic"
+    if evaluator == "coco" and "annotations" in read_instance_json(metadata.json_file):
+        return "instance"
+    return None
 
 
 class SavedEvaluators(DatasetEvaluators):
@@ -104,6 +118,14 @@ class _OnCopies(DatasetEvaluator):
         panoptic = (output["panoptic_seg"] for output in outputs)
         copies = [{"panoptic_seg": (ids, [dict(s) for s in info])} for ids, info in panoptic]
         self._evaluator.process(inputs, copies)
+
+
+def _submission(cfg: CfgNode, dataset_name: str, output_dir: str) -> DatasetEvaluator:
+    logger.info("'%s' has no ground truth: writing submission files", dataset_name)
+    # Images without classes get those that the model was trained for.
+    whose = dataset_name if has_classes(dataset_name) else cfg.DATASETS.TRAIN[0]
+    classes = Classes.from_metadata(MetadataCatalog.get(whose))
+    return SubmissionWriter(dataset_name, output_dir, classes)
 
 
 def _panoptic(whose: str, dataset_name: str) -> DatasetEvaluator:

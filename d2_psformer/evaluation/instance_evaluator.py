@@ -1,4 +1,4 @@
-"""Box and mask AP of ``instances`` against instances derived from the panoptic annotation."""
+"""Box and mask AP of ``instances`` against COCO's annotation, or a derived one."""
 
 import hashlib
 import logging
@@ -21,15 +21,15 @@ from ..utils.files import read_json, safe_name, write_json
 logger = logging.getLogger(__name__)
 
 
-class InstancesFromPanopticEvaluator(COCOEvaluator):
+class InstanceEvaluator(COCOEvaluator):
     """Detectron2's ``COCOEvaluator`` for things anywhere among the contiguous class ids.
 
-    The ground truth is the data set's own instance annotation (``json_file``) where it has one,
-    else it is derived from the panoptic PNGs once and kept in ``output_dir``. Derived masks do not
-    overlap, so their AP differs from one measured with overlapping annotation.
+    The ground truth is the data set's instance annotation (``json_file``) where it has one; for
+    panoptic data it is else derived from the PNGs once and kept in ``output_dir``. Derived masks do
+    not overlap, so their AP differs from one measured with overlapping annotation.
 
     Args:
-        dataset_name: a registered data set in Detectron2's panoptic format.
+        dataset_name: a registered data set in Detectron2's panoptic or COCO instance format.
         output_dir: where the derived annotation is kept.
     """
 
@@ -47,7 +47,7 @@ class InstancesFromPanopticEvaluator(COCOEvaluator):
         things = sorted(ids, key=ids.__getitem__)
         self._thing_index = {contiguous: index for index, contiguous in enumerate(things)}
         name = register_records(
-            f"{dataset_name}_instances_from_panoptic",
+            f"{dataset_name}_instance_evaluation",
             [],
             thing_classes=unique_names([classes.names[i] for i in things], map(ids.get, things)),
             thing_dataset_id_to_contiguous_id={ids[i]: k for i, k in self._thing_index.items()},
@@ -56,6 +56,8 @@ class InstancesFromPanopticEvaluator(COCOEvaluator):
         super().__init__(name, tasks=("bbox", "segm"))
         # Detectron2 has a faster AP of its own, which differs slightly from pycocotools'.
         self._use_fast_impl = False
+        for annotation in self._coco_api.anns.values():  # pycocotools asks for it, files may not
+            annotation.setdefault("iscrowd", 0)
 
     def process(self, inputs: list[dict], outputs: list[dict]) -> None:
         """Keep the things of ``outputs[i]["instances"]``, their classes renumbered, as RLE."""

@@ -1,4 +1,6 @@
-"""Mean IoU of ``sem_seg`` against labels derived from the panoptic annotation."""
+"""Mean IoU of ``sem_seg`` against label PNGs, or labels derived from the panoptic annotation."""
+
+import os
 
 import numpy as np
 
@@ -7,17 +9,23 @@ from ..d2.data import DatasetCatalog, MetadataCatalog
 from ..d2.evaluation import SemSegEvaluator
 from ..data.panoptic_labels import semantic_from_panoptic
 from ..data.panoptic_png import read_panoptic_png
+from ..data.reading import IGNORED, read_class_map
 from ..data.registration import register_records
 
 
-class SemanticFromPanopticEvaluator(SemSegEvaluator):
+class SemanticEvaluator(SemSegEvaluator):
     """Detectron2's ``SemSegEvaluator`` over all classes, things and stuff, in contiguous order.
 
-    Void pixels count nowhere. Result keys: ``mIoU``, ``fwIoU``, ``mACC``, ``pACC``, ``IoU-<class>``
+    The ground truth of panoptic data is derived where it has no label PNGs. Void pixels count
+    nowhere. Result keys: ``mIoU``, ``fwIoU``, ``mACC``, ``pACC``, ``IoU-<class>``
     and ``ACC-<class>``, in percent; classes of the same name also have their category id there.
 
     Args:
-        dataset_name: a registered data set in Detectron2's panoptic format.
+        dataset_name: a registered data set in Detectron2's panoptic or semantic format.
+
+    Raises (when it evaluates):
+        UserError: a label image is missing, has a value of no class, or another size than its
+            image.
     """
 
     def __init__(self, dataset_name: str):
@@ -26,12 +34,17 @@ class SemanticFromPanopticEvaluator(SemSegEvaluator):
         ignore_label = classes.num_classes
 
         def load_labels(record: dict, dtype: type = int) -> np.ndarray:
-            ids = read_panoptic_png(record["pan_seg_file_name"])
-            labels = semantic_from_panoptic(ids, record["segments_info"], ignore_label)
+            is_derived = not os.path.isfile(record.get("sem_seg_file_name", ""))
+            if is_derived and "pan_seg_file_name" in record:
+                ids = read_panoptic_png(record["pan_seg_file_name"])
+                labels = semantic_from_panoptic(ids, record["segments_info"], ignore_label)
+            else:
+                labels = read_class_map(record, self._predicted_size, classes.num_classes)
+                labels = np.where(labels == IGNORED, ignore_label, labels)
             return labels.astype(dtype)
 
         name = register_records(
-            f"{dataset_name}_semantic_from_panoptic",
+            f"{dataset_name}_semantic_evaluation",
             # The parent gives the "file name" of the labels to its loading function as it is.
             [
                 {"file_name": record["file_name"], "sem_seg_file_name": record}
@@ -45,6 +58,12 @@ class SemanticFromPanopticEvaluator(SemSegEvaluator):
         super().__init__(name, sem_seg_loading_fn=load_labels)
         # Detectron2 would add boundary IoU; the figures are the same on both backends.
         self._compute_boundary_iou = False
+
+    def process(self, inputs: list[dict], outputs: list[dict]) -> None:
+        """Count the pixels of a batch; outputs have ``sem_seg`` (K, H, W)."""
+        for sample, output in zip(inputs, outputs, strict=True):
+            self._predicted_size = tuple(output["sem_seg"].shape[-2:])
+            super().process([sample], [output])
 
     def encode_json_sem_seg(self, sem_seg: np.ndarray, input_file_name: str) -> list[dict]:
         """No dump of predictions: it would hold every mask of the data set in memory."""

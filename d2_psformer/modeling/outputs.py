@@ -52,6 +52,11 @@ class QueryOutputs:
     query_index: Tensor | None = None
     mask_kind: str = LOGIT
 
+    @property
+    def num_layers(self) -> int:
+        """Of the longest list."""
+        return max(len(self.logits), len(self.masks), len(self.boxes))
+
     def of_image(self, image: int, layer: int = -1) -> LayerOutputs:
         """Outputs of one image in a layer, by default the last one of each list."""
         lists = self.logits, self.boxes, self.masks

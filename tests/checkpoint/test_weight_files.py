@@ -1,5 +1,8 @@
 """Reading weight files of any origin."""
 
+import os
+import pickle
+
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -69,6 +72,36 @@ def test_safetensors(tmp_path):
     assert_loads(str(path))
 
 
+def zoo_file(folder, **others) -> str:
+    """A file in the form of Detectron2's model zoos: arrays, and who made it."""
+    arrays = {key: value.numpy() for key, value in WEIGHTS.items()}
+    path = folder / "weights.pkl"
+    path.write_bytes(pickle.dumps({"model": arrays, "__author__": "me", **others}))
+    return str(path)
+
+
+def test_model_zoo_pickle(tmp_path):
+    assert_loads(zoo_file(tmp_path), __author__="me", matching_heuristics=False)
+
+
+class Harmful:
+    """Makes a folder when it is unpickled."""
+
+    def __init__(self, folder):
+        self.folder = str(folder)
+
+    def __reduce__(self):
+        return os.mkdir, (self.folder,)
+
+
+@pytest.mark.parametrize("trust", [False, True])
+def test_code_in_a_model_zoo_pickle_is_never_run(tmp_path, trust):
+    path = zoo_file(tmp_path, optimizer=Harmful(tmp_path / "made"))
+    with pytest.raises(UserError, match=r"weights\.pkl' cannot be read safely: .*could run code"):
+        read_checkpoint(path, trust=trust)
+    assert not (tmp_path / "made").exists()
+
+
 def expect_refusal(path: str, sentence: str) -> None:
     with pytest.raises(UserError, match=sentence) as caught:
         read_checkpoint(path)
@@ -80,7 +113,7 @@ def test_a_missing_file_is_named(tmp_path):
     expect_refusal(str(tmp_path / "nothing.pth"), "does not exist")
 
 
-@pytest.mark.parametrize("name", ["weights.pth", "weights.safetensors"])
+@pytest.mark.parametrize("name", ["weights.pth", "weights.pkl", "weights.safetensors"])
 @pytest.mark.parametrize("content", [b"", b"hello" * 100, b"<html>404: not found</html>" * 20])
 def test_a_damaged_file_is_named(tmp_path, name, content):
     path = tmp_path / name

@@ -6,7 +6,7 @@ from PIL import Image
 
 from d2_psformer.classes import Classes
 from d2_psformer.d2.data import DatasetCatalog, MetadataCatalog
-from d2_psformer.data.builtin import ADE20K_CATEGORIES, register_builtin
+from d2_psformer.data.builtin import ADE20K_CATEGORIES, datasets_root, register_builtin
 from d2_psformer.data.scenes import SCENES_CATEGORIES
 
 # Things, stuff.
@@ -39,6 +39,50 @@ def test_ade20k_keeps_the_order_of_the_benchmark():
     assert layout.thing_ids[:6] == (7, 8, 10, 12, 14, 15)
     assert metadata.stuff_classes[149] == "flag"
     assert len({tuple(c["color"]) for c in ADE20K_CATEGORIES}) == 150
+
+
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_semantic_data_is_known_without_any_file(split):
+    ade20k = MetadataCatalog.get(f"ade20k_sem_seg_{split}")
+    cityscapes = MetadataCatalog.get(f"cityscapes_fine_sem_seg_{split}")
+    assert (ade20k.evaluator_type, cityscapes.evaluator_type) == ("sem_seg", "cityscapes_sem_seg")
+    assert ade20k.ignore_label == cityscapes.ignore_label == 255
+    counts = [(c.num_things, c.num_stuff) for c in map(Classes.from_metadata, (ade20k, cityscapes))]
+    assert counts == [(0, 150), (8, 11)]
+    assert "annotations_detectron2/" in ade20k.sem_seg_root
+    assert (len(cityscapes.thing_classes), len(cityscapes.stuff_classes)) == (8, 19)
+
+
+@pytest.mark.parametrize("split", ["train", "val"])
+@pytest.mark.parametrize(
+    ("name", "count", "first"),
+    [
+        ("ade20k_instance_{}", 100, (7, "bed")),
+        ("cityscapes_fine_instance_seg_{}", 8, (24, "person")),
+        ("coco_2017_{}", 80, (1, "person")),
+    ],
+)
+def test_instance_data_is_known_without_any_file(name, count, first, split):
+    metadata = MetadataCatalog.get(name.format(split))
+    classes = Classes.from_metadata(metadata)
+    assert classes.thing_ids == tuple(range(count)) and not classes.stuff_ids
+    assert (classes.category_ids[0], classes.names[0]) == first
+    assert metadata.evaluator_type == "coco" and split in metadata.json_file
+
+
+def test_cityscapes_semantic_records(tmp_path):
+    for folder, ending in (("leftImg8bit", "leftImg8bit"), ("gtFine", "gtFine_labelTrainIds")):
+        path = tmp_path / f"cityscapes/{folder}/val/bonn/bonn_1_{ending}.png"
+        path.parent.mkdir(parents=True)
+        Image.new("L", (3, 2)).save(path)
+    Image.new("L", (3, 2)).save(path.with_name("bonn_1_gtFine_labelIds.png"))
+    register_builtin(str(tmp_path))
+    try:
+        (record,) = DatasetCatalog.get("cityscapes_fine_sem_seg_val")
+    finally:
+        register_builtin(datasets_root())
+    assert record["sem_seg_file_name"] == str(path)
+    assert record["file_name"].endswith("leftImg8bit/val/bonn/bonn_1_leftImg8bit.png")
 
 
 def test_ade20k_names_are_those_of_detectron2():
@@ -83,6 +127,4 @@ def test_scenes_load_from_the_folder_that_the_generator_writes(tmp_path):
         for split in ("train", "val"):
             DatasetCatalog.remove(f"scenes_{split}")
             MetadataCatalog.remove(f"scenes_{split}")
-        from d2_psformer.data import datasets_root
-
         register_builtin(datasets_root())

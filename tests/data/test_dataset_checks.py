@@ -95,4 +95,4 @@ def test_command_ends_with_one_sentence(tiny, capsys):
             main(["coco_2017_val_panoptic"])
     with pytest.raises(SystemExit):
         main(["own", "--images", "somewhere"])
-    assert "go together" in capsys.readouterr().err
+    assert "--images goes with --panoptic-json and" in capsys.readouterr().err

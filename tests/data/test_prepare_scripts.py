@@ -6,13 +6,23 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+from d2_psformer.classes import Classes
 from d2_psformer.d2.data import DatasetCatalog, MetadataCatalog
-from d2_psformer.data import check_dataset, read_panoptic_png, register_panoptic
+from d2_psformer.data import (
+    check_dataset,
+    read_panoptic_png,
+    register_instances,
+    register_panoptic,
+    register_semantic,
+)
 from d2_psformer.data.ade20k_preparation import ADE20K, THING_IDS
 from d2_psformer.data.builtin import ADE20K_CATEGORIES
 from d2_psformer.data.cityscapes_preparation import CATEGORIES, CITYSCAPES
+from d2_psformer.data.registration import register_with_classes
+from d2_psformer.evaluation import SemanticEvaluator
 from d2_psformer.utils.errors import UserError
 
 ROOT = Path(__file__).parents[2]
@@ -57,6 +67,46 @@ def test_ade20k(ade20k):
     assert ids[0, 1] == ids[1, 1] == ids[1, 2] != ids[1, 0]
     assert segments[ids[0, 1]]["area"] == 3
     assert segments[ids[0, 1]]["bbox"] == [1, 0, 2, 2]
+
+
+def test_ade20k_semantic_and_instance_annotation(ade20k):
+    prepare(ADE20K, ade20k)
+    path = ade20k / "annotations_detectron2/validation/ADE_val_1.png"
+    labels = np.asarray(Image.open(path))
+    assert labels.dtype == np.uint8
+    assert labels.tolist() == [[0, 0, 2, 255], [12, 12, 12, 8]]
+    content = json.loads((ade20k / "ade20k_instance_val.json").read_text())
+    assert len(content["categories"]) == 100
+    assert [(a["id"], a["area"]) for a in content["annotations"]] == [(1, 1), (2, 3)]
+    assert {a["category_id"] for a in content["annotations"]} == {ID_OF["person"]}
+    register_instances("ade", ade20k / "images" / "validation", ade20k / "ade20k_instance_val.json")
+    report = check_dataset("ade")
+    assert (report.faults, report.images) == ([], 1)
+    names = [c["name"] for c in ADE20K_CATEGORIES]
+    register_semantic("ade_semantic", ade20k / "images" / "validation", path.parent, names)
+    assert check_dataset("ade_semantic").faults == []
+
+
+def test_panoptic_ade20k_knows_its_semantic_pngs(ade20k):
+    """Pixels of a thing class without an instance are void there and labelled here."""
+    prepare(ADE20K, ade20k)
+    folder = ade20k / "annotations_detectron2/validation"
+    register_with_classes(
+        "ade_panoptic",
+        ade20k / "images" / "validation",
+        ade20k / "ade20k_panoptic_val.json",
+        ade20k / "ade20k_panoptic_val",
+        Classes.from_categories(ADE20K_CATEGORIES),
+        sem_seg_root=str(folder),
+    )
+    evaluator = SemanticEvaluator("ade_panoptic")
+    records = DatasetCatalog.get("ade_panoptic")
+    labels = torch.from_numpy(np.array(Image.open(folder / "ADE_val_1.png"), int))
+    predicted = (labels == torch.arange(150)[:, None, None]).float()
+    evaluator.reset()
+    evaluator.process(records, [{"sem_seg": predicted}])
+    results = evaluator.evaluate()["sem_seg"]
+    assert results["mIoU"] == results["ACC-window"] == pytest.approx(100)
 
 
 def test_ade20k_result_is_sound_data(ade20k):
@@ -171,15 +221,23 @@ def test_the_commands_write_what_the_registered_names_read(
         script = ROOT / "datasets" / f"prepare_{name}_panoptic.py"
         monkeypatch.setattr(sys, "argv", [str(script), "--splits", "val", "--workers", "1"])
         runpy.run_path(str(script), run_name="__main__")
+    segments = {
+        "ade20k_panoptic_val": 4,
+        "ade20k_sem_seg_val": 4,
+        "ade20k_instance_val": 2,
+        "cityscapes_fine_panoptic_val": 4,
+        "cityscapes_fine_sem_seg_val": 2,
+        "cityscapes_fine_instance_seg_val": 3,
+    }
     code = (
         "from d2_psformer.data import check_dataset\n"
-        "for name in ('ade20k_panoptic_val', 'cityscapes_fine_panoptic_val'):\n"
+        f"for name in {[*segments]}:\n"
         "    report = check_dataset(name)\n"
         "    print(report.images, report.faults, int(report.counts[:, 1].sum()))"
     )
     command = [sys.executable, "-W", "ignore", "-c", code]
     done = subprocess.run(command, check=False, capture_output=True, text=True, cwd=ROOT)
-    assert done.stdout.splitlines() == ["1 [] 4", "1 [] 4"], done.stderr
+    assert done.stdout.splitlines() == [f"1 [] {n}" for n in segments.values()], done.stderr
 
 
 def test_cityscapes_tells_what_is_missing_before_it_begins(cityscapes):

@@ -179,7 +179,7 @@ def test_register_from_config(tiny, cfg):
     cfg.DATASETS.REGISTER = [entry]
     register_from_config(cfg)
     assert len(DatasetCatalog.get("own")) == 1
-    cfg.DATASETS.REGISTER = [entry[:3]]
+    cfg.DATASETS.REGISTER = [entry[:2]]
     with pytest.raises(UserError, match=r"DATASETS.REGISTER .* write \[name"):
         register_from_config(cfg)
 

@@ -174,6 +174,19 @@ def test_files_that_are_no_checkpoints(tmp_path):
         expect_refusal(path, model_of(0), "convert_checkpoint")
 
 
+@pytest.mark.parametrize(
+    ("name", "source"),
+    [
+        ("bbox_head.query_embedding.weight", "official"),
+        ("sem_seg_head.predictor.decoder_norm.weight", "mask2former"),
+        ("mask_embedder.0.0.weight", "hf-maskformer"),
+    ],
+)
+def test_a_checkpoint_of_other_code_must_be_converted(tmp_path, name, source):
+    torch.save({"model": {name: torch.ones(1)}}, tmp_path / "a.pth")
+    expect_refusal(tmp_path / "a.pth", model_of(0), f"convert_checkpoint.py --source {source}")
+
+
 class Evil:
     def __reduce__(self):
         return os.mkdir, ("evil",)

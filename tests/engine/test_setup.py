@@ -227,3 +227,19 @@ def test_train_net_parses(parse_args):
     args = parse_args("--config-file", "a.yaml", "--eval-only", "MODEL.WEIGHTS", "b.pth")
     assert (args.config_file, args.eval_only) == ("a.yaml", True)
     assert args.opts == ["MODEL.WEIGHTS", "b.pth"]
+
+
+OFFICIAL = """
+MODEL: {META_ARCHITECTURE: MaskFormer, MASK_FORMER: {NHEADS: 4, PRE_NORM: True}}
+DATASETS: {TRAIN: [coco_2017_train_panoptic]}
+"""
+
+
+@pytest.mark.usefixtures("clean_loggers")
+def test_the_log_has_what_was_translated_from_an_official_config(config_file, tmp_path):
+    options = ["OUTPUT_DIR", str(tmp_path), "MODEL.DEVICE", "cpu"]
+    args = argparse.Namespace(config_file=config_file(OFFICIAL), opts=options, eval_only=True)
+    assert setup(args).MODEL.TRANSFORMER_DECODER.HEADS == 4
+    log = (tmp_path / "log.txt").read_text()
+    assert "is a config of the official MaskFormer" in log
+    assert "without what does not exist here: MODEL.MASK_FORMER.PRE_NORM True." in log

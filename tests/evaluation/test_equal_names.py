@@ -4,9 +4,9 @@ import pytest
 
 from d2_psformer.d2.data import DatasetCatalog
 from d2_psformer.evaluation import (
-    InstancesFromPanopticEvaluator,
+    InstanceEvaluator,
     PanopticQualityEvaluator,
-    SemanticFromPanopticEvaluator,
+    SemanticEvaluator,
     SubmissionWriter,
 )
 from d2_psformer.utils.errors import UserError
@@ -26,8 +26,8 @@ def results(make_panoptic, predict, tmp_path):
     records = DatasetCatalog.get(data.name)
     evaluators = [
         PanopticQualityEvaluator(data.name),
-        SemanticFromPanopticEvaluator(data.name),
-        InstancesFromPanopticEvaluator(data.name, str(tmp_path)),
+        SemanticEvaluator(data.name),
+        InstanceEvaluator(data.name, str(tmp_path)),
     ]
     found = {}
     for evaluator in evaluators:

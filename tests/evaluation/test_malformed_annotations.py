@@ -11,7 +11,7 @@ from PIL import Image
 from d2_psformer.d2.data import DatasetCatalog, MetadataCatalog
 from d2_psformer.data import check_dataset, register_panoptic, write_panoptic_png
 from d2_psformer.evaluation import PanopticQualityEvaluator
-from d2_psformer.evaluation.builder import has_ground_truth
+from d2_psformer.evaluation.builder import ground_truth_kind
 from d2_psformer.evaluation.panoptic_quality import evaluate_files
 from d2_psformer.utils.errors import UserError
 
@@ -117,7 +117,7 @@ def checked(path, _):
 
 def ground_truth(path, _):
     register(path)
-    return has_ground_truth(MetadataCatalog.get(NAME))
+    return ground_truth_kind(MetadataCatalog.get(NAME)) == "panoptic"
 
 
 def images_alone(path, _):

@@ -9,7 +9,7 @@ import torch
 
 from d2_psformer.d2.data import DatasetCatalog, MetadataCatalog
 from d2_psformer.data import read_panoptic_png
-from d2_psformer.evaluation import InstancesFromPanopticEvaluator, SemanticFromPanopticEvaluator
+from d2_psformer.evaluation import InstanceEvaluator, SemanticEvaluator
 from d2_psformer.evaluation.instance_evaluator import derive_instances
 from d2_psformer.utils.errors import UserError
 
@@ -58,8 +58,8 @@ def things_last(make_panoptic):
 
 def test_real_images_predicted_rightly_score_100(coco_real, predict, tmp_path):
     records = DatasetCatalog.get(coco_real)
-    semantic = SemanticFromPanopticEvaluator(coco_real)
-    instance = InstancesFromPanopticEvaluator(coco_real, str(tmp_path))
+    semantic = SemanticEvaluator(coco_real)
+    instance = InstanceEvaluator(coco_real, str(tmp_path))
     semantic.reset()
     instance.reset()
     for record in records:
@@ -81,7 +81,7 @@ def test_miou_by_hand(make_panoptic, predict):
     outputs = [{"sem_seg": torch.zeros_like(output["sem_seg"])} for output in outputs]
     labelled = sum((read_panoptic_png(r["pan_seg_file_name"]) > 0).sum() for r in records)
     balls = sum(s["area"] for r in records for s in r["segments_info"] if s["category_id"] == 0)
-    results = run(SemanticFromPanopticEvaluator(data.name), records, outputs)["sem_seg"]
+    results = run(SemanticEvaluator(data.name), records, outputs)["sem_seg"]
     assert results["IoU-ball"] == pytest.approx(100 * balls / labelled)
     assert results["mIoU"] == pytest.approx(results["IoU-ball"] / 4)
     assert results["pACC"] == pytest.approx(results["IoU-ball"])
@@ -90,9 +90,9 @@ def test_miou_by_hand(make_panoptic, predict):
 def test_things_may_have_any_contiguous_ids(things_last, predict, tmp_path):
     records = DatasetCatalog.get(things_last)
     outputs = [predict(record, num_classes=4) for record in records]
-    results = run(InstancesFromPanopticEvaluator(things_last, str(tmp_path)), records, outputs)
+    results = run(InstanceEvaluator(things_last, str(tmp_path)), records, outputs)
     assert results["segm"]["AP"] == results["bbox"]["AP"] == pytest.approx(100)
-    semantic = run(SemanticFromPanopticEvaluator(things_last), records, outputs)["sem_seg"]
+    semantic = run(SemanticEvaluator(things_last), records, outputs)["sem_seg"]
     assert semantic["IoU-cube"] == semantic["mIoU"] == pytest.approx(100)
 
 
@@ -102,7 +102,7 @@ def test_ap_goes_to_the_right_class(things_last, predict, tmp_path):
     for output in outputs:
         instances = output["instances"]
         output["instances"] = instances[instances.pred_classes == 2]
-    results = run(InstancesFromPanopticEvaluator(things_last, str(tmp_path)), records, outputs)
+    results = run(InstanceEvaluator(things_last, str(tmp_path)), records, outputs)
     assert results["segm"]["AP-cube"] == pytest.approx(100)
     assert results["segm"]["AP-ball"] == pytest.approx(0)
 
@@ -111,7 +111,7 @@ def test_string_category_ids(make_panoptic, predict, tmp_path):
     data = make_panoptic(categories=MIXED)
     records = DatasetCatalog.get(data.name)
     outputs = [predict(record, num_classes=4) for record in records]
-    results = run(InstancesFromPanopticEvaluator(data.name, str(tmp_path)), records, outputs)
+    results = run(InstanceEvaluator(data.name, str(tmp_path)), records, outputs)
     assert results["bbox"]["AP-cube"] == results["segm"]["AP"] == pytest.approx(100)
 
 
@@ -120,22 +120,22 @@ def test_no_predictions_are_nan_not_an_error(make_panoptic, predict, tmp_path):
     records = DatasetCatalog.get(data.name)
     output = predict(records[0])
     output["instances"] = output["instances"][output["instances"].scores > 2]
-    results = run(InstancesFromPanopticEvaluator(data.name, str(tmp_path)), records, [output])
+    results = run(InstanceEvaluator(data.name, str(tmp_path)), records, [output])
     assert np.isnan(results["segm"]["AP"])
 
 
 def test_instances_are_derived_once_and_again_for_other_annotation(make_panoptic, tmp_path):
     data = make_panoptic()
-    InstancesFromPanopticEvaluator(data.name, str(tmp_path))
+    InstanceEvaluator(data.name, str(tmp_path))
     (path,) = tmp_path.glob("*_instances_*.json")
     before = path.stat().st_mtime_ns
     content = json.loads(path.read_text())
     assert len(content["images"]) == 4 and {c["id"] for c in content["categories"]} == {5, 40}
-    InstancesFromPanopticEvaluator(data.name, str(tmp_path))
+    InstanceEvaluator(data.name, str(tmp_path))
     assert path.stat().st_mtime_ns == before
     annotation = json.loads(Path(data.json).read_text())
     Path(data.json).write_text(json.dumps({**annotation, "info": "changed"}))
-    InstancesFromPanopticEvaluator(data.name, str(tmp_path))
+    InstanceEvaluator(data.name, str(tmp_path))
     assert len(list(tmp_path.glob("*_instances_*.json"))) == 2
 
 
@@ -147,7 +147,7 @@ def test_the_data_sets_own_instance_annotation_is_preferred(things_last, tmp_pat
         json.dumps({**derive_instances(records, {2: 40, 3: 5}), "categories": categories})
     )
     MetadataCatalog.get(things_last).json_file = str(own)
-    InstancesFromPanopticEvaluator(things_last, str(tmp_path / "derived"))
+    InstanceEvaluator(things_last, str(tmp_path / "derived"))
     assert not (tmp_path / "derived").exists()
 
 
@@ -163,7 +163,7 @@ def test_the_instance_annotations_ids_may_be_others(things_last, predict, tmp_pa
     for json_file in (None, str(own)):
         if json_file:
             MetadataCatalog.get(things_last).json_file = json_file
-        evaluator = InstancesFromPanopticEvaluator(things_last, str(tmp_path / "derived"))
+        evaluator = InstanceEvaluator(things_last, str(tmp_path / "derived"))
         evaluator.reset()
         for record in records:
             evaluator.process([record], [predict(record)])
@@ -173,7 +173,7 @@ def test_the_instance_annotations_ids_may_be_others(things_last, predict, tmp_pa
 
     own.write_text(json.dumps({"categories": [{"id": 9, "name": "cone"}]}))
     with pytest.raises(UserError, match="only the second has thing 'cube', thing 'ball'"):
-        InstancesFromPanopticEvaluator(things_last, str(tmp_path))
+        InstanceEvaluator(things_last, str(tmp_path))
 
 
 @pytest.mark.parametrize("content", [[], {}, {"categories": []}, {"categories": [{"id": 5}]}])
@@ -182,4 +182,4 @@ def test_an_instance_annotation_of_another_format(things_last, tmp_path, content
     own.write_text(json.dumps(content))
     MetadataCatalog.get(things_last).json_file = str(own)
     with pytest.raises(UserError, match=r"instances\.json"):
-        InstancesFromPanopticEvaluator(things_last, str(tmp_path))
+        InstanceEvaluator(things_last, str(tmp_path))

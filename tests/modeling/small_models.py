@@ -35,6 +35,27 @@ SMALL = {
 }
 JOINT = {"MODEL.PSFORMER.QUERY_DECOUPLING": False}
 VERSION_1 = {"MODEL.META_ARCHITECTURE": "PanopticSegFormerV1"}
+MASKFORMER = {
+    "MODEL.META_ARCHITECTURE": "MaskFormer",
+    "MODEL.PIXEL_DECODER.IN_FEATURES": ["res2", "res3", "res4", "res5"],
+    "MODEL.PIXEL_DECODER.MASK_DIM": 40,
+    "MODEL.POSTPROCESSING.MERGING": "maskformer",
+    # weights by rule give overlapping masks
+    "MODEL.POSTPROCESSING.THING_OVERLAP_THRESHOLD": 0.99,
+    "MODEL.POSTPROCESSING.STUFF_OVERLAP_THRESHOLD": 0.99,
+}
+MASK2FORMER = MASKFORMER | {
+    "MODEL.META_ARCHITECTURE": "Mask2Former",
+    "MODEL.PIXEL_DECODER.NUM_LEVELS": 3,
+    "MODEL.TRANSFORMER_DECODER.LAYERS": 4,
+    "MODEL.LOSS.NUM_POINTS": 300,
+    "MODEL.POSTPROCESSING.MERGING": "mask2former",
+}
+PER_PIXEL = MASKFORMER | {
+    "MODEL.META_ARCHITECTURE": "PerPixelBaseline",
+    "MODEL.POSTPROCESSING.PANOPTIC_ON": False,
+    "MODEL.POSTPROCESSING.SEMANTIC_ON": True,
+}
 LAST_MASKS = {"MODEL.LOSS.DEEP_SUPERVISION": False}
 # Every architecture, and what changes the parts that it is made of.
 VARIANTS = {
@@ -45,14 +66,20 @@ VARIANTS = {
     "version 1, last masks alone": VERSION_1 | LAST_MASKS,
     "no mask blocks": {"MODEL.PSFORMER.THING_MASK_LAYERS": 0},
     "no encoder": {"MODEL.PIXEL_DECODER.LAYERS": 0},
+    "maskformer": MASKFORMER,
+    "maskformer, plain FPN": MASKFORMER | {"MODEL.PIXEL_DECODER.LAYERS": 0},
+    "maskformer, last layer alone": MASKFORMER | LAST_MASKS,
+    "mask2former": MASK2FORMER,
+    "per pixel": PER_PIXEL,
+    "per pixel plus": PER_PIXEL | {"MODEL.META_ARCHITECTURE": "PerPixelBaselinePlus"},
 }
 # What changes inference alone.
 INFERENCE = {
     "pixel argmax": {"MODEL.POSTPROCESSING.MERGING": "pixel_argmax"},
-    "maskformer": {"MODEL.POSTPROCESSING.MERGING": "maskformer"},
+    "maskformer merging": {"MODEL.POSTPROCESSING.MERGING": "maskformer"},
     "early exit": {"MODEL.PSFORMER.EXIT_AFTER": 1},
     "version 1, early exit": VERSION_1 | {"MODEL.PSFORMER.EXIT_AFTER": 2},
-    "joint, maskformer": JOINT | {"MODEL.POSTPROCESSING.MERGING": "maskformer"},
+    "joint, maskformer merging": JOINT | {"MODEL.POSTPROCESSING.MERGING": "maskformer"},
 }
 EVERY_RESULT = {
     "MODEL.POSTPROCESSING.SEMANTIC_ON": True,
@@ -61,6 +88,16 @@ EVERY_RESULT = {
     "MODEL.POSTPROCESSING.SCORE_THRESHOLD": 0.01,
 }
 # A backbone of 0.5 million parameters whose norms do not depend on the batch.
+# One variant of each.
+EVERY_ARCHITECTURE = (
+    "decoupled",
+    "version 1",
+    "maskformer",
+    "mask2former",
+    "per pixel",
+    "per pixel plus",
+)
+SEMANTIC_ALONE = ("per pixel", "per pixel plus")
 TINY_BACKBONE = {"MODEL.BACKBONE.TIMM_NAME": "test_resnet", "MODEL.BACKBONE.NORM": "FrozenBN"}
 
 
@@ -156,7 +193,7 @@ def fill_by_rule(model: torch.nn.Module) -> torch.nn.Module:
 
 @torch.no_grad()
 def tiny_model(*classes, filled: bool = True, **overrides) -> torch.nn.Module:
-    """On the tiny backbone; filled: with weights by rule and masks that are mostly above zero.
+    """On the tiny backbone; filled: with weights by rule that give masks and classes.
 
     Args:
         classes: ids of things and of stuff.
@@ -167,6 +204,8 @@ def tiny_model(*classes, filled: bool = True, **overrides) -> torch.nn.Module:
         for name, parameter in model.named_parameters():
             if name.endswith("mask_fc.bias"):
                 parameter.add_(0.5)
+            if name.endswith("mask_heads.class_embed.bias"):
+                parameter[-1] -= 3  # "no object" is rare
     return model
 
 
@@ -176,8 +215,19 @@ def infer(model: torch.nn.Module, *inputs: dict) -> list[dict]:
     return model.eval()(list(inputs))
 
 
+def every_result(name: str) -> dict:
+    """A variant that makes all the results that it can."""
+    options = (VARIANTS | INFERENCE)[name]
+    return options if name in SEMANTIC_ALONE else options | EVERY_RESULT
+
+
 def check_results(output: dict, size: tuple[int, int], thing_ids=(0, 1, 2), classes=5) -> None:
     """Detectron2's contracts of all three kinds of result, at ``size``."""
+    semantic = output["sem_seg"]
+    assert semantic.shape == (classes, *size) and semantic.dtype == torch.float32
+    if set(output) == {"sem_seg"}:
+        return
+    assert (semantic >= 0).all()
     id_map, segments_info = output["panoptic_seg"]
     assert id_map.shape == size and id_map.dtype == torch.int32
     assert [s["id"] for s in segments_info] == list(range(1, len(segments_info) + 1))
@@ -190,9 +240,7 @@ def check_results(output: dict, size: tuple[int, int], thing_ids=(0, 1, 2), clas
         assert 0 <= segment["category_id"] < classes
     stuff = [s["category_id"] for s in segments_info if not s["isthing"]]
     assert len(stuff) == len(set(stuff)), "one segment a stuff class"
-    semantic, instances = output["sem_seg"], output["instances"]
-    assert semantic.shape == (classes, *size) and semantic.dtype == torch.float32
-    assert (semantic >= 0).all()
+    instances = output["instances"]
     assert instances.image_size == size and instances.pred_masks.shape == (len(instances), *size)
     assert (instances.scores <= 1).all()
     assert set(instances.pred_classes.tolist()) <= set(thing_ids)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import ablate
 import pytest
+import runs
 from PIL import Image
 from tiny_model import write_tiny_model
 
@@ -31,7 +32,7 @@ merging:
 @pytest.fixture
 def files(tmp_path, monkeypatch):
     """A config, declarations, and a train_net.py that takes no time."""
-    monkeypatch.setattr(ablate, "TRAIN_NET", Path(__file__).with_name("fake_train_net.py"))
+    monkeypatch.setattr(runs, "TRAIN_NET", Path(__file__).with_name("fake_train_net.py"))
     (tmp_path / "config.yaml").write_text("SOLVER: {MAX_ITER: 40}\nVERSION: 2")
     (tmp_path / "declared.yaml").write_text(DECLARED)
     return tmp_path

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import benchmark
 import pytest
+import torch
 from benchmarks import mask2former, merging, model, model_driver, op, pq
 from benchmarks.timing import peak_memory, take_turns
 from tiny_model import write_tiny_model
@@ -126,15 +127,20 @@ def test_the_peer(what):
 
 def test_merging(capsys, monkeypatch, tmp_path):
     monkeypatch.setattr(merging, "SCENES", {"few": (3, 2, 2)})
+    monkeypatch.setattr(merging, "KEPT", {"few": (3, 2)})
+    monkeypatch.setattr(merging, "CANVAS", (64, 96))
+    monkeypatch.setattr(merging, "IMAGE", (60, 90))
     file = tmp_path / "merging.json"
     run(capsys, "merging", "--sizes", "60x90", "--rounds", 1, "--json", file)
-    plain, ours = json.loads(file.read_text())["results"]
-    assert plain["segments"] == ours["segments"] == 5
-    assert ours["times faster"] == pytest.approx(plain["median ms"] / ours["median ms"])
+    rows = json.loads(file.read_text())["results"]
+    assert [row["merging"] for row in rows] == ["mask-wise"] * 2 + ["mask2former"] * 2
+    for plain, ours in (rows[:2], rows[2:]):
+        assert plain["segments"] == ours["segments"] == 5
+        assert ours["times faster"] == pytest.approx(plain["median ms"] / ours["median ms"])
 
 
 def test_merging_that_differs_is_refused(monkeypatch):
-    monkeypatch.setattr(merging, "ours", lambda masks, scores, is_thing, size: masks[0] * 0)
+    monkeypatch.setattr(merging, "ours", lambda *inputs: torch.zeros(inputs[-1]))
     with pytest.raises(ValueError, match="The maps of 'few segments' differ"):
         merging.measure(benchmark.parse_args(["merging", "--sizes", "60x90"]))
 

@@ -6,10 +6,10 @@ import torch
 from fvcore.common.checkpoint import Checkpointer
 from torch import nn
 
+from ...utils.zoo_pickles import read_zoo_pickle
 from ..errors import UserError
 from ..utils import comm
 from ..utils.file_io import PathManager
-from .zoo_pickles import read_zoo_pickle
 
 
 class DetectionCheckpointer(Checkpointer):

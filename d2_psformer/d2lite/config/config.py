@@ -2,6 +2,8 @@
 
 import difflib
 import functools
+import io
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -14,6 +16,12 @@ from ..utils.file_io import PathManager
 
 _VERSION = 2
 _DEFAULTS = Path(__file__).with_name("defaults.yaml")
+# The one form of evaluated list in configs for Detectron2 that is read, without evaluating it:
+# short sides of images, as multiples of a tenth of one.
+_SIZES = re.compile(
+    r'!!python/object/apply:eval \["\[int\(x \* 0\.1 \* (\d{1,4})\) '
+    r'for x in range\((\d{1,3}), (\d{1,3})\)\]"\]'
+)
 
 
 class CheckedMerging:
@@ -26,7 +34,8 @@ class CheckedMerging:
 
     @classmethod
     def _open_cfg(cls, filename: str) -> IO:
-        return PathManager.open(filename, "r")
+        with PathManager.open(filename, "r") as file:
+            return io.StringIO(_SIZES.sub(_list_of_sizes, file.read()))
 
     @classmethod
     def load_yaml_with_base(cls, filename: str, allow_unsafe: bool = False) -> dict[str, Any]:
@@ -53,6 +62,10 @@ class CheckedMerging:
 
     def merge_from_file(self, cfg_filename: str) -> None:
         """Merge a YAML file of config VERSION 2, see :meth:`load_yaml_with_base`."""
+        self.merge_loaded(self.load_file(cfg_filename), cfg_filename)
+
+    def load_file(self, cfg_filename: str) -> dict[str, Any]:
+        """What :meth:`merge_from_file` merges."""
         try:
             loaded = self.load_yaml_with_base(cfg_filename)
         except RecursionError as error:
@@ -66,7 +79,12 @@ class CheckedMerging:
                 f"Config file '{cfg_filename}' has VERSION {version}, but only {_VERSION} is read "
                 "here: convert it with Detectron2's upgrade_config."
             )
-        self._merge(super().merge_from_other_cfg, loaded, f" in config file '{cfg_filename}'")
+        return loaded
+
+    def merge_loaded(self, loaded: dict[str, Any], cfg_filename: str) -> None:
+        """Merge the content of a file, which messages name."""
+        where = f" in config file '{cfg_filename}'"
+        self._merge(super().merge_from_other_cfg, type(self)(loaded), where)
 
     def merge_from_other_cfg(self, cfg_other: _CfgNode) -> None:
         """Merge another config."""
@@ -105,6 +123,11 @@ def _default_cfg() -> CfgNode:
     with _DEFAULTS.open() as file:
         # This loader reads !!python/tuple: defaults keep the types that Detectron2 gave them.
         return CfgNode(yaml.load(file, Loader=yaml.FullLoader))
+
+
+def _list_of_sizes(match: re.Match) -> str:
+    size, start, stop = map(int, match.groups())
+    return str([int(x * 0.1 * size) for x in range(start, stop)])
 
 
 def _one_line(error: Exception) -> str:

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ...utils.checks import check_at_least, check_between
-from .class_terms import focal_entries
+from .class_terms import binary_entropies, focal_entries
 from .terms import Term
 
 
@@ -32,11 +32,6 @@ class PixelMean(MaskTerm):
         total = (inside - outside) @ truth.T + outside.sum(-1)[:, None]
         return total / truth.shape[1]
 
-    def loss(self, predicted: Tensor, truth: Tensor) -> Tensor:
-        """predicted: (M, P) logits of the matched queries; truth: (M, P)."""
-        inside, outside = self.entries(predicted)
-        return (truth * inside + (1 - truth) * outside).mean(-1).sum()
-
 
 @dataclass(frozen=True)
 class MaskFocal(PixelMean):
@@ -58,14 +53,28 @@ class MaskFocal(PixelMean):
     def entries(self, logits: Tensor) -> tuple[Tensor, Tensor]:
         return focal_entries(logits, self.alpha, self.gamma)
 
+    def loss(self, predicted: Tensor, truth: Tensor) -> Tensor:
+        """predicted: (M, P) logits of the matched queries; truth: (M, P), 0 or 1.
+
+        This keeps less for the backward pass than a mean of the entries, which soft truths need.
+        """
+        entropy = F.binary_cross_entropy_with_logits(predicted, truth, reduction="none")
+        error = (truth - predicted.sigmoid()).abs()
+        balance = 1 - self.alpha + (2 * self.alpha - 1) * truth
+        return (balance * entropy * error**self.gamma).mean(-1).sum()
+
 
 @dataclass(frozen=True)
 class MaskBCE(PixelMean):
     """Binary cross-entropy of masks (Mask2Former)."""
 
     def entries(self, logits: Tensor) -> tuple[Tensor, Tensor]:
-        outside = F.softplus(logits)
-        return outside - logits, outside
+        return binary_entropies(logits)
+
+    def loss(self, predicted: Tensor, truth: Tensor) -> Tensor:
+        """predicted: (M, P) logits of the matched queries; truth: (M, P) in [0, 1]."""
+        entropy = F.binary_cross_entropy_with_logits(predicted, truth, reduction="none")
+        return entropy.mean(-1).sum()
 
 
 @dataclass(frozen=True)

@@ -39,17 +39,17 @@ class UniformPoints(MaskSampler):
         """One draw (1, P, 2) an image."""
         pairs = []
         for masks, target in zip(predicted, targets, strict=True):
-            points = self.draw(self.num_points, 1, self.extent(target))
+            points = self._draw(self.num_points, 1, self._extent(target))
             pairs.append((read_logits(masks[None], points)[0], read_truths(target.masks, points)))
         return pairs
 
-    def extent(self, target: Targets) -> Tensor:
+    def _extent(self, target: Targets) -> Tensor:
         """(2,): the part of the canvas that points come from, along x and y."""
         height, width = canvas = target.masks.shape[-2:]
         rows, columns = canvas if self.count_padding else target.image_size
         return target.boxes.new_tensor([columns / width, rows / height])
 
-    def draw(self, count: int, masks: int, extent: Tensor) -> Tensor:
+    def _draw(self, count: int, masks: int, extent: Tensor) -> Tensor:
         """(masks, count, 2) points x, y of the canvas, as shares of its sides."""
         return self.rand((masks, count, 2), device=extent.device) * extent
 
@@ -80,7 +80,7 @@ class UncertainPoints(UniformPoints):
     ) -> list[tuple[Tensor, Tensor]]:
         """One pair for the batch. Draws (M, oversample * P, 2), then the rest, for M masks."""
         counts = [len(target) for target in targets]
-        extents = torch.cat([self.extent(t).expand(len(t), 1, 2) for t in targets])
+        extents = torch.cat([self._extent(t).expand(len(t), 1, 2) for t in targets])
         masks = torch.cat(predicted)[:, None]
         points = self._choose(masks.detach(), extents)
         truths = [
@@ -92,11 +92,11 @@ class UncertainPoints(UniformPoints):
     def _choose(self, masks: Tensor, extents: Tensor) -> Tensor:
         """(M, P, 2) for masks (M, 1, h, w)."""
         kept = int(self.importance * self.num_points)
-        points = self.draw(int(self.oversample * self.num_points), len(masks), extents)
+        points = self._draw(int(self.oversample * self.num_points), len(masks), extents)
         certainty = read_logits(masks, points)[:, 0].abs()
         chosen = certainty.topk(kept, largest=False, sorted=False).indices
         points = points.gather(1, chosen[..., None].expand(-1, -1, 2))
-        return torch.cat([points, self.draw(self.num_points - kept, len(masks), extents)], dim=1)
+        return torch.cat([points, self._draw(self.num_points - kept, len(masks), extents)], dim=1)
 
 
 def read_logits(masks: Tensor, points: Tensor) -> Tensor:
@@ -114,13 +114,17 @@ def read_truths(masks: Tensor, points: Tensor) -> Tensor:
     Returns:
         (N, P) float32 in [0, 1].
     """
-    height, width = masks.shape[-2:]
+    count, height, width = masks.shape
     x, y = (points * points.new_tensor([width, height]) - 0.5).unbind(-1)
     left, top = x.floor(), y.floor()
+    first = torch.arange(count, device=masks.device)[:, None] * (height * width)
     values = 0
     for column, row in ((left, top), (left + 1, top), (left, top + 1), (left + 1, top + 1)):
         inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
         weight = (1 - (x - column).abs()) * (1 - (y - row).abs()) * inside
-        cell = (row.clamp(0, height - 1) * width + column.clamp(0, width - 1)).long()
-        values = values + weight * masks.flatten(1).gather(1, cell.expand(len(masks), -1))
+        cell = row.clamp(0, height - 1).long() * width + column.clamp(0, width - 1).long()
+        pixel = first + cell
+        # A flat index is read many times faster than a gather.
+        corner = masks.flatten().index_select(0, pixel.flatten()).view_as(pixel)
+        values = values + weight * corner
     return values

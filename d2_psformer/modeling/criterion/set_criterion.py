@@ -62,21 +62,17 @@ class SetCriterion:
         matches = self.match(outputs, targets) if matches is None else matches
         if num_segments is None:
             num_segments = total_segments(targets)
-        losses = {}
+        losses, matched = {}, None
         with torch.autocast(targets[0].boxes.device.type, enabled=False):
-            matched = self._matched(outputs, targets, matches)
-            for reads in ("logits", "boxes", "masks"):
-                layers = getattr(outputs, reads)
-                for number, predicted in enumerate(layers):
-                    truth = matched[number] if len(matched) > 1 else matched[0]
-                    suffix = layer_suffix(number, len(layers))
-                    layer = self._layer_losses(reads, predicted.float(), truth, num_segments)
-                    losses |= {f"{self.prefix}{name}{suffix}": loss for name, loss in layer.items()}
+            for number in range(outputs.num_layers):
+                if number < len(matches):
+                    matched = self._matched(outputs, targets, matches[number])
+                losses |= self._layer_losses(outputs, number, matched, num_segments)
         return losses
 
     def match(self, outputs: QueryOutputs, targets: list[Targets]) -> list[list[Match]]:
         """Matches of each layer and image; of the last layer alone with match="last"."""
-        layers = range(max(len(outputs.logits), len(outputs.masks), len(outputs.boxes)))
+        layers = range(outputs.num_layers)
         if not self.match_every_layer:
             layers = [-1]
         images = range(len(targets))
@@ -85,34 +81,38 @@ class SetCriterion:
         return [matches[i : i + len(targets)] for i in range(0, len(matches), len(targets))]
 
     def _matched(
-        self, outputs: QueryOutputs, targets: list[Targets], matches: list[list[Match]]
-    ) -> list[MatchedTargets]:
-        """The segments of every match; their masks ready to be sampled."""
+        self, outputs: QueryOutputs, targets: list[Targets], match: list[Match]
+    ) -> MatchedTargets:
+        """The segments of a match; their masks ready to be sampled."""
         prepare = None
         if outputs.masks:
             prepare = partial(self.masks.prepare, size=outputs.masks[-1].shape[-2:])
-        return [MatchedTargets.of(targets, match, prepare) for match in matches]
+        return MatchedTargets.of(targets, match, prepare)
 
     def _layer_losses(
         self,
-        reads: str,
-        predicted: Tensor,
+        outputs: QueryOutputs,
+        number: int,
         matched: MatchedTargets,
         num_segments: Tensor | float,
     ) -> dict[str, Tensor]:
-        """Weighted losses of the terms that read one kind of output, ``predicted`` of one layer."""
-        if reads != "logits":
-            predicted = predicted[matched.images, matched.queries]
-        pairs = [(predicted, matched)]
-        if reads == "masks":
-            pairs = matched.sample(predicted.split(matched.counts))
-        return {
-            term.name: term.weight
-            * sum(term.loss(*pair) for pair in pairs)
-            / term.divisor(predicted, matched, num_segments)
-            for term in self.terms
-            if term.reads == reads
-        }
+        """Weighted losses of one layer by their full names."""
+        losses = {}
+        for reads in ("logits", "boxes", "masks"):
+            layers = getattr(outputs, reads)
+            if number >= len(layers):
+                continue
+            predicted = layers[number].float()
+            if reads != "logits":
+                predicted = predicted[matched.images, matched.queries]
+            pairs = [(predicted, matched)]
+            if reads == "masks":
+                pairs = matched.sample(predicted.split(matched.counts))
+            for term in (term for term in self.terms if term.reads == reads):
+                loss = term.weight * sum(term.loss(*pair) for pair in pairs)
+                name = f"{self.prefix}{term.name}{layer_suffix(number, len(layers))}"
+                losses[name] = loss / term.divisor(predicted, matched, num_segments)
+        return losses
 
 
 def layer_suffix(layer: int, num_layers: int) -> str:

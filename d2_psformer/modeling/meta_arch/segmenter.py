@@ -137,7 +137,7 @@ def shared_parts(cfg) -> dict:
     classes = Classes.from_metadata(MetadataCatalog.get(cfg.DATASETS.TRAIN[0]))
     with config_node("MODEL.BACKBONE"):
         backbone = build_checked_backbone(cfg)
-    with config_node("MODEL.POSTPROCESSING"):
+    with config_node("MODEL.POSTPROCESSING", max_instances="TEST.DETECTIONS_PER_IMAGE"):
         postprocessor = Postprocessor.from_config(cfg, classes)
     multiples = cfg.MODEL.SIZE_DIVISIBILITY, backbone.size_divisibility
     check_at_least(0, **{"MODEL.SIZE_DIVISIBILITY": multiples[0]})

@@ -104,16 +104,16 @@ class MaskFormerMerging:
             contest.winner.fill_(1)
         for place, box, values in _in_order(masks, 0.0, order):
             large = values >= self.mask_threshold
-            own[place] = large.sum()
+            own[place] = large.count_nonzero()
             better = contest.enter(place, box, probabilities[place] * values.clamp(max=1))
-            within[box] = torch.where(better, large, within[box])
+            within[box] = (within[box] & ~better) | (large & better)
         won = areas = contest.won(len(order))
         if self.within_mask:
             contest.winner *= within
             areas = contest.won(len(order))
-        lost = (own - won) / own.double()  # as Python divides
-        limits = lost.new_tensor([self.stuff_overlap_threshold, self.thing_overlap_threshold])
-        keep = (areas > 0) & (own > 0) & (lost <= limits[is_thing[order].long()])
+        share = won / own.double()  # as Python divides
+        lost = share.new_tensor([self.stuff_overlap_threshold, self.thing_overlap_threshold])
+        keep = (areas > 0) & (own > 0) & (share >= 1 - lost[is_thing[order].long()])
         return _label(contest.winner, keep, order, scores, areas)
 
 
@@ -127,14 +127,17 @@ class _Contest:
     def __init__(self, masks: ResizedMasks, floor: float):
         self.highest = torch.full(masks.size, floor, device=masks.device)
         # 1 + the place of the winner, 0 for void
-        self.winner = torch.zeros(masks.size, dtype=torch.long, device=masks.device)
+        self.winner = torch.zeros(masks.size, dtype=torch.int32, device=masks.device)
 
     def enter(self, place: int, box: Box, values: Tensor) -> Tensor:
-        """Let the values of a box compete; True in the result where they are the highest now."""
-        highest = self.highest[box]
+        """Let the values of a box compete; True in the result where they are the highest now.
+
+        Places must rise from call to call.
+        """
+        highest, winner = self.highest[box], self.winner[box]
         better = values > highest
         torch.maximum(highest, values, out=highest)
-        self.winner[box].masked_fill_(better, place + 1)
+        torch.maximum(winner, better.int().mul_(place + 1), out=winner)  # faster than a selection
         return better
 
     def won(self, places: int) -> Tensor:
@@ -163,7 +166,7 @@ def _label(
     """Number the segments that are kept 1, 2, …; the others become void.
 
     Args:
-        ids: (H, W) long, 0 = void, else 1 + the place of the winner in ``order``.
+        ids: (H, W) int32, 0 = void, else 1 + the place of the winner in ``order``.
         keep: (K,) bool.
         order: (K,) indices of masks.
         scores: (N,) of all masks.
@@ -175,4 +178,4 @@ def _label(
         order[keep].tolist(), scores[order][keep].tolist(), areas[keep].tolist(), strict=True
     )
     segments = [Segment(i, index, min(p, 1.0), area) for i, (index, p, area) in enumerate(rows, 1)]
-    return table[ids], segments
+    return table[ids.long()], segments

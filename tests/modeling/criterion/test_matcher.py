@@ -1,6 +1,7 @@
 """The assignment against brute force, the costs against transformers' matcher and by hand."""
 
 import itertools
+from dataclasses import replace
 from typing import ClassVar
 
 import numpy as np
@@ -18,6 +19,7 @@ from d2_psformer.modeling.criterion import (
     BoxOverlap,
     DenseMasks,
     Dice,
+    FixedMatcher,
     FocalClass,
     HungarianMatcher,
     dice_loss,
@@ -91,8 +93,19 @@ def test_several_sets_are_matched_each_on_its_own():
 def test_a_cost_that_is_not_finite_says_what_to_try(value):
     cost = torch.zeros(3, 2)
     cost[1, 1] = value
-    with pytest.raises(UserError, match=r"matching cost is not finite.*SOLVER\.BASE_LR"):
-        pair(cost)
+    message = r"matching cost is not finite, first that of loss_given.*SOLVER\.BASE_LR"
+    with pytest.raises(UserError, match=message):
+        pair(torch.zeros(3, 2), cost)
+
+
+def test_the_first_term_that_is_not_finite_is_named():
+    outputs, target = random_outputs(), random_targets(6)
+    outputs.masks[3] = float("nan")
+    with pytest.raises(UserError, match="first that of loss_dice"):
+        HungarianMatcher((*LOCATED, Dice(2.0, 2.0)))([outputs], [target])
+    huge = [GivenCost(1.0, 1.0)] * 2
+    with pytest.raises(UserError, match="first that of their sum"):
+        HungarianMatcher(huge)([LayerOutputs(logits=torch.full((2, 2), 3e38))], [random_targets(0)])
 
 
 def random_outputs(queries: int = 20, classes: int = 4) -> LayerOutputs:
@@ -157,3 +170,27 @@ def test_masks_decide_where_classes_and_boxes_are_alike():
     outputs = LayerOutputs(torch.zeros(2, 3), torch.full((2, 4), 0.5), masks)
     [(queries, segments)] = HungarianMatcher((*LOCATED, Dice(2.0, 2.0)))([outputs], [target])
     assert queries.tolist() == [0, 1] and segments.tolist() == [1, 0]
+
+
+# ---------------------------------------------------------------- fixed
+
+
+def fixed(queries: int, *classes: int):
+    outputs, target = LayerOutputs(logits=torch.zeros(queries, 8)), random_targets(len(classes))
+    [pair] = FixedMatcher()([outputs], [replace(target, classes=torch.tensor(classes).long())])
+    return tuple(x.tolist() for x in pair)
+
+
+def test_query_k_belongs_to_class_k():
+    assert fixed(7, 5, 0, 3) == ([0, 3, 5], [1, 2, 0])
+    assert fixed(7) == ([], [])
+
+
+def test_fixed_matching_needs_a_query_for_every_class():
+    with pytest.raises(UserError, match=r"6 queries and 7 classes.*NUM_QUERIES to 7"):
+        fixed(6, 5)
+
+
+def test_fixed_matching_needs_one_segment_for_every_class():
+    with pytest.raises(UserError, match=r"one segment of every class.*MODEL.LOSS.MATCHING"):
+        fixed(7, 5, 0, 5)

@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import pytest
 import torch
-import torch.distributed as dist
 from small_targets import image_targets
 from torchvision.ops import generalized_box_iou_loss, sigmoid_focal_loss
 
@@ -18,7 +17,6 @@ from d2_psformer.modeling.criterion import (
     HungarianMatcher,
     SetCriterion,
     dice_loss,
-    mean_segments,
     resize_masks,
 )
 from d2_psformer.modeling.criterion.set_criterion import layer_suffix
@@ -84,6 +82,20 @@ def test_one_match_serves_all_layers(criterion):
     each = criterion(outputs, targets, 1.0)
     torch.testing.assert_close(criterion(outputs, targets, 1.0, matches), each)
     assert each["loss_bbox_0"] != expected["loss_bbox_0"]
+
+
+def test_truths_of_one_match_are_resized_once(monkeypatch):
+    resized = []
+
+    def resize(masks, *args):
+        resized.append(masks.dtype)
+        return resize_masks(masks, *args)
+
+    monkeypatch.setattr("d2_psformer.modeling.criterion.masks.resize_masks", resize)
+    criterion = SetCriterion([Dice(2.0, 2.0)], masks=DenseMasks(scale=2))
+    outputs = QueryOutputs(masks=random_outputs(1, mask_layers=3).masks)
+    criterion(outputs, [things(0, 1)], 1.0, [[(torch.arange(2), torch.arange(2))]])
+    assert resized.count(torch.bool) == 1 and len(resized) == 4
 
 
 def test_more_segments_than_queries(criterion):
@@ -172,23 +184,3 @@ def test_losses_are_computed_in_float32(criterion):
         half, logits=[x.float() for x in half.logits], masks=[x.float() for x in half.masks]
     )
     torch.testing.assert_close(losses, criterion(rounded, targets, 1.0))
-
-
-# ---------------------------------------------------------------- how many segments
-
-
-@pytest.mark.parametrize(
-    ("batch", "mean"), [([[0, 1, 2, 3]], 4), ([[0, 1, 2, 3], [0]], 2.5), ([[], [3]], 1), ([[]], 1)]
-)
-def test_mean_segments(batch, mean):
-    """At least one, so that nothing is divided by zero."""
-    assert mean_segments([image_targets(*classes) for classes in batch]).item() == mean
-
-
-@pytest.mark.parametrize(("others", "mean"), [(5.0, 3.5), (0.0, 1.0)])
-def test_segments_are_averaged_over_processes(monkeypatch, others, mean):
-    """Two segments an image here, ``others`` in another process."""
-    monkeypatch.setattr(dist, "is_initialized", lambda: True)
-    monkeypatch.setattr(dist, "get_world_size", lambda: 2)
-    monkeypatch.setattr(dist, "all_reduce", lambda count: count.add_(others))
-    assert mean_segments([image_targets(0, 3)]).item() == mean

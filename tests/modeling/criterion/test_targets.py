@@ -1,12 +1,14 @@
 """Ground truth in the terms of the model."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from small_models import segments
 
 from d2_psformer.d2.structures import BitMasks
 from d2_psformer.layers import box_xyxy_to_cxcywh
-from d2_psformer.modeling.criterion import Targets, prepare_targets
+from d2_psformer.modeling.criterion import IGNORE, Targets, prepare_targets
 from d2_psformer.modeling.criterion.targets import MatchedTargets
 from d2_psformer.utils.errors import UserError
 
@@ -74,6 +76,59 @@ def test_an_unknown_class_is_named(unknown):
     message = rf"Class id {unknown} is not in the 3 thing and 3 stuff classes.*DATASETS.TRAIN"
     with pytest.raises(UserError, match=message):
         prepare(segments(24, 30, [5, unknown]))
+
+
+def test_padding_of_the_mapper_is_no_part_of_the_image():
+    """The instances' image is padded from 16 x 20 to 24 x 30, then to the canvas."""
+    instances = segments(24, 30, [5])
+    instances.gt_boxes.tensor[:] = torch.tensor([0.0, 0, 10, 16])
+    targets = prepare_targets(instances, THINGS, STUFF, (32, 32), image_size=(16, 20))
+    assert targets.image_size == (16, 20) and targets.masks.shape == (1, 32, 32)
+    torch.testing.assert_close(targets.boxes, torch.tensor([[0.25, 0.5, 0.5, 1.0]]))
+
+
+def test_empty_segments_are_kept():
+    """Their boxes are empty too."""
+    instances = segments(24, 30, [7, 6, 5, 0])
+    instances.gt_masks.tensor[:2] = False
+    instances.gt_boxes.tensor[0] = 0
+    targets = prepare(instances)
+    assert targets.classes.tolist() == [7, 5, 0, 6]
+    assert targets.masks.flatten(1).any(1).tolist() == [False, True, True, False]
+    assert targets.boxes.any(1).tolist() == [False, True, True, False]
+
+
+# ---------------------------------------------------------------- class maps
+
+
+def test_a_class_map_is_painted_from_the_masks():
+    targets = prepare(segments(24, 30, [7, 6, 5]), (26, 32))
+    semantic = targets.semantic
+    assert semantic.dtype == torch.long and semantic.shape == (26, 32)
+    for class_id, mask in zip(targets.classes, targets.masks, strict=True):
+        assert (semantic[mask] == class_id).all()
+    assert (semantic[~targets.masks.any(0)] == IGNORE).all() and (
+        semantic == IGNORE
+    ).sum() == 26 * 32 - 24 * 30
+
+
+def test_where_masks_overlap_the_first_counts():
+    targets = prepare(segments(24, 30, [5, 7, 0]))
+    masks = torch.stack([targets.masks[0], ~targets.masks[2], torch.ones(24, 30, dtype=torch.bool)])
+    semantic = replace(targets, masks=masks).semantic
+    assert torch.equal(semantic == 5, masks[0])
+    assert torch.equal(semantic == 7, masks[1] & ~masks[0])
+    assert not (semantic == IGNORE).any()
+    assert (prepare(segments(8, 8, []), (8, 8)).semantic == IGNORE).all()
+
+
+def test_a_given_class_map_is_padded():
+    given = torch.randint(8, (24, 30))
+    targets = prepare_targets(segments(24, 30, [5]), THINGS, STUFF, (26, 32), sem_seg=given)
+    assert torch.equal(targets.semantic[:24, :30], given)
+    assert (targets.semantic == IGNORE).sum() == 26 * 32 - 24 * 30
+    view = targets.of_classes([7, 5])
+    assert set(view.semantic.unique().tolist()) == {1, IGNORE}, "in the numbers of the view"
 
 
 # ---------------------------------------------------------------- views

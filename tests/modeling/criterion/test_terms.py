@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+import torch.nn.functional as F
 import torchvision
 from fvcore.nn import sigmoid_focal_loss as fvcore_focal
 from hypothesis import given, settings
@@ -14,6 +15,7 @@ from d2_psformer.layers import box_cxcywh_to_xyxy
 from d2_psformer.modeling.criterion import (
     BoxL1,
     BoxOverlap,
+    CrossEntropyClass,
     Dice,
     FocalClass,
     MaskBCE,
@@ -21,6 +23,7 @@ from d2_psformer.modeling.criterion import (
     SigmoidDice,
     dice_loss,
 )
+from d2_psformer.modeling.criterion.class_terms import binary_entropies
 from d2_psformer.modeling.criterion.targets import MatchedTargets
 from d2_psformer.modeling.criterion.terms import Term
 from d2_psformer.utils.errors import UserError
@@ -134,6 +137,41 @@ def test_focal_is_finite_for_extreme_logits():
     assert torch.isfinite(loss) and torch.isfinite(logits.grad).all()
 
 
+def matched_classes(images, queries, classes) -> MatchedTargets:
+    indices = (torch.tensor(x) for x in (images, queries, classes))
+    return MatchedTargets(*indices, None, None, [], None)
+
+
+@pytest.mark.parametrize("no_object", [0.1, 1.0, 0.0])
+def test_cross_entropy_is_a_mean_weighted_by_class(no_object):
+    logits = (3 * torch.randn(2, 6, 5)).requires_grad_()
+    matched = matched_classes([0, 0, 1], [1, 5, 2], [3, 0, 3])
+    term = CrossEntropyClass(1.0, 1.0, no_object)
+    loss = term.loss(logits, matched) / term.divisor(logits, matched, num_segments=100)
+    classes = torch.full((2, 6), 4)
+    classes[0, 1] = classes[1, 2] = 3
+    classes[0, 5] = 0
+    weights = torch.tensor([1, 1, 1, 1, no_object])
+    expected = F.cross_entropy(logits.transpose(1, 2), classes, weights)
+    torch.testing.assert_close(loss, expected)
+    gradients = (torch.autograd.grad(x, logits)[0] for x in (loss, expected))
+    torch.testing.assert_close(*gradients)
+
+
+def test_cross_entropy_costs_minus_the_probability():
+    logits, target = torch.randn(6, 5), random_targets(3)
+    p = logits.exp() / logits.exp().sum(1, keepdim=True)
+    cost = CrossEntropyClass(1.0, 1.0).cost(logits, target)
+    for n, class_id in enumerate(target.classes):
+        torch.testing.assert_close(cost[:, n], -p[:, class_id])
+
+
+def test_cross_entropy_has_finite_differences():
+    logits = torch.randn(2, 4, 3, dtype=torch.float64, requires_grad=True)
+    matched = matched_classes([0, 1], [2, 0], [1, 0])
+    assert torch.autograd.gradcheck(lambda x: CrossEntropyClass(1.0, 1.0).loss(x, matched), logits)
+
+
 # ---------------------------------------------------------------- boxes
 
 
@@ -155,6 +193,39 @@ def test_overlap_equals_torchvision_in_pixels():
 
 def random_masks(count: int) -> torch.Tensor:
     return (torch.rand(count, 35) < 0.4).float()
+
+
+@pytest.mark.parametrize(("alpha", "gamma"), [(0.25, 2.0), (0.6, 1.0)])
+def test_mask_focal_equals_torchvision(alpha, gamma):
+    logits, truth = 4 * torch.randn(3, 35), random_masks(3)
+    expected = torchvision.ops.sigmoid_focal_loss(logits, truth, alpha, gamma)
+    loss = MaskFocal(1.0, 1.0, alpha, gamma).loss(logits, truth)
+    torch.testing.assert_close(loss, expected.mean(1).sum())
+
+
+def test_mask_entropy_equals_torch_for_soft_truths():
+    logits, truth = 4 * torch.randn(3, 35), torch.rand(3, 35)
+    expected = F.binary_cross_entropy_with_logits(logits, truth, reduction="none").mean(1).sum()
+    torch.testing.assert_close(MaskBCE(1.0, 1.0).loss(logits, truth), expected)
+
+
+def test_sigmoid_dice_by_hand():
+    logits, truth = (
+        torch.tensor([[0.0, 0.0, 9e9], [0.0, 0.0, 0.0]]),
+        torch.tensor([[0.0, 1, 1], [0, 0, 0]]),
+    )
+    expected = 1 - (2 * 1.5 + 1) / (2 + 2 + 1) + 1 - 1 / (1.5 + 1)
+    assert SigmoidDice(1.0, 1.0).loss(logits, truth).item() == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("term", TERMS[-3:], ids=lambda term: type(term).__name__)
+def test_mask_losses_are_finite_for_extreme_logits(term):
+    logits = torch.tensor([[-1e4, -50.0, 50.0, 1e4]] * 2, requires_grad=True)
+    truth = torch.tensor([[1.0, 1, 0, 0], [0.0, 0, 1, 1]])
+    loss = term.loss(logits, truth)
+    loss.backward()
+    assert torch.isfinite(loss) and torch.isfinite(logits.grad).all()
+    assert torch.isfinite(term.cost(logits, truth)).all()
 
 
 @settings(max_examples=30, deadline=None)
@@ -186,3 +257,12 @@ def test_dice_of_empty_masks_is_finite_with_a_gradient():
     loss.sum().backward()
     assert loss.tolist() == [1, 1]
     assert torch.isfinite(masks.grad).all()
+
+
+def test_binary_entropies_and_their_gradients_are_pytorchs():
+    x = torch.tensor([-200.0, -20, -3, -1e-4, 0, 1e-4, 3, 20, 200], requires_grad=True)
+    for truth, ours in zip((1.0, 0.0), binary_entropies(x), strict=True):
+        theirs = F.binary_cross_entropy_with_logits(x, torch.full_like(x, truth), reduction="none")
+        torch.testing.assert_close(ours, theirs, rtol=1e-6, atol=1e-7)
+        gradients = (torch.autograd.grad(y.sum(), x, retain_graph=True)[0] for y in (ours, theirs))
+        torch.testing.assert_close(*gradients, rtol=1e-6, atol=1e-7)

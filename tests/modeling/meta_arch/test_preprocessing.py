@@ -31,6 +31,16 @@ def test_canvas_is_a_multiple_where_the_backbone_wants_it(divisibility, canvas):
     assert batch.sizes == [(20, 33)]
 
 
+def test_padding_of_the_mapper_is_padding():
+    padding_mask = torch.zeros(20, 33, dtype=torch.bool)
+    padding_mask[16:] = padding_mask[:, 30:] = True
+    images = [image(20, 33), image(20, 33)]
+    batch = ImageNormalizer(MEAN, STD, 0)(images, [padding_mask, None])
+    assert batch.sizes == [(16, 30), (20, 33)]
+    assert torch.equal(batch.padding[0], padding_mask) and not batch.padding[1].any()
+    assert torch.equal(batch.tensor[0], batch.tensor[1]), "the mapper's pixels stay"
+
+
 def test_statistics_are_no_part_of_a_checkpoint():
     normalizer = ImageNormalizer(MEAN, STD, 0)
     assert not normalizer.state_dict()

@@ -7,9 +7,13 @@ import torch
 from small_models import (
     EVERY_RESULT,
     INFERENCE,
+    MASK2FORMER,
+    MASKFORMER,
+    SEMANTIC_ALONE,
     VARIANTS,
     VERSION_1,
     check_results,
+    every_result,
     image,
     infer,
     sample,
@@ -17,6 +21,9 @@ from small_models import (
 )
 
 # ---------------------------------------------------------------- training
+
+# Its losses depend on random points.
+DRAWN = ("mask2former",)
 
 BATCHES = {
     "both kinds": [[0, 1, 3, 4]],
@@ -63,16 +70,16 @@ def test_learns_one_image(name):
     batch = [sample(64, 64, [0, 1, 3, 4])]
     optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3)
     totals = []
-    for _ in range(10):
+    for _ in range(16):
         loss = sum(model(batch).values())
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         totals.append(loss.item())
-    assert totals[-1] < 0.85 * totals[0]
+    assert totals[-1] < 0.9 * totals[0]
 
 
-@pytest.mark.parametrize("name", VARIANTS)
+@pytest.mark.parametrize("name", [name for name in VARIANTS if name not in DRAWN])
 def test_a_batch_weighs_its_images_as_two_processes_would(name):
     """With the same counts of both kinds, the loss of a batch is the mean of the images' losses."""
     model = tiny_model(**VARIANTS[name])
@@ -104,6 +111,11 @@ NAMES = {
     "last masks alone": LOCATED
     | names(("thing_loss_dice", 1), ("stuff_loss_ce", 2), ("stuff_loss_dice", 1)),
     "version 1, last masks alone": VERSION_1_NAMES | {"loss_dice"},
+    "maskformer": names(("loss_ce", 2), ("loss_mask", 2), ("loss_dice", 2)),
+    "maskformer, last layer alone": {"loss_ce", "loss_mask", "loss_dice"},
+    "mask2former": names(("loss_ce", 5), ("loss_mask", 5), ("loss_dice", 5)),
+    "per pixel": {"loss_sem_seg"},
+    "per pixel plus": names(("loss_sem_seg", 2)),
 }
 
 
@@ -118,16 +130,18 @@ def test_names_of_the_losses(name):
 
 @pytest.mark.parametrize("name", VARIANTS | INFERENCE)
 def test_results_of_a_batch_are_valid_and_those_of_its_images(name):
-    model = tiny_model(**(VARIANTS | INFERENCE)[name], **EVERY_RESULT)
+    model = tiny_model(**every_result(name))
     inputs = [{"image": image(64, 96, seed=i)} for i in range(2)]
     together = infer(model, *inputs)
-    assert any(output["panoptic_seg"][1] for output in together), "nothing was proved"
+    if name not in SEMANTIC_ALONE:
+        assert any(output["panoptic_seg"][1] for output in together), "nothing was proved"
     for one, output in zip(inputs, together, strict=True):
         check_results(output, (64, 96))
         (alone,) = infer(model, one)
-        differ = alone["panoptic_seg"][0] != output["panoptic_seg"][0]
-        assert differ.float().mean() < 1e-3
-        torch.testing.assert_close(alone["sem_seg"], output["sem_seg"], rtol=1e-3, atol=1e-5)
+        torch.testing.assert_close(alone["sem_seg"], output["sem_seg"], rtol=1e-3, atol=1e-4)
+        if name not in SEMANTIC_ALONE:
+            differ = alone["panoptic_seg"][0] != output["panoptic_seg"][0]
+            assert differ.float().mean() < 1e-3
     for output, size in zip(
         infer(model, *({"image": image(*size)} for size in [(64, 96), (50, 61)])),
         [(64, 96), (50, 61)],
@@ -138,7 +152,7 @@ def test_results_of_a_batch_are_valid_and_those_of_its_images(name):
 
 @pytest.mark.parametrize("name", VARIANTS)
 def test_a_saved_model_loads_and_gives_the_same(name, tmp_path):
-    options = VARIANTS[name] | EVERY_RESULT
+    options = every_result(name)
     model = tiny_model(**options)
     torch.save(model.state_dict(), tmp_path / "model.pth")
     torch.manual_seed(7)
@@ -147,11 +161,16 @@ def test_a_saved_model_loads_and_gives_the_same(name, tmp_path):
     inputs = {"image": image(64, 64)}
     (first,), (second,), (third,) = (infer(m, inputs) for m in (model, again, copy.deepcopy(again)))
     for other in (second, third):
-        assert torch.equal(first["panoptic_seg"][0], other["panoptic_seg"][0])
         assert torch.equal(first["sem_seg"], other["sem_seg"])
+        if "panoptic_seg" in first:
+            assert torch.equal(first["panoptic_seg"][0], other["panoptic_seg"][0])
 
 
-@pytest.mark.parametrize("options", [{}, VERSION_1], ids=["decoupled", "version 1"])
+@pytest.mark.parametrize(
+    "options",
+    [{}, VERSION_1, MASKFORMER, MASK2FORMER],
+    ids=["decoupled", "version 1", "maskformer", "mask2former"],
+)
 @pytest.mark.parametrize(
     ("things", "stuff"), [((0, 1, 2), ()), ((), (0, 1)), ((3, 4), (0, 1, 2)), ((1, 3), (0, 2))]
 )

@@ -74,7 +74,8 @@ WRONG = [
     ({f"{POST}.MASK_THRESHOLD": -0.5}, f"{POST}: mask_threshold is -0.5: it must be at least 0."),
     (
         {f"{POST}.MERGING": "argmax"},
-        f"{POST}: MERGING is 'argmax': use one of 'mask_wise', 'pixel_argmax', 'maskformer'.",
+        f"{POST}: MERGING is 'argmax': use one of 'mask_wise', 'pixel_argmax', 'maskformer', "
+        "'mask2former'.",
     ),
     (
         {"MODEL.AUTOCAST": "half"},

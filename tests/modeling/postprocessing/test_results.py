@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 import torch
+from largest_floats import LargestFloats
 from small_models import small_config
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from d2_psformer.classes import Classes
 from d2_psformer.d2.structures import Boxes
@@ -237,18 +237,6 @@ def test_every_key_is_used(name, merging):
 
 
 # ---------------------------------------------------------------- memory
-
-
-class LargestFloats(TorchDispatchMode):
-    """Counts the elements of the largest float tensor that is made."""
-
-    count = 0
-
-    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-        made = function(*args, **(kwargs or {}))
-        if isinstance(made, torch.Tensor) and made.is_floating_point():
-            self.count = max(self.count, made.numel())
-        return made
 
 
 @pytest.mark.parametrize(("kind", "maps"), [("panoptic", 1), ("instances", 1), ("semantic", 5)])

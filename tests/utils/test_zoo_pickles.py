@@ -12,8 +12,8 @@ from torch import nn
 from d2_psformer.d2 import BACKEND
 from d2_psformer.d2.checkpoint import DetectionCheckpointer
 from d2_psformer.d2lite import checkpoint as d2lite
-from d2_psformer.d2lite.checkpoint import read_zoo_pickle
 from d2_psformer.engine import AtomicCheckpointer
+from d2_psformer.utils.zoo_pickles import read_zoo_pickle
 
 
 def load_atomically(model, path):

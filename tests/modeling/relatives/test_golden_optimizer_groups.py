@@ -1,12 +1,10 @@
 """Learning rate and weight decay of every parameter against the official optimizers' groups."""
 
-import json
-
 import pytest
 import torch
 
 from d2_psformer.checkpoint.relatives import convert_mask2former, convert_maskformer
-from d2_psformer.d2.modeling import META_ARCH_REGISTRY, build_model
+from d2_psformer.d2.modeling import build_model
 from d2_psformer.engine import load_config
 from d2_psformer.engine.optimizer import parameter_groups
 
@@ -51,22 +49,19 @@ def official_names(shapes: dict[str, list[int]], convert) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_groups(name, reference_relatives):
+def test_groups(name, golden):
     config, shapes = CASES[name]
     cfg = load_config(name, ["MODEL.DEVICE", "meta"])
-    if cfg.MODEL.META_ARCHITECTURE not in META_ARCH_REGISTRY:
-        pytest.skip(f"{cfg.MODEL.META_ARCHITECTURE} is not registered")
     is_mask2former = "mask2former" in name
-    file = f"optimizer_groups_{'m2f' if is_mask2former else 'mf'}.json"
-    groups = json.loads((reference_relatives / file).read_text())[f"{config}.yaml"]
+    file = f"optimizer_groups_{'m2f' if is_mask2former else 'mf'}"
+    groups = golden.json(file)[f"{config}.yaml"]
     expected = {}
     for rates, names in groups.items():
         _, rate, _, decay = rates.split()
         expected |= dict.fromkeys(names, (pytest.approx(float(rate)), float(decay)))
 
-    shapes = json.loads((reference_relatives / "shapes" / f"{shapes}.json").read_text())
     convert = convert_mask2former if is_mask2former else convert_maskformer
-    official = official_names(shapes, convert)
+    official = official_names(golden.json(f"shapes/{shapes}"), convert)
     with torch.device("meta"):
         model = build_model(cfg)
     found = {

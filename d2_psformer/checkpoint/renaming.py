@@ -1,0 +1,30 @@
+"""Tables that rename parameters."""
+
+import re
+from collections.abc import Callable
+
+# Regular expressions and what takes their place, applied one after the other.
+Renames = list[tuple[str, str | Callable[[re.Match], str]]]
+# Beginnings of names, whole modules, as regular expressions: what takes their place, and what is
+# renamed behind them.
+Parts = dict[str, tuple[str, Renames]]
+
+
+def substitute(name: str, renames: Renames) -> str:
+    """Apply every rename."""
+    for pattern, new in renames:
+        name = re.sub(pattern, new, name)
+    return name
+
+
+def rename_part(name: str, parts: Parts) -> str | None:
+    """The new name by the first part that ``name`` is in; None if it is in none."""
+    for pattern, (new, inner) in parts.items():
+        if match := re.match(rf"{pattern}(?=\.|$)", name):
+            return match.expand(new) + substitute(name[match.end() :], inner)
+    return None
+
+
+def plus(pattern: str, by: int) -> Callable[[re.Match], str]:
+    """Put the first number of a match, plus ``by``, into ``pattern``; its second group follows."""
+    return lambda match: pattern.format(int(match[1]) + by, *match.groups()[1:])
