@@ -86,7 +86,8 @@ def _add_decoder_keys(model: CN) -> None:
     node = model.PIXEL_DECODER = CN()
     # Backbone features to read, fine to coarse.
     node.IN_FEATURES = ["res3", "res4", "res5"]
-    # Levels of the result; those beyond IN_FEATURES come from stride-2 convolutions.
+    # Levels of the result; those beyond IN_FEATURES come from stride-2 convolutions. In Mask2Former
+    # finer features than these only make the mask features.
     node.NUM_LEVELS = 4
     # Channels of the levels and of the queries.
     node.DIM = 256

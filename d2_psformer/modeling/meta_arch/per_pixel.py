@@ -4,26 +4,17 @@ from torch import Tensor, nn
 
 from ...d2.config import configurable
 from ...d2.modeling import META_ARCH_REGISTRY
-from ..criterion import PixelCrossEntropy, Targets
+from ..criterion import PixelCrossEntropy
 from ..outputs import SegmenterOutputs
 from ..pixel_decoder import FPN, MaskFormerPixelDecoder
 from ..pixel_decoder.features import backbone_channels
 from ..transformer_decoder import DetrDecoder
 from .maskformer import MaskFormer, build_decoder, mask_classification_parts
-from .preprocessing import ImageBatch
 from .segmenter import Segmenter, config_node, shared_parts
 
 
-class PerPixelSegmenter(Segmenter):
-    """A segmenter whose outputs are class logits of every pixel."""
-
-    def losses(self, images: ImageBatch, targets: list[Targets]) -> dict[str, Tensor]:
-        """Cross-entropy of every pixel, in every supervised layer."""
-        return self.criterion(self.predict(images.tensor).pixel_logits, targets)
-
-
 @META_ARCH_REGISTRY.register()
-class PerPixelBaseline(PerPixelSegmenter):
+class PerPixelBaseline(Segmenter):
     """An FPN and a linear classifier of its pixels."""
 
     @configurable
@@ -77,7 +68,7 @@ class PerPixelBaseline(PerPixelSegmenter):
 
 
 @META_ARCH_REGISTRY.register()
-class PerPixelBaselinePlus(PerPixelSegmenter, MaskFormer):
+class PerPixelBaselinePlus(MaskFormer):
     """MaskFormer's network with query k for class k: its mask logits are the class's."""
 
     @classmethod
