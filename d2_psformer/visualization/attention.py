@@ -14,6 +14,7 @@ from ..modeling.pixel_decoder import PixelFeatures
 from ..modeling.transformer_decoder import LocationDecoder, MaskDecoder
 from ..modeling.transformer_decoder.mask_attention import MaskScores
 from ..ops.reference import locations_of, weights_of
+from ..utils.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,19 @@ class SegmentAttention:
     points: list[SamplingPoints]
 
 
+def check_attention(model: nn.Module) -> None:
+    """
+    Raises:
+        UserError: the model is no Panoptic SegFormer, or does not return panoptic results.
+    """
+    decoders = [m for m in model.modules() if isinstance(m, MaskDecoder)]
+    if not (decoders and model.postprocessor.panoptic):
+        raise UserError(
+            f"{type(model).__name__} has no attention to draw here: only Panoptic SegFormer has, "
+            "with MODEL.POSTPROCESSING.PANOPTIC_ON."
+        )
+
+
 @contextmanager
 def recording_attention(model: nn.Module) -> Iterator["AttentionRecord"]:
     """Note what the decoders of a Panoptic SegFormer attend to, one image at a time.
@@ -88,7 +102,11 @@ def recording_attention(model: nn.Module) -> Iterator["AttentionRecord"]:
 
     Hooks keep the inputs of the attentions and are removed after the block; maps are computed from
     them when they are asked for. The results of the model do not change.
+
+    Raises:
+        UserError: see :func:`check_attention`.
     """
+    check_attention(model)
     record = AttentionRecord()
     handles = list(record.attach(model))
     try:

@@ -11,6 +11,7 @@ from d2_psformer.data.scenes import generate_scene
 from d2_psformer.engine import Predictor, load_config
 from d2_psformer.modeling.criterion import resize_masks
 from d2_psformer.ops import ms_deform_attn
+from d2_psformer.utils.errors import UserError
 from d2_psformer.visualization import recording_attention
 
 ROOT = Path(__file__).parents[2]
@@ -235,3 +236,12 @@ def test_one_image_at_a_time(predictor, recorded):
         pixels = {"image": torch.zeros(3, 64, 64)}
         with pytest.raises(ValueError, match="one image at a time"):
             predictor.model([pixels, pixels])
+
+
+def test_models_without_such_attention_are_refused():
+    cfg = load_config("scenes/mask2former")
+    with (
+        pytest.raises(UserError, match="Mask2Former has no attention to draw here"),
+        recording_attention(build_model(cfg)),
+    ):
+        pass
