@@ -1,4 +1,4 @@
-"""The peer of the whole-model benchmark: Mask2Former of the ``transformers`` package."""
+"""The peers of the whole-model benchmark: Mask2Former and MaskFormer of ``transformers``."""
 
 import logging
 from collections.abc import Callable
@@ -7,26 +7,41 @@ import torch
 from torch import Tensor, nn
 
 THINGS, STUFF = 80, 53
+THRESHOLD = 0.8  # of the class probability, as in our configs
 
 
-def build_mask2former(device: str, **settings) -> nn.Module:
-    """A model with an R50 backbone, 133 classes and random weights; nothing is downloaded.
+def build_peer(cfg, **settings) -> nn.Module:
+    """The model that a config of ours is compared with; random weights, nothing is downloaded.
+
+    It has 133 classes. For MaskFormer's configs it is MaskFormer, whose pixel decoder here is
+    always a plain FPN, for all others Mask2Former; its backbone is Swin-T where the config has it,
+    else R50.
 
     Args:
-        settings: other values of Mask2FormerConfig.
+        settings: other values of the peer's config.
 
     Raises:
         ModuleNotFoundError: ``transformers`` is not installed.
     """
-    from transformers import Mask2FormerConfig, Mask2FormerForUniversalSegmentation, ResNetConfig
+    import transformers
 
     # It warns that a backbone other than Swin may not fit: ResNet fits.
     logging.getLogger("transformers").setLevel(logging.ERROR)
     torch.manual_seed(0)
-    backbone = ResNetConfig(out_features=["stage1", "stage2", "stage3", "stage4"])
-    defaults = {"backbone_config": backbone, "num_labels": THINGS + STUFF}
-    config = Mask2FormerConfig(**{**defaults, **settings})
-    return Mask2FormerForUniversalSegmentation(config).to(device)
+    node = cfg.MODEL.BACKBONE
+    stages = {"out_features": ["stage1", "stage2", "stage3", "stage4"]}
+    if node.TIMM_NAME.startswith("swin_tiny"):
+        backbone = transformers.SwinConfig(drop_path_rate=node.DROP_PATH, **stages)
+    else:
+        backbone = transformers.ResNetConfig(**stages)
+    name, task = "Mask2Former", "UniversalSegmentation"
+    if cfg.MODEL.META_ARCHITECTURE == "MaskFormer":
+        name, task = "MaskFormer", "InstanceSegmentation"
+    values = {"backbone_config": backbone, "num_labels": THINGS + STUFF, **settings}
+    config = getattr(transformers, f"{name}Config")(**values)
+    model = getattr(transformers, f"{name}For{task}")(config)
+    _freeze(model, node)
+    return model.to(cfg.MODEL.DEVICE)
 
 
 def inference(model: nn.Module, image: Tensor) -> Callable[[], object]:
@@ -40,6 +55,7 @@ def inference(model: nn.Module, image: Tensor) -> Callable[[], object]:
     def call() -> object:
         return processor.post_process_panoptic_segmentation(
             model(pixel_values=_normalised(image, model.device)),
+            threshold=THRESHOLD,
             label_ids_to_fuse=set(range(THINGS, THINGS + STUFF)),
             target_sizes=[tuple(image.shape[1:])],
         )
@@ -50,11 +66,7 @@ def inference(model: nn.Module, image: Tensor) -> Callable[[], object]:
 def training_step(
     model: nn.Module, image: Tensor, masks: Tensor, classes: Tensor, dtype: torch.dtype
 ) -> Callable[[], object]:
-    """A step of AdamW with clipping; the stem, the first stage and all batch norms are fixed."""
-    backbone = model.train().model.pixel_level_module.encoder
-    norms = [module for module in backbone.modules() if isinstance(module, nn.BatchNorm2d)]
-    for module in (backbone.embedder, backbone.encoder.stages[0], *norms):
-        module.eval().requires_grad_(False)
+    """A step of AdamW with clipping, like ours."""
     parameters = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(parameters, fused=True)
     device = model.device
@@ -74,6 +86,18 @@ def training_step(
         return loss.item()
 
     return call
+
+
+def _freeze(model: nn.Module, node) -> None:
+    """Fix what the node MODEL.BACKBONE fixes in ours; the model is in training mode then."""
+    backbone = model.train().model.pixel_level_module.encoder
+    frozen = []
+    if node.FREEZE_AT == 2:
+        frozen += [backbone.embedder, backbone.encoder.stages[0]]
+    if node.NORM == "FrozenBN":
+        frozen += [m for m in backbone.modules() if isinstance(m, nn.BatchNorm2d)]
+    for module in frozen:
+        module.eval().requires_grad_(False)
 
 
 def _normalised(image: Tensor, device: torch.device) -> Tensor:
