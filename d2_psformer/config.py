@@ -84,9 +84,10 @@ def _add_decoder_keys(model: CN) -> None:
     # where the device is fast with it, but float32 in evaluation, so that figures compare.
     model.AUTOCAST = "auto"
     node = model.PIXEL_DECODER = CN()
-    # Backbone features to read, fine to coarse. Mask2Former's encoder reads all but the finest.
+    # Backbone features to read, fine to coarse.
     node.IN_FEATURES = ["res3", "res4", "res5"]
-    # Levels of deformable attention; those beyond the features come from stride-2 convolutions.
+    # Levels of the result; those beyond IN_FEATURES come from stride-2 convolutions. In Mask2Former
+    # finer features than these only make the mask features.
     node.NUM_LEVELS = 4
     # Channels of the levels and of the queries.
     node.DIM = 256

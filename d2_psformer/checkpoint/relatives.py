@@ -55,8 +55,8 @@ _LEVELS: Parts = {
 _MASK2FORMER: Parts = {
     **_QUERIES,
     **_LEVELS,
-    "pixel_decoder.adapter_1": ("pixel_decoder.step.lateral", _CONV_NORM),
-    "pixel_decoder.layer_1": ("pixel_decoder.step.output", _CONV_NORM),
+    "pixel_decoder.adapter_1": ("pixel_decoder.steps.0.lateral", _CONV_NORM),
+    "pixel_decoder.layer_1": ("pixel_decoder.steps.0.output", _CONV_NORM),
     "pixel_decoder.mask_features": ("pixel_decoder.mask_features", []),
     "pixel_decoder.transformer.level_embed": (f"{_ENCODER}.level_embed", []),
     "pixel_decoder.transformer.encoder.layers": (f"{_ENCODER}.layers", _ENCODER_LAYER),
