@@ -12,11 +12,11 @@ from d2_psformer.modeling.backbone import TimmBackbone, fuse_batch_norms
 def backbone(name: str, norm: str = "BN") -> TimmBackbone:
     """In evaluation mode, with norms that change what they read."""
     model = TimmBackbone(name=name, out_features=["res3", "res4", "res5"], norm=norm).eval()
-    for norm in norms(model):
-        nn.init.normal_(norm.running_mean, std=0.1)
-        nn.init.uniform_(norm.running_var, 0.5, 2)
-        nn.init.uniform_(norm.weight, 0.5, 1.5)
-        nn.init.normal_(norm.bias)
+    for layer in norms(model):
+        nn.init.normal_(layer.running_mean, std=0.1)
+        nn.init.uniform_(layer.running_var, 0.5, 2)
+        nn.init.uniform_(layer.weight, 0.5, 1.5)
+        nn.init.normal_(layer.bias)
     return model
 
 
