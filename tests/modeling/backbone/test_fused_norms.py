@@ -12,11 +12,11 @@ from d2_psformer.modeling.backbone import TimmBackbone, fuse_batch_norms
 def backbone(name: str, norm: str = "BN") -> TimmBackbone:
     """In evaluation mode, with norms that change what they read."""
     model = TimmBackbone(name=name, out_features=["res3", "res4", "res5"], norm=norm).eval()
-    for layer in norms(model):
-        nn.init.normal_(layer.running_mean, std=0.1)
-        nn.init.uniform_(layer.running_var, 0.5, 2)
-        nn.init.uniform_(layer.weight, 0.5, 1.5)
-        nn.init.normal_(layer.bias)
+    for one in norms(model):
+        nn.init.normal_(one.running_mean, std=0.1)
+        nn.init.uniform_(one.running_var, 0.5, 2)
+        nn.init.uniform_(one.weight, 0.5, 1.5)
+        nn.init.normal_(one.bias)
     return model
 
 
