@@ -231,7 +231,7 @@ def test_a_model_without_panoptic_results(kind, photos, tmp_path):
     )
     assert found and {s["isthing"] for s in found} == {kind == "INSTANCE_ON"}
     assert {"score" in s for s in found} == {kind == "INSTANCE_ON"}
-    with pytest.raises(SystemExit, match="has no attention to draw here"):
+    with pytest.raises(SystemExit, match="is drawn for panoptic segments"):
         run(*arguments, "--output", tmp_path / "two", "--attention", *options)
 
 

@@ -15,8 +15,8 @@ from ..visualization import (
     ResultWriter,
     Video,
     VideoOverlays,
-    check_attention,
     check_choice,
+    check_recordable,
     choose_segments,
     draw_sheet,
     recording_attention,
@@ -53,7 +53,7 @@ def segment_files(
         UserError: ``attention`` names no id and no class, or the model has none to draw.
     """
     if attention is not None:
-        check_attention(predictor.model)
+        check_recordable(predictor.model)
         check_choice(attention, predictor.metadata)
 
     def segment(image: np.ndarray) -> Segments:

@@ -77,16 +77,19 @@ class SegmentAttention:
     points: list[SamplingPoints]
 
 
-def check_attention(model: nn.Module) -> None:
+def check_recordable(model: nn.Module) -> None:
     """
     Raises:
-        UserError: the model is no Panoptic SegFormer, or does not return panoptic results.
+        UserError: no attention of this model is recorded, or it makes no panoptic results.
     """
-    decoders = [m for m in model.modules() if isinstance(m, MaskDecoder)]
-    if not (decoders and model.postprocessor.panoptic):
+    if not any(isinstance(module, MaskDecoder) for module in model.modules()):
         raise UserError(
-            f"{type(model).__name__} has no attention to draw here: only Panoptic SegFormer has, "
-            "with MODEL.POSTPROCESSING.PANOPTIC_ON."
+            f"The attention of {type(model).__name__} cannot be drawn: only Panoptic SegFormer has "
+            "mask decoders, which make masks of attention."
+        )
+    if not model.postprocessor.panoptic:
+        raise UserError(
+            "Attention is drawn for panoptic segments: set MODEL.POSTPROCESSING.PANOPTIC_ON True."
         )
 
 
@@ -104,9 +107,9 @@ def recording_attention(model: nn.Module) -> Iterator["AttentionRecord"]:
     them when they are asked for. The results of the model do not change.
 
     Raises:
-        UserError: see :func:`check_attention`.
+        UserError: see :func:`check_recordable`.
     """
-    check_attention(model)
+    check_recordable(model)
     record = AttentionRecord()
     handles = list(record.attach(model))
     try:

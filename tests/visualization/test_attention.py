@@ -12,7 +12,7 @@ from d2_psformer.engine import Predictor, load_config
 from d2_psformer.modeling.criterion import resize_masks
 from d2_psformer.ops import ms_deform_attn
 from d2_psformer.utils.errors import UserError
-from d2_psformer.visualization import recording_attention
+from d2_psformer.visualization import check_recordable, recording_attention
 
 ROOT = Path(__file__).parents[2]
 CONFIG = str(ROOT / "configs" / "scenes" / "demo.yaml")
@@ -238,10 +238,7 @@ def test_one_image_at_a_time(predictor, recorded):
             predictor.model([pixels, pixels])
 
 
-def test_models_without_such_attention_are_refused():
-    cfg = load_config("scenes/mask2former")
-    with (
-        pytest.raises(UserError, match="Mask2Former has no attention to draw here"),
-        recording_attention(build_model(cfg)),
-    ):
-        pass
+def test_a_model_without_mask_decoders_is_refused(predictor):
+    check_recordable(predictor.model)
+    with pytest.raises(UserError, match="The attention of Mask2Former cannot be drawn"):
+        check_recordable(build_model(load_config("scenes/mask2former")))

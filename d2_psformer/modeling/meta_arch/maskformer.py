@@ -8,7 +8,7 @@ from ..criterion import SetCriterion
 from ..outputs import SegmenterOutputs
 from ..pixel_decoder import Mask2FormerPixelDecoder, MaskFormerPixelDecoder
 from ..transformer_decoder import DetrDecoder, MaskedAttentionDecoder
-from .maskformer_parts import maskformer_criterion
+from .maskformer_losses import maskformer_criterion
 from .segmenter import Segmenter, config_node, shared_parts
 
 

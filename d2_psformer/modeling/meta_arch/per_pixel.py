@@ -1,4 +1,4 @@
-"""Per-pixel classification, the baselines of MaskFormer (section 4.1)."""
+"""Per-pixel classification, the baselines of MaskFormer (section 4)."""
 
 from torch import Tensor, nn
 

@@ -1,4 +1,4 @@
-"""Feature pyramid network: mask features at the finest stride (MaskFormer, section 3.4)."""
+"""Feature pyramid network: mask features at the finest stride (MaskFormer, section 4.1)."""
 
 import torch.nn.functional as F
 from torch import Tensor, nn

@@ -9,7 +9,7 @@ from ...d2.config import configurable
 from ...d2.layers import ShapeSpec
 from ...utils.checks import check_at_least
 from .convolutions import conv2d
-from .deformable_encoder import DeformablePixelDecoder
+from .deformable_pixel_decoder import DeformablePixelDecoder
 from .features import PixelFeatures
 from .fpn import TopDownStep
 

@@ -1,4 +1,4 @@
-"""Mask-wise merging: from overlapping masks to one label a pixel (paper, algorithm 1)."""
+"""Mask-wise merging: overlapping masks to one label a pixel (Panoptic SegFormer, algorithm 1)."""
 
 from dataclasses import dataclass
 

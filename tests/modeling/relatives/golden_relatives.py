@@ -45,7 +45,7 @@ class GoldenRelatives:
         self.rules = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(self.rules)
         self.inputs = self.arrays("inputs")
-        tag = str(self.arrays("mask2former_r50_panoptic_loss_batch")["rand/tag"])
+        tag = str(self.arrays("mask2former_r50_panoptic_loss_single")["rand/tag"])
         self.variant = tag.partition(":")[0]
 
     @functools.cache  # noqa: B019  (one object a session)
