@@ -9,9 +9,9 @@ from torch import nn
 from d2_psformer.modeling.backbone import TimmBackbone, fuse_batch_norms
 
 
-def backbone(name: str, norm: str = "BN") -> TimmBackbone:
+def backbone(name: str, kind: str = "BN") -> TimmBackbone:
     """In evaluation mode, with norms that change what they read."""
-    model = TimmBackbone(name=name, out_features=["res3", "res4", "res5"], norm=norm).eval()
+    model = TimmBackbone(name=name, out_features=["res3", "res4", "res5"], norm=kind).eval()
     for norm in norms(model):
         nn.init.normal_(norm.running_mean, std=0.1)
         nn.init.uniform_(norm.running_var, 0.5, 2)
@@ -29,10 +29,10 @@ def norms(model: nn.Module) -> list[nn.BatchNorm2d]:
 @pytest.mark.parametrize(
     "name, norms_left", [("resnet10t", 1), ("resnet50", 0), ("seresnet50", 0), ("resnext26ts", 31)]
 )
-@pytest.mark.parametrize("norm", ["BN", "FrozenBN"])
+@pytest.mark.parametrize("kind", ["BN", "FrozenBN"])
 @torch.no_grad()
-def test_features_stay_the_same(name, norms_left, norm):
-    model = backbone(name, norm)
+def test_features_stay_the_same(name, norms_left, kind):
+    model = backbone(name, kind)
     fused = copy.deepcopy(model)
     fuse_batch_norms(fused)
     image = torch.randn(2, 3, 64, 96)
