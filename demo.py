@@ -65,8 +65,8 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
         "--attention",
         nargs="*",
         metavar="SEGMENT",
-        help="draw what the decoders attend to, for segments of these ids or classes in every "
-        "image (default: the few of the highest scores)",
+        help="draw what the decoders of Panoptic SegFormer attend to, for segments of these ids or "
+        "classes in every image (default: the few of the highest scores)",
     )
     add("--opts", nargs=argparse.REMAINDER, default=[], help="at the very end: KEY VALUE ...")
     args = parser.parse_args(arguments)

@@ -16,6 +16,7 @@ from ..visualization import (
     Video,
     VideoOverlays,
     check_choice,
+    check_recordable,
     choose_segments,
     draw_sheet,
     recording_attention,
@@ -45,9 +46,11 @@ def segment_files(
         The error of each file that failed; it has not ended the work on the others.
 
     Raises:
-        UserError: ``attention`` names no id and no class.
+        UserError: ``attention`` names no id and no class, or the model's cannot be drawn.
     """
-    check_choice(attention or [], predictor.metadata)
+    if attention is not None:
+        check_recordable(predictor.model)
+        check_choice(attention, predictor.metadata)
     writer = ResultWriter(folder, predictor.metadata)
     pictures, failures = {}, {}
     for item in tqdm(inputs, desc="segmenting", unit="file", disable=None):

@@ -14,6 +14,7 @@ from ..modeling.pixel_decoder import PixelFeatures
 from ..modeling.transformer_decoder import LocationDecoder, MaskDecoder
 from ..modeling.transformer_decoder.mask_attention import MaskScores
 from ..ops.reference import locations_of, weights_of
+from ..utils.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,18 @@ class SegmentAttention:
     valid_cells: list[tuple[int, int]]
     maps: list[MaskMaps]
     points: list[SamplingPoints]
+
+
+def check_recordable(model: nn.Module) -> None:
+    """
+    Raises:
+        UserError: no attention of this model is recorded.
+    """
+    if not any(isinstance(module, MaskDecoder) for module in model.modules()):
+        raise UserError(
+            f"The attention of {type(model).__name__} cannot be drawn: only Panoptic SegFormer has "
+            "mask decoders, which make masks of attention."
+        )
 
 
 @contextmanager
