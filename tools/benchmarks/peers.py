@@ -46,9 +46,10 @@ def build_peer(cfg, **settings) -> nn.Module:
 
 def inference(model: nn.Module, image: Tensor) -> Callable[[], object]:
     """A forward pass and the package's panoptic post-processing; image: uint8 (3, H, W)."""
-    from transformers import Mask2FormerImageProcessor
+    import transformers
 
-    processor = Mask2FormerImageProcessor()
+    name = type(model).__name__.rpartition("For")[0]
+    processor = getattr(transformers, f"{name}ImageProcessor")()
     model.eval()
 
     @torch.inference_mode()
