@@ -192,7 +192,7 @@ def model_rows(args: argparse.Namespace) -> list[dict]:
 
     from d2_psformer.utils.errors import UserError
 
-    # Base-PSFormer.yaml and files in _base_ are parts of configs
+    # files in _base_ are parts of configs
     files = [
         f
         for f in sorted(CONFIGS.rglob("*.yaml"))

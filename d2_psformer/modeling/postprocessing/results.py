@@ -11,7 +11,7 @@ from ...utils.checks import check_at_least, check_choice, check_share
 from ...utils.errors import UserError
 from ..outputs import QueryOutputs, SegmenterOutputs
 from . import semantic
-from .instances import FoundInstances, best_pairs, things
+from .instances import FoundInstances, best_instances, things
 from .mask_wise import MaskWiseMerging
 from .merge_stuff import merge_stuff_segments
 from .pixel_wise import MaskFormerMerging, PixelArgmaxMerging
@@ -112,7 +112,7 @@ class Postprocessor:
         if self.instances:
             only = self.thing_ids if self.panoptic else None
             options = self.merging.mask_threshold, self.max_instances, only
-            found = best_pairs(queries, *options, keep_empty=self.official_instances)
+            found = best_instances(queries, *options, keep_empty=self.official_instances)
             results["instances"] = self.instance_seg(found, queries.masks.size)
         return results
 
