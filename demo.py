@@ -16,6 +16,8 @@ Examples:
 Written to --output, for an image NAME.jpg: NAME_overlay.jpg, NAME_ids.png (segment id = R + 256 G +
 65536 B, 0 is void) and NAME_segments.json; for all images panoptic.json (COCO panoptic format) and
 contact_sheet.jpg. For a video NAME.mp4: NAME_overlay.mp4 and NAME_segments.json, frame by frame.
+A model without panoptic results gives its instances (of a score of 0.5 or more; small ones lie on
+top) or the regions of its classes.
 With --attention, for every chosen segment of an image, in the folder NAME_attention:
 ID_CLASS_maps.jpg (each head of each layer of the mask decoder on each level) and, for things,
 ID_CLASS_points.jpg (points that the layers of the location decoder read, and their boxes).
@@ -65,8 +67,8 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
         "--attention",
         nargs="*",
         metavar="SEGMENT",
-        help="draw what the decoders attend to, for segments of these ids or classes in every "
-        "image (default: the few of the highest scores)",
+        help="draw what the decoders of Panoptic SegFormer attend to, for segments of these ids or "
+        "classes in every image (default: the few of the highest scores)",
     )
     add("--opts", nargs=argparse.REMAINDER, default=[], help="at the very end: KEY VALUE ...")
     args = parser.parse_args(arguments)
@@ -88,7 +90,9 @@ def main(arguments: list[str] | None = None) -> int:
     inputs = find_inputs(args.input or [write_example_scenes(args.output / "inputs")])
     check_output(args.output, inputs)
     predictor = Predictor(build_config(args))
-    failures = segment_files(predictor, inputs, args.output, args.attention)
+    failures = segment_files(
+        predictor, inputs, args.output, args.attention, args.confidence_threshold
+    )
     print(f"{len(inputs) - len(failures)} of {len(inputs)} files done: look in {args.output}")
     for path, error in failures.items():
         if is_user_error(error):
@@ -100,12 +104,12 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def build_config(args: argparse.Namespace):
-    from d2_psformer.engine import load_config, return_panoptic_only
+    from d2_psformer.engine import load_config, return_one_result
 
     cfg = load_config(args.config_file or str(SCENES_CONFIG), args.opts)
     if not args.config_file and not cfg.MODEL.WEIGHTS:
         cfg.MODEL.WEIGHTS = str(SCENES_WEIGHTS)
-    return_panoptic_only(cfg)
+    return_one_result(cfg)
     if args.confidence_threshold is not None:
         cfg.MODEL.POSTPROCESSING.SCORE_THRESHOLD = args.confidence_threshold
     return cfg

@@ -1,4 +1,4 @@
-"""Panoptic SegFormer and its relatives as a Detectron2 project."""
+"""Panoptic SegFormer, MaskFormer and Mask2Former as a Detectron2 project."""
 
 __all__ = ["add_psformer_config"]
 

@@ -28,7 +28,7 @@ def _add_data_keys(cfg: CN) -> None:
     # Semantic: [name, image folder, label folder, [class names]].
     # Instances: [name, image folder, instance JSON].
     cfg.DATASETS.REGISTER = []
-    # DETR-style crop before the resize, in half of the samples (paper, section 4.1).
+    # DETR's crop before the resize, in half of the samples (Panoptic SegFormer, MaskFormer).
     cfg.INPUT.DETR_CROP = CN()
     cfg.INPUT.DETR_CROP.ENABLED = False
     # Short sides to choose from before the crop, pixels.
@@ -86,13 +86,14 @@ def _add_decoder_keys(model: CN) -> None:
     node = model.PIXEL_DECODER = CN()
     # Backbone features to read, fine to coarse.
     node.IN_FEATURES = ["res3", "res4", "res5"]
-    # Levels of the result; those beyond IN_FEATURES come from stride-2 convolutions.
+    # Levels of the result; those beyond IN_FEATURES come from stride-2 convolutions. In Mask2Former
+    # finer features than these only make the mask features.
     node.NUM_LEVELS = 4
     # Channels of the levels and of the queries.
     node.DIM = 256
     # Channels of the mask features, which queries are multiplied with (MaskFormer, Mask2Former).
     node.MASK_DIM = 256
-    # Encoder layers; 0: the levels are the projected backbone features.
+    # Encoder layers; 0: none, the levels are the projected backbone features.
     node.LAYERS = 6
     # Attention heads.
     node.HEADS = 8
@@ -102,9 +103,10 @@ def _add_decoder_keys(model: CN) -> None:
     node.DIM_FEEDFORWARD = 1024
     node.DROPOUT = 0.1
     node = model.TRANSFORMER_DECODER = CN()
-    # Queries; of things alone where stuff has queries of its own.
+    # Queries; of things alone where stuff has queries of its own. PerPixelBaselinePlus has one of
+    # each class.
     node.NUM_QUERIES = 300
-    # Layers; of the location decoder in Panoptic SegFormer.
+    # Layers; of the location decoder in Panoptic SegFormer. Mask2Former's authors count one more.
     node.LAYERS = 6
     # Attention heads.
     node.HEADS = 8
@@ -122,16 +124,18 @@ def _add_loss_keys(model: CN) -> None:
     node.NO_OBJECT_WEIGHT = 0.1
     # Loss of every pixel: focal in MaskFormer, binary cross-entropy in Mask2Former.
     node.MASK_WEIGHT = 5.0
-    # L1 loss of the boxes.
+    # L1 loss of the boxes (Panoptic SegFormer).
     node.BOX_WEIGHT = 5.0
-    # Generalised IoU of the boxes.
+    # Generalised IoU of the boxes (Panoptic SegFormer).
     node.GIOU_WEIGHT = 2.0
     # Dice loss of the masks.
     node.DICE_WEIGHT = 2.0
-    # Focal loss: balance of positives and focusing exponent.
+    # Focal loss, of classes in Panoptic SegFormer and of pixels in MaskFormer: balance of positives
+    # and focusing exponent.
     node.FOCAL_ALPHA = 0.25
     node.FOCAL_GAMMA = 2.0
-    # The masks of every layer have a loss, not only the last ones.
+    # The masks of every layer have a loss, not only the last ones; so do the classes in MaskFormer
+    # and Mask2Former.
     node.DEEP_SUPERVISION = True
     # Mask2Former compares masks at this many points, ...
     node.NUM_POINTS = 12544
@@ -140,7 +144,8 @@ def _add_loss_keys(model: CN) -> None:
     node.IMPORTANCE_SAMPLE_RATIO = 0.75
     # Padded pixels take part in the losses of masks, as in the official MaskFormer and Mask2Former.
     node.COUNT_PADDING = False
-    # MaskFormer: "hungarian", or "fixed": query k belongs to class k (semantic segmentation only).
+    # Of queries in MaskFormer and Mask2Former: "hungarian", or "fixed": query k belongs to class k
+    # (semantic segmentation only).
     node.MATCHING = "hungarian"
 
 
@@ -154,7 +159,7 @@ def _add_postprocessing_keys(model: CN) -> None:
     # highest mask), "maskformer" (the highest product of class probability and mask) or
     # "mask2former" (the same, but a segment gets no pixels outside its own mask).
     node.MERGING = "mask_wise"
-    # Segments of a lower score are dropped: p^alpha q^beta in "mask_wise" (section 3.5), else p.
+    # Segments of a lower score are dropped: p^alpha q^beta in "mask_wise", else p.
     node.SCORE_THRESHOLD = 0.25
     # alpha and beta, the powers of class probability p and mask quality q.
     node.CLASS_POWER = 1.0

@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Draws docs/architecture.svg, the picture of Panoptic SegFormer in README.md.
+"""Draws docs/architecture.svg, the picture of the architectures in README.md.
 
 The picture has a background of its own, so that it is legible on light and on dark pages.
 """
@@ -7,13 +7,15 @@ The picture has a background of its own, so that it is legible on light and on d
 from html import escape
 from pathlib import Path
 
-WIDTH, HEIGHT = 1110, 372
+WIDTH, HEIGHT = 1110, 722
 INK, QUIET = "#1f2430", "#565d6d"
-# Fill and outline of what all parts share, of things, of stuff, and of the rest.
-SHARED, THINGS, STUFF = ("#dde8f8", "#4a78b5"), ("#fce3cf", "#c9712b"), ("#dcefd9", "#4f8f4a")
-REST = ("#ebe4f5", "#7d5ba6")
+# Fill and outline of the parts that pixels go through, of things, of stuff, of queries for both of
+# them, and of the rest.
+PIXELS, THINGS, STUFF = ("#dde8f8", "#4a78b5"), ("#fce3cf", "#c9712b"), ("#dcefd9", "#4f8f4a")
+QUERIES, REST = ("#f8efc4", "#a88a1c"), ("#ebe4f5", "#7d5ba6")
 HEADER = f"""<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img"
- aria-label="Architecture of Panoptic SegFormer" font-family="Helvetica, Arial, sans-serif">
+ aria-label="Panoptic SegFormer, MaskFormer and Mask2Former"
+ font-family="Helvetica, Arial, sans-serif">
 <defs><marker id="tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="8" markerHeight="8"
  orient="auto"><path d="M0 0 L8 4 L0 8 z" fill="{QUIET}"/></marker></defs>
 <rect x="1" y="1" width="{WIDTH - 2}" height="{HEIGHT - 2}" rx="12" fill="#fdfdfe"
@@ -24,15 +26,23 @@ PHOTO = ("#b9d7ee", "#8fae78", "#d9c7a8", "#a56a55", "#f4dc8c")
 SEGMENTS = ("#7fb2e5", "#6fa96a", "#e08a3c", "#e08a3c", "#c95a8a")
 
 
-def text(x: float, y: float, content: str, size: float = 14, colour: str = QUIET, weight="normal"):
-    """A line of text, centred on ``x``, with its baseline at ``y``."""
+def text(
+    x: float,
+    y: float,
+    content: str,
+    size: float = 14,
+    colour: str = QUIET,
+    weight: str = "normal",
+    anchor: str = "middle",
+) -> str:
+    """A line of text, centred on ``x`` unless anchored elsewhere, with its baseline at ``y``."""
     return (
         f'<text x="{x}" y="{y}" font-size="{size}" font-weight="{weight}" fill="{colour}" '
-        f'text-anchor="middle">{escape(content)}</text>\n'
+        f'text-anchor="{anchor}">{escape(content)}</text>\n'
     )
 
 
-def box(x: float, y: float, width: float, title: str, lines: list[str], colours=SHARED) -> str:
+def box(x: float, y: float, width: float, title: str, lines: list[str], colours=PIXELS) -> str:
     """A part of the model, 96 high: a title over two lines of text."""
     fill, outline = colours
     drawn = (
@@ -53,13 +63,20 @@ def queries(x: float, y: float, label: str, colours: tuple[str, str]) -> str:
     return text(x, y - 9, label) + squares + "\n"
 
 
-def arrow(*points: tuple[float, float]) -> str:
-    """A line through ``points`` that ends in a tip."""
+def arrow(*points: tuple[float, float], tip: bool = True) -> str:
+    """A line through ``points`` that ends in a tip, or in another line."""
     path = " ".join(f"{x},{y}" for x, y in points)
-    return (
-        f'<polyline points="{path}" fill="none" stroke="{QUIET}" stroke-width="1.8" '
-        'marker-end="url(#tip)"/>\n'
+    end = 'marker-end="url(#tip)"' if tip else ""
+    return f'<polyline points="{path}" fill="none" stroke="{QUIET}" stroke-width="1.8" {end}/>\n'
+
+
+def architecture(y: float, height: float, name: str) -> str:
+    """The frame around the parts of one architecture, with its name in the upper left."""
+    frame = (
+        f'<rect x="300" y="{y}" width="616" height="{height}" rx="12" fill="#f3f4f8" '
+        'stroke="#d0d4dc"/>\n'
     )
+    return frame + text(316, y + 24, name, 16, INK, "bold", anchor="start")
 
 
 def scene(x: float, y: float, colours: tuple[str, ...], label: str) -> str:
@@ -75,34 +92,72 @@ def scene(x: float, y: float, colours: tuple[str, ...], label: str) -> str:
     ) + text(x + 56, y + 94, label)
 
 
-def draw() -> str:
-    """The picture as the text of an SVG file."""
-    top, middle, bottom, bus = 84, 164, 244, 212
+def panoptic_segformer(y: float) -> str:
+    """Its parts between the backbone and postprocessing, in a frame that starts at ``y``."""
+    top, middle, bottom, bus = y + 70, y + 150, y + 230, y + 198
     scores = "scores make masks"
     parts = [
-        scene(18, middle + 11, PHOTO, "image"),
-        box(160, middle, 128, "Backbone", ["features of", "stride 8, 16, 32"]),
-        box(318, middle, 150, "Encoder", ["deformable", "attention, 6 layers"]),
-        queries(590, 46, "300 thing queries", THINGS),
-        box(502, top, 176, "Location decoder", ["6 layers: class", "and box of things"], THINGS),
-        box(710, top, 196, "Thing mask decoder", ["4 blocks: attention", scores], THINGS),
-        queries(590, bottom + 45, "one query per stuff class", STUFF),
-        box(710, bottom, 196, "Stuff mask decoder", ["6 blocks: attention", scores], STUFF),
-        box(950, top, 142, "Merging", ["whole masks,", "best first"], REST),
-        scene(965, bottom + 11, SEGMENTS, "panoptic segments"),
-        arrow((130, bus), (158, bus)),
-        arrow((288, bus), (316, bus)),
-        arrow((590, 64), (590, top - 2)),
+        architecture(y, 340, "Panoptic SegFormer"),
+        box(316, middle, 146, "Encoder", ["deformable", "attention, 6 layers"]),
+        queries(580, y + 32, "300 thing queries", THINGS),
+        box(492, top, 176, "Location decoder", ["6 layers: class", "and box of things"], THINGS),
+        box(704, top, 196, "Thing mask decoder", ["4 blocks: attention", scores], THINGS),
+        queries(580, bottom + 45, "one query per stuff class", STUFF),
+        box(704, bottom, 196, "Stuff mask decoder", ["6 blocks: attention", scores], STUFF),
+        arrow((580, y + 50), (580, top - 2)),
         # The tokens of the encoder go to all three decoders.
-        arrow((468, bus), (590, bus), (590, top + 98)),
-        arrow((590, bus), (808, bus), (808, top + 98)),
-        arrow((808, bus), (808, bottom - 2)),
-        text(699, bus - 7, "image tokens"),
-        arrow((678, top + 48), (708, top + 48)),
-        arrow((660, bottom + 52), (708, bottom + 52)),
-        arrow((906, top + 32), (948, top + 32)),
-        arrow((906, bottom + 48), (927, bottom + 48), (927, top + 66), (948, top + 66)),
-        arrow((1021, top + 96), (1021, bottom + 9)),
+        arrow((462, bus), (580, bus), (580, top + 98)),
+        arrow((580, bus), (802, bus), (802, top + 98)),
+        arrow((802, bus), (802, bottom - 2)),
+        text(691, bus - 7, "image tokens"),
+        arrow((668, top + 48), (702, top + 48)),
+        arrow((650, bottom + 52), (702, bottom + 52)),
+    ]
+    return "".join(parts)
+
+
+def mask_classifier(y: float, name: str, pixel_decoder: list[str], decoder: list[str]) -> str:
+    """MaskFormer or Mask2Former: two lines on each of its decoders, in a frame from ``y`` on."""
+    top, below = y + 34, y + 148
+    product = ["query embeddings", "times mask features"]
+    parts = [
+        architecture(y, 162, name),
+        box(316, top, 146, "Pixel decoder", pixel_decoder),
+        box(492, top, 176, "Query decoder", decoder, QUERIES),
+        box(704, top, 196, "Class and mask", product, QUERIES),
+        arrow((462, top + 48), (490, top + 48)),
+        arrow((668, top + 48), (702, top + 48)),
+        arrow((389, top + 96), (389, below), (802, below), (802, top + 98)),
+    ]
+    return "".join(parts)
+
+
+def draw() -> str:
+    """The picture as the text of an SVG file."""
+    first, second, third = 14, 366, 540
+    centre = 348
+    rows = (first + 198, second + 82, third + 82)  # where the features of the backbone go
+    results = (first + 118, first + 278, second + 82, third + 82)
+    maskformer = ["FPN, for COCO", "behind 6 layers"], ["6 layers, which read", "the coarsest map"]
+    mask2former = (
+        ["deformable", "attention, 6 layers"],
+        ["9 layers: 3 scales,", "inside their own masks"],
+    )
+    results_of_all = ["one label a pixel,", "classes, instances"]
+    parts = [
+        panoptic_segformer(first),
+        mask_classifier(second, "MaskFormer", *maskformer),
+        mask_classifier(third, "Mask2Former", *mask2former),
+        scene(16, centre - 37, PHOTO, "image"),
+        box(150, centre - 48, 124, "Backbone", ["features of", "stride 4 to 32"]),
+        box(946, centre - 48, 148, "Postprocessing", results_of_all, REST),
+        scene(964, centre + 84, SEGMENTS, "panoptic segments"),
+        arrow((128, centre), (148, centre)),
+        arrow((274, centre), (287, centre), tip=False),
+        *(arrow((287, centre), (287, y), (314, y)) for y in rows),
+        *(arrow((900, y), (927, y), (927, centre), tip=False) for y in results),
+        arrow((927, centre), (944, centre)),
+        arrow((1020, centre + 48), (1020, centre + 82)),
     ]
     return HEADER + "".join(parts) + "</svg>\n"
 

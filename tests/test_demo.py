@@ -10,6 +10,7 @@ from PIL import Image
 from tiny_model import TOYS, write_tiny_model
 
 import demo
+from d2_psformer.d2 import structures as d2_structures
 from d2_psformer.d2.data import MetadataCatalog
 from d2_psformer.engine import restore_class_metadata
 from d2_psformer.visualization import Video, write_video
@@ -212,6 +213,46 @@ def test_a_real_model_of_a_data_set_that_is_not_here(photos, tmp_path):
     assert {s["id"]: s["area"] for s in found} == {
         s["id"]: int((ids == s["id"]).sum()) for s in found
     }
+
+
+@pytest.mark.parametrize("kind", ["SEMANTIC_ON", "INSTANCE_ON"])
+def test_a_model_without_panoptic_results(kind, photos, tmp_path):
+    config, checkpoint = write_tiny_model(tmp_path)
+    node = "MODEL.POSTPROCESSING"
+    options = [f"{node}.PANOPTIC_ON", "False", f"{node}.{kind}", "True"]
+    arguments = ["--config-file", config, "--input", photos, "--confidence-threshold", "0.001"]
+    options = ["--opts", "MODEL.WEIGHTS", checkpoint, *options]
+    assert run(*arguments, "--output", tmp_path / "out", *options) == 0
+    found = segments(tmp_path / "out" / "street_segments.json")
+    with Image.open(tmp_path / "out" / "street_ids.png") as png:
+        ids = np.asarray(png).astype(int) @ [1, 256, 65536]
+    assert {s["id"]: s["area"] for s in found} == dict(
+        zip(*np.unique(ids[ids > 0], return_counts=True), strict=True)
+    )
+    assert found and {s["isthing"] for s in found} == {kind == "INSTANCE_ON"}
+    assert {"score" in s for s in found} == {kind == "INSTANCE_ON"}
+    with pytest.raises(SystemExit, match="is drawn for panoptic segments"):
+        run(*arguments, "--output", tmp_path / "two", "--attention", *options)
+
+
+def test_instances_of_a_low_score_and_of_stuff_are_left_out(photos, tmp_path, monkeypatch):
+    class Instances(RedIsBall):
+        def __call__(self, image):
+            found = d2_structures.Instances(image.shape[:2])
+            found.pred_masks = torch.zeros(4, *image.shape[:2], dtype=torch.bool)
+            found.pred_masks[0], found.pred_masks[1, :10], found.pred_masks[2:, :5] = True, True, 1
+            found.scores = torch.tensor([0.9, 0.6, 0.95, 0.4])
+            found.pred_classes = torch.tensor([1, 0, 2, 0])  # 2 is stuff
+            return {"instances": found}
+
+    monkeypatch.setattr("d2_psformer.engine.Predictor", Instances)
+    run("--input", photos, "--output", tmp_path / "out")
+    box, ball = segments(tmp_path / "out" / "street_segments.json")
+    assert (box["category"], box["score"], box["bbox"]) == ("box", 0.9, [0, 10, 64, 38])
+    assert (ball["category"], ball["score"], ball["bbox"]) == ("ball", 0.6, [0, 0, 64, 10])
+    run("--input", photos, "--output", tmp_path / "high", "--confidence-threshold", "0.8")
+    (box,) = segments(tmp_path / "high" / "street_segments.json")
+    assert box["area"] == 64 * 48
 
 
 def test_attention_of_chosen_segments(photos, tmp_path, capsys):

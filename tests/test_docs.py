@@ -1,6 +1,7 @@
-"""What README.md, docs/ and datasets/README.md mention exists: files, configs, commands, keys."""
+"""What README.md, docs/ and datasets/README.md mention exists: files, configs, commands, names."""
 
 import importlib.util
+import inspect
 import re
 import xml.etree.ElementTree
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from d2_psformer import add_psformer_config
 from d2_psformer.d2.config import get_cfg
 from d2_psformer.model_zoo import list_configs
+from d2_psformer.modeling import criterion, postprocessing
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "datasets" / "README.md", *sorted(ROOT.glob("docs/*.md"))]
@@ -70,6 +72,13 @@ def test_source_files_exist(page):
         files += (ROOT / name).rglob("*.py")
     for name in re.findall(r"`([\w/]+\.py)`", page.read_text()):
         assert any(file.as_posix().endswith(f"/{name}") for file in files), name
+
+
+@every_page
+def test_named_arguments_exist(page):
+    for name, argument in re.findall(r"`(\w+)\((\w+)=", page.read_text()):
+        part = getattr(criterion, name, None) or getattr(postprocessing, name)
+        assert argument in inspect.signature(part).parameters, f"{name}({argument})"
 
 
 def test_readme_is_short():

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from torch import nn
 
 ROOT = Path(__file__).resolve().parents[1]
-CONFIGS = ROOT / "configs"
 sys.path.insert(0, str(ROOT))  # works before installation too
 
 EPILOG = """
@@ -190,19 +189,13 @@ def model_rows(args: argparse.Namespace) -> list[dict]:
     """One row for each config of configs/; plain numbers."""
     from tqdm import tqdm
 
+    from d2_psformer.model_zoo import list_configs
     from d2_psformer.utils.errors import UserError
 
-    # Base-PSFormer.yaml and files in _base_ are parts of configs
-    files = [
-        f
-        for f in sorted(CONFIGS.rglob("*.yaml"))
-        if not f.name.startswith("Base-") and f.parent.name != "_base_"
-    ]
     rows = []
-    for file in tqdm(files, desc="counting", disable=None):
-        name = str(file.relative_to(CONFIGS).with_suffix(""))
+    for name in tqdm(list_configs(), desc="counting", disable=None):
         try:
-            analysis = analyze(read_config(str(file), args.opts), args.input)
+            analysis = analyze(read_config(name, args.opts), args.input)
         except UserError as error:  # of a data set that is not here, say
             tqdm.write(f"{name} is left out: {error}")
             continue

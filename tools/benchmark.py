@@ -41,12 +41,15 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     op = command("op", "multi-scale deformable attention against grid_sample and other kernels")
     cases = ("encoder 800x1216", "encoder 480x640", "decoder")
     op.add_argument("--cases", nargs="+", choices=cases, default=cases)
-    model = command("model", "the whole model against transformers' Mask2Former", rounds=3)
+    model = command(
+        "model", "the whole model against transformers' Mask2Former or MaskFormer", rounds=3
+    )
     model.add_argument("--against", type=Path, metavar="DIR", help="another checkout of this")
-    model.add_argument("--config-file", default=R50, metavar="FILE", help="in each (%(default)s)")
+    configs = {"dest": "config_files", "nargs": "+", "default": [R50], "metavar": "FILE"}
+    model.add_argument("--config-file", **configs, help=f"in each checkout ({R50})")
     tasks = ("inference", "training")
     model.add_argument("--tasks", nargs="+", choices=tasks, default=tasks)
-    model.add_argument("--no-peer", dest="peer", action="store_false", help="without Mask2Former")
+    model.add_argument("--no-peer", dest="peer", action="store_false", help="without transformers")
     words = "settings 'KEY VALUE ...' of {}; {{dtype}} stands for the type that is measured"
     own = "MODEL.AUTOCAST {dtype}"
     model.add_argument("--opts", default=own, help=words.format("this checkout"))

@@ -12,7 +12,7 @@ from tabulate import tabulate
 
 from d2_psformer.d2.data import DatasetCatalog
 from d2_psformer.data.reading import read_image, read_segment_ids
-from d2_psformer.engine.predictor import Predictor, return_panoptic_only
+from d2_psformer.engine.predictor import Predictor, return_one_result
 from d2_psformer.engine.report import image_quality
 from d2_psformer.utils.files import atomic_write, write_picture
 from d2_psformer.visualization import draw_overlay, draw_sheet
@@ -129,7 +129,7 @@ def draw_results(runs: "list[Run]"):
         cfg = run.load_config()
         cfg.MODEL.WEIGHTS = str(run.folder / "model_final.pth")
         cfg.MODEL.AUTOCAST = "float32"  # as in evaluation
-        return_panoptic_only(cfg)
+        return_one_result(cfg)
         predictor = Predictor(cfg)
         ids, segments_info = predictor(image)["panoptic_seg"]
         found = ids.cpu().numpy(), segments_info

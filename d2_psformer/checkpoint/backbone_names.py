@@ -36,7 +36,7 @@ _DETECTRON2_RESNET: Renames = [
 _SWIN: Renames = [
     (r"^layers\.(\d)\.downsample\.", plus("layers.{}.downsample.", 1)),
     # The detectors of its authors have these.
-    (r"^norm(\d)\.", plus("output_norms.{}.", -1)),
+    (r"^norm(\d)\.", r"output_norms.\1."),
 ]
 # It is one flat list: patch embedding, stage, patch merging, stage, ...
 _TORCHVISION_SWIN: Renames = [
@@ -54,7 +54,7 @@ _CONVNEXT: Renames = [
     (r"\.dwconv\.", ".conv_dw."),
     (r"\.pwconv(\d)\.", r".mlp.fc\1."),
     # The detectors of its authors have these.
-    (r"^norm(\d)\.", plus("output_norms.{}.", -1)),
+    (r"^norm(\d)\.", r"output_norms.\1."),
 ]
 # This is one flat list as well: stem, stage, downsampling, stage, ...
 _TORCHVISION_CONVNEXT: Renames = [
@@ -77,13 +77,14 @@ _LAYOUTS = {
 }
 
 
-def body_name(key: str, names: Container[str], prefix: str = "") -> str | None:
+def body_name(key: str, names: Container[str], prefix: str = "", num_levels: int = 3) -> str | None:
     """Name inside :class:`TimmBackbone` of a parameter of any layout below.
 
     Args:
         key: the name, without ``prefix``.
         names: all names of the file, by which the layout is recognised.
         prefix: stands before each name there.
+        num_levels: how many of the last of four stages the backbone has outputs of.
 
     Returns:
         The name, or None for what is no part of a feature extractor.
@@ -94,5 +95,5 @@ def body_name(key: str, names: Container[str], prefix: str = "") -> str | None:
         if prefix + sign in names:
             key = substitute(key, renames)
     if key.startswith("output_norms."):
-        return key
+        return re.sub(r"(\d)", plus("{}", num_levels - 4), key)
     return "body." + _FLATTENED.sub(r"\1_\2.", key)

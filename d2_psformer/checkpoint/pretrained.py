@@ -33,7 +33,7 @@ def load_pretrained_backbone(model: nn.Module, cfg) -> None:
     backbone = model.backbone
     is_timm = node.NAME == "TimmBackbone"
     if is_timm and node.WEIGHTS:
-        source, weights = node.WEIGHTS, _from_file(node.WEIGHTS)
+        source, weights = node.WEIGHTS, _from_file(node.WEIGHTS, len(backbone.out_features))
     elif is_timm and node.PRETRAINED:
         source = f"{node.TIMM_NAME}.{node.PRETRAINED}"
         _check_tag(node.TIMM_NAME, node.PRETRAINED)
@@ -64,7 +64,7 @@ def _main_process_of_machine_first() -> Iterator[None]:
         comm.synchronize()
 
 
-def _from_file(path: str) -> dict[str, Tensor]:
+def _from_file(path: str, num_levels: int) -> dict[str, Tensor]:
     content = read_checkpoint(path)["model"]
     of_detector = {
         key.removeprefix(_OF_DETECTORS): value
@@ -72,7 +72,7 @@ def _from_file(path: str) -> dict[str, Tensor]:
         if key.startswith(_OF_DETECTORS)
     }
     content = of_detector or content
-    renamed = {body_name(key, content): value for key, value in content.items()}
+    renamed = {body_name(k, content, num_levels=num_levels): x for k, x in content.items()}
     renamed.pop(None, None)
     return renamed
 

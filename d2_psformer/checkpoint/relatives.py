@@ -55,8 +55,8 @@ _LEVELS: Parts = {
 _MASK2FORMER: Parts = {
     **_QUERIES,
     **_LEVELS,
-    "pixel_decoder.adapter_1": ("pixel_decoder.step.lateral", _CONV_NORM),
-    "pixel_decoder.layer_1": ("pixel_decoder.step.output", _CONV_NORM),
+    "pixel_decoder.adapter_1": ("pixel_decoder.steps.0.lateral", _CONV_NORM),
+    "pixel_decoder.layer_1": ("pixel_decoder.steps.0.output", _CONV_NORM),
     "pixel_decoder.mask_features": ("pixel_decoder.mask_features", []),
     "pixel_decoder.transformer.level_embed": (f"{_ENCODER}.level_embed", []),
     "pixel_decoder.transformer.encoder.layers": (f"{_ENCODER}.layers", _ENCODER_LAYER),
@@ -112,9 +112,10 @@ def _converted(state_dict: dict[str, Tensor], parts: Parts, whose: str) -> dict[
         if key == "criterion.empty_weight":  # a setting of the loss
             continue
         if key.startswith(_BACKBONE):
-            name = _backbone_name(key.removeprefix(_BACKBONE), state_dict)
-            if name is None:
+            body = body_name(key.removeprefix(_BACKBONE), state_dict, _BACKBONE, num_levels=4)
+            if body is None:
                 continue
+            name = f"{_BACKBONE}{body}"
             if name.endswith(".running_var"):  # frozen norms do not count batches there
                 count = name.replace("running_var", "num_batches_tracked")
                 converted.setdefault(count, torch.tensor(0))
@@ -124,13 +125,6 @@ def _converted(state_dict: dict[str, Tensor], parts: Parts, whose: str) -> dict[
             raise UserError(f"'{key}' is no parameter of an official {whose}.")
         converted[name] = value
     return converted
-
-
-def _backbone_name(key: str, state_dict: dict[str, Tensor]) -> str | None:
-    # All four stages of Swin have an output here, so that the first norm is that of the first one.
-    name = rename_part(key, {r"norm(\d)": (r"output_norms.\1", [])})
-    name = name or body_name(key, state_dict, prefix=_BACKBONE)
-    return None if name is None else f"backbone.{name}"
 
 
 def _newest_names(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -4,6 +4,7 @@ import numpy as np
 
 from ..d2.config import CfgNode
 from ..d2.data import transforms as T
+from ..utils.checks import check_at_least
 from ..utils.errors import UserError
 from .color_jitter import RandomColorJitter
 from .reading import IGNORED
@@ -128,6 +129,10 @@ def _check_one_crop(node: CfgNode) -> None:
 
 
 def _large_scale_jitter(node: CfgNode) -> list[T.Augmentation]:
+    key = "INPUT.LARGE_SCALE_JITTER"
+    check_at_least(1, **{f"{key}.SIZE": node.SIZE})
+    check_at_least(0, **{f"{key}.MIN_SCALE": node.MIN_SCALE})
+    check_at_least(node.MIN_SCALE, **{f"{key}.MAX_SCALE": node.MAX_SCALE})
     size = node.SIZE, node.SIZE
     return [ResizeScale(node.MIN_SCALE, node.MAX_SCALE, *size), T.FixedSizeCrop(size)]
 

@@ -7,7 +7,7 @@ from .data_sets import align_data_sets
 from .evaluate import evaluate, test
 from .model import build_model
 from .optimizer import build_gradient_clipper, build_optimizer
-from .predictor import Predictor, return_panoptic_only
+from .predictor import Predictor, return_one_result
 from .processes import run
 from .setup import load_config, setup
 from .train_step import TrainStep
@@ -28,7 +28,7 @@ __all__ = [
     "evaluate",
     "load_config",
     "restore_class_metadata",
-    "return_panoptic_only",
+    "return_one_result",
     "run",
     "setup",
     "test",

@@ -134,7 +134,15 @@ class AtomicCheckpointer(DetectionCheckpointer):
                 f"tools/convert_checkpoint.py --source {source}."
             )
         own = self.model.state_dict()
-        if incompatible.incorrect_shapes:
+        misshapen = {key for key, *_ in incompatible.incorrect_shapes}
+        # Those of another shape are listed as missing too.
+        if missing := [key for key in incompatible.missing_keys if key not in misshapen]:
+            key = missing[0]
+            what = f"key '{key}' is missing there and {tuple(own[key].shape)} in this model"
+        elif incompatible.unexpected_keys:
+            key = incompatible.unexpected_keys[0]
+            what = f"key '{key}' is {shapes.get(key)} there and missing in this model"
+        elif incompatible.incorrect_shapes:
             key, theirs, ours = incompatible.incorrect_shapes[0]
             what = f"key '{key}' is {tuple(theirs)} there and {tuple(ours)} in this model"
             if theirs[0] != ours[0] and (counted := _counted_by_rows(key, own)):
@@ -144,12 +152,6 @@ class AtomicCheckpointer(DetectionCheckpointer):
                     f"{ours[0] - extra} ({what}): {setting} decides that; or set SOLVER.FINETUNE "
                     "True to load what fits."
                 )
-        elif incompatible.missing_keys:
-            key = incompatible.missing_keys[0]
-            what = f"key '{key}' is missing there and {tuple(own[key].shape)} in this model"
-        elif incompatible.unexpected_keys:
-            key = incompatible.unexpected_keys[0]
-            what = f"key '{key}' is {shapes.get(key)} there and missing in this model"
         else:
             return
         raise UserError(

@@ -90,10 +90,13 @@ class Predictor:
             return self.model([{"image": pixels, "height": height, "width": width}])[0]
 
 
-def return_panoptic_only(cfg: CfgNode) -> None:
-    """Set the config so that the model returns "panoptic_seg" and nothing else."""
+def return_one_result(cfg: CfgNode) -> None:
+    """Leave one result on: "panoptic_seg" where that is on, else "instances", else "sem_seg"."""
     node = cfg.MODEL.POSTPROCESSING
-    node.PANOPTIC_ON, node.SEMANTIC_ON, node.INSTANCE_ON = True, False, False
+    keys = "PANOPTIC_ON", "INSTANCE_ON", "SEMANTIC_ON"
+    chosen = next((key for key in keys if node[key]), keys[0])
+    for key in keys:
+        node[key] = key == chosen
 
 
 def _check_image(image: np.ndarray) -> None:

@@ -108,7 +108,7 @@ def _draw_pictures(
     for record in tqdm(chosen, desc="pictures", unit="image", disable=None):
         image = read_image(record, "RGB")
         truth = segments_of_record(record, image.shape[:2], kind)
-        predicted = segments_of_results(predictor(image), kind)
+        predicted = segments_of_results(predictor(image), predictor.metadata)
 
         nothing = np.zeros(image.shape[:2], np.int32), []
         panels = {"image": nothing, "ground truth": truth, "prediction": predicted}

@@ -3,13 +3,14 @@
 from typing import Any
 
 import numpy as np
+import torch
 
+from ..classes import Classes
 from ..data.coco_instances import decode_outline
 from ..data.reading import IGNORED, Record, read_class_map, read_segment_ids
 
 # Segment ids (H, W), 0 = void, and segments_info.
 Segments = tuple[np.ndarray, list[dict[str, Any]]]
-LEAST_SCORE = 0.5  # of an instance that is drawn
 
 
 def segments_of_record(record: Record, size: tuple[int, int], kind: str) -> Segments:
@@ -28,16 +29,30 @@ def segments_of_record(record: Record, size: tuple[int, int], kind: str) -> Segm
     return _segments_of_masks(masks, [a["category_id"] for a in annotations], size)
 
 
-def segments_of_results(results: dict[str, Any], kind: str) -> Segments:
-    """The results of a model for one image."""
-    if kind == "panoptic":
+def segments_of_results(
+    results: dict[str, Any], metadata, least_score: float | None = None
+) -> Segments:
+    """The one result of a model for an image.
+
+    Args:
+        results: of a model that makes one kind of result.
+        metadata: of the model's classes.
+        least_score: of instances; None for 0.5.
+    """
+    if "panoptic_seg" in results:
         ids, segments_info = results["panoptic_seg"]
         return ids.cpu().numpy(), segments_info
-    if kind == "semantic":
+    if "sem_seg" in results:
         return _segments_of_classes(results["sem_seg"].argmax(dim=0).cpu().numpy())
     found = results["instances"].to("cpu")
-    found = found[found.scores >= LEAST_SCORE]
-    return _segments_of_masks(found.pred_masks.numpy(), found.pred_classes, found.image_size)
+    things = found.pred_classes.new_tensor(Classes.from_metadata(metadata).thing_ids)
+    least_score = 0.5 if least_score is None else least_score
+    found = found[(found.scores >= least_score) & torch.isin(found.pred_classes, things)]
+    ids, segments = _segments_of_masks(
+        found.pred_masks.numpy(), found.pred_classes, found.image_size
+    )
+    scores = found.scores.tolist()
+    return ids, [{**segment, "score": scores[segment["id"] - 1]} for segment in segments]
 
 
 def _segments_of_classes(labels: np.ndarray) -> Segments:

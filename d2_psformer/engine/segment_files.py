@@ -1,6 +1,6 @@
 """Segmenting images and videos of a user into pictures, segment ids and JSON."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from ..visualization import (
     Video,
     VideoOverlays,
     check_choice,
+    check_recordable,
     choose_segments,
     draw_sheet,
     recording_attention,
@@ -24,7 +25,9 @@ from ..visualization import (
     write_video,
 )
 from .predictor import Predictor
+from .result_segments import Segments, segments_of_results
 
+Segment = Callable[[np.ndarray], Segments]
 # Pictures on the contact sheet, at most, and the longest side of each in pixels.
 SHEET_PICTURES, SHEET_SIDE = 24, 480
 
@@ -34,28 +37,36 @@ def segment_files(
     inputs: Sequence[Input],
     folder: Path,
     attention: Sequence[str] | None = None,
+    least_score: float | None = None,
 ) -> dict[Path, Exception]:
     """Write the results of images and videos, a summary and a contact sheet to ``folder``.
 
     Args:
         attention: draw what the decoders attend to, for segments of these ids or classes (none: the
             surest few); None for no such pictures.
+        least_score: see :func:`segments_of_results`.
 
     Returns:
         The error of each file that failed; it has not ended the work on the others.
 
     Raises:
-        UserError: ``attention`` names no id and no class.
+        UserError: ``attention`` names no id and no class, or the model has none to draw.
     """
-    check_choice(attention or [], predictor.metadata)
+    if attention is not None:
+        check_recordable(predictor.model)
+        check_choice(attention, predictor.metadata)
+
+    def segment(image: np.ndarray) -> Segments:
+        return segments_of_results(predictor(image), predictor.metadata, least_score)
+
     writer = ResultWriter(folder, predictor.metadata)
     pictures, failures = {}, {}
     for item in tqdm(inputs, desc="segmenting", unit="file", disable=None):
         try:
             if item.is_video:
-                _segment_video(predictor, item, writer)
+                _segment_video(segment, item, writer)
                 continue
-            overlay = _segment_image(predictor, item, writer, attention)
+            overlay = _segment_image(predictor, segment, item, writer, attention)
         except Exception as error:  # whatever is wrong with this file, the others are done
             failures[item.path] = error
             continue
@@ -80,33 +91,35 @@ def check_output(folder: Path, inputs: Sequence[Input]) -> None:
 
 
 def _segment_image(
-    predictor: Predictor, item: Input, writer: ResultWriter, attention: Sequence[str] | None
+    predictor: Predictor,
+    segment: Segment,
+    item: Input,
+    writer: ResultWriter,
+    attention: Sequence[str] | None,
 ) -> np.ndarray:
     """Write the results of one image; returns the overlay."""
     image = read_pixels(item.path, "RGB")
     recording = nullcontext() if attention is None else recording_attention(predictor.model)
     with recording as record:
-        ids, segments_info = predictor(image)["panoptic_seg"]
-    ids = ids.cpu().numpy()
+        ids, segments_info = segment(image)
     if record is not None:
-        chosen = choose_segments(segments_info, attention, predictor.metadata)
+        chosen = choose_segments(segments_info, attention, writer.metadata)
         if not chosen:
             tqdm.write(f"{item.name} has no segment for --attention {' '.join(attention)}")
         attention_folder = writer.folder / f"{item.name}_attention"
-        write_attention(attention_folder, image, ids, chosen, record, predictor.metadata)
+        write_attention(attention_folder, image, ids, chosen, record, writer.metadata)
     return writer.write(item.name, str(item.path), image, ids, segments_info)
 
 
-def _segment_video(predictor: Predictor, item: Input, writer: ResultWriter) -> None:
+def _segment_video(segment: Segment, item: Input, writer: ResultWriter) -> None:
     """Write the results of one video, frame by frame."""
     video = Video(item.path)
-    overlays, frames = VideoOverlays(predictor.metadata), []
+    overlays, frames = VideoOverlays(writer.metadata), []
     target = writer.folder / f"{item.name}_overlay.mp4"
     progress = {"total": video.length or None, "desc": item.name, "unit": "frame", "disable": None}
     with write_video(target, video.rate) as output:
         for image in tqdm(video, **progress):
-            ids, segments_info = predictor(image)["panoptic_seg"]
-            ids = ids.cpu().numpy()
+            ids, segments_info = segment(image)
             output.add(overlays.draw(image, ids, segments_info))
             frames.append(
                 {"frame": len(frames), "segments_info": writer.describe(ids, segments_info)}

@@ -18,6 +18,11 @@ PER_PIXEL_HEADS = {
     "PerPixelBaselinePlusHead": "PerPixelBaselinePlus",
 }
 
+# Architectures of this project that have another name in the official files.
+OUR_NAMES = {"Mask2Former": "MaskFormer"} | dict.fromkeys(
+    PER_PIXEL_HEADS.values(), "SemanticSegmentor"
+)
+
 # Keys of both projects: their default, and our keys of the same meaning.
 SAME_MEANING = {
     f"{HEAD}IN_FEATURES": (["res2", "res3", "res4", "res5"], [f"{PIXEL}IN_FEATURES"]),

@@ -17,6 +17,11 @@ def project_of(old: OfficialConfig) -> str:
     name = old.left.get("MODEL.META_ARCHITECTURE")
     head = old.left.get(f"{HEAD}NAME", "MaskFormerHead")
     heads = {"MaskFormer": ["MaskFormerHead"], "SemanticSegmentor": keys.PER_PIXEL_HEADS}
+    if name in keys.OUR_NAMES:
+        old.refuse(
+            f"names MODEL.META_ARCHITECTURE {name}, which the official files call "
+            f"{keys.OUR_NAMES[name]}, beside their keys: use keys of one project."
+        )
     if name is None:
         old.refuse("has no MODEL.META_ARCHITECTURE: give one of the files that name it as _BASE_.")
     if head not in heads.get(name, ()):

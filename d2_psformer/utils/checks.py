@@ -17,6 +17,13 @@ def check_between(low: float, high: float, **values: float) -> None:
             raise UserError(f"{name} is {value}: it must lie between {low} and {high}.")
 
 
+def check_share(**values: float) -> None:
+    """Raise :class:`UserError` for the first value that is below 0 or above 1."""
+    for name, value in values.items():
+        if not 0 <= value <= 1:
+            raise UserError(f"{name} is {value}: it must be at least 0 and at most 1.")
+
+
 def check_choice(choices: tuple[str, ...], **values: str) -> None:
     """Raise :class:`UserError` for the first value that is none of ``choices``."""
     for name, value in values.items():
@@ -30,6 +37,12 @@ def check_fraction(**values: float) -> None:
     for name, value in values.items():
         if not 0 <= value < 1:
             raise UserError(f"{name} is {value}: it must be at least 0 and below 1.")
+
+
+def check_channels(dim: int) -> None:
+    """Raise :class:`UserError` unless group norms and position codes can have ``dim`` channels."""
+    if dim % 8 or dim < 16:
+        raise UserError(f"dim is {dim}: it must be a multiple of 8 and at least 16.")
 
 
 def check_heads(dim: int, heads: int) -> None:

@@ -3,7 +3,7 @@
 Curves are in :mod:`.curves`, which is not imported here because it alone needs Matplotlib.
 """
 
-from .attention import SegmentAttention, recording_attention
+from .attention import SegmentAttention, check_recordable, recording_attention
 from .attention_files import check_choice, choose_segments, write_attention
 from .attention_maps import draw_attention_maps
 from .attention_points import draw_sampling_points
@@ -20,6 +20,7 @@ __all__ = [
     "Video",
     "VideoOverlays",
     "check_choice",
+    "check_recordable",
     "choose_segments",
     "draw_attention_maps",
     "draw_overlay",

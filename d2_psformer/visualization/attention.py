@@ -14,6 +14,7 @@ from ..modeling.pixel_decoder import PixelFeatures
 from ..modeling.transformer_decoder import LocationDecoder, MaskDecoder
 from ..modeling.transformer_decoder.mask_attention import MaskScores
 from ..ops.reference import locations_of, weights_of
+from ..utils.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,22 @@ class SegmentAttention:
     points: list[SamplingPoints]
 
 
+def check_recordable(model: nn.Module) -> None:
+    """
+    Raises:
+        UserError: no attention of this model is recorded, or it makes no panoptic results.
+    """
+    if not any(isinstance(module, MaskDecoder) for module in model.modules()):
+        raise UserError(
+            f"The attention of {type(model).__name__} cannot be drawn: only Panoptic SegFormer has "
+            "mask decoders, which make masks of attention."
+        )
+    if not model.postprocessor.panoptic:
+        raise UserError(
+            "Attention is drawn for panoptic segments: set MODEL.POSTPROCESSING.PANOPTIC_ON True."
+        )
+
+
 @contextmanager
 def recording_attention(model: nn.Module) -> Iterator["AttentionRecord"]:
     """Note what the decoders of a Panoptic SegFormer attend to, one image at a time.
@@ -88,7 +105,11 @@ def recording_attention(model: nn.Module) -> Iterator["AttentionRecord"]:
 
     Hooks keep the inputs of the attentions and are removed after the block; maps are computed from
     them when they are asked for. The results of the model do not change.
+
+    Raises:
+        UserError: see :func:`check_recordable`.
     """
+    check_recordable(model)
     record = AttentionRecord()
     handles = list(record.attach(model))
     try:

@@ -7,7 +7,7 @@ import numpy as np
 
 from ..classes import Classes
 from ..data.panoptic_png import write_panoptic_png
-from ..data.segments import label_segments, segment_boxes
+from ..data.segments import label_segments, segment_areas, segment_boxes
 from ..utils.files import write_json, write_picture
 from .overlays import Segments, draw_overlay
 
@@ -62,9 +62,10 @@ class ResultWriter:
         return overlay
 
     def describe(self, ids: np.ndarray, segments_info: Segments) -> list[dict[str, Any]]:
-        """Entries of JSON: id, category_id (the data set's), category, isthing, score, area in
-        pixels, bbox as x, y, width, height."""
+        """Entries of JSON: id, category_id (the data set's), category, isthing, score (if it has
+        one), area in pixels, bbox as x, y, width, height."""
         labels = label_segments(ids, [segment["id"] for segment in segments_info])
+        areas = segment_areas(labels, len(segments_info)).tolist()
         boxes = segment_boxes(labels, len(segments_info)).tolist()
         return [
             {
@@ -72,11 +73,11 @@ class ResultWriter:
                 "category_id": self._classes.category_ids[segment["category_id"]],
                 "category": self._classes.names[segment["category_id"]],
                 "isthing": bool(segment["isthing"]),
-                "score": round(float(segment["score"]), 4),
-                "area": int(segment["area"]),
+                **_score(segment),
+                "area": area,
                 "bbox": [x0, y0, x1 - x0, y1 - y0],
             }
-            for segment, (x0, y0, x1, y1) in zip(segments_info, boxes, strict=True)
+            for segment, area, (x0, y0, x1, y1) in zip(segments_info, areas, boxes, strict=True)
         ]
 
     def write_summary(self) -> None:
@@ -89,3 +90,7 @@ class ResultWriter:
                 "categories": self._classes.categories(),
             },
         )
+
+
+def _score(segment: dict[str, Any]) -> dict[str, float]:
+    return {"score": round(float(segment["score"]), 4)} if "score" in segment else {}

@@ -16,9 +16,9 @@ from d2_psformer.utils.errors import UserError
 LEVELS = ["res3", "res4", "res5"]
 
 
-def make(name: str = "resnet18", weights="", tag="", **options):
+def make(name: str = "resnet18", weights="", tag="", levels=LEVELS, **options):
     """A model with a fresh backbone, and the config that asks for its weights."""
-    backbone = TimmBackbone(name=name, out_features=LEVELS, **options)
+    backbone = TimmBackbone(name=name, out_features=levels, **options)
     node = SimpleNamespace(
         NAME="TimmBackbone", TIMM_NAME=name, WEIGHTS=str(weights), PRETRAINED=tag
     )
@@ -57,6 +57,17 @@ def swin_names(state_dict: dict) -> dict:
     return {"model": renamed}
 
 
+def detectron2_names(state_dict: dict) -> dict:
+    """torchvision's ResNet -> Detectron2's names."""
+    renamed = {}
+    for key, value in state_dict.items():
+        name = re.sub(r"^layer(\d)", lambda m: f"res{int(m[1]) + 1}", key)
+        name = re.sub(r"^(?=conv1|bn1)", "stem.", name)
+        name = name.replace("downsample.0", "shortcut").replace("downsample.1", "shortcut.norm")
+        renamed[re.sub(r"bn(\d)", r"conv\1.norm", name)] = value
+    return renamed
+
+
 def of_detector(state_dict: dict) -> dict:
     """The file of a detector with this backbone."""
     backbone = {f"backbone.{key}": value for key, value in state_dict.items()}
@@ -65,6 +76,7 @@ def of_detector(state_dict: dict) -> dict:
 
 FAMILIES = {
     "torchvision": ("resnet18", lambda weights: weights),
+    "detectron2": ("resnet18", detectron2_names),
     "timm resnet": ("resnet10t", lambda weights: {"state_dict": weights}),
     "timm pvt": ("pvt_v2_b0", lambda weights: weights),
     "pvt": ("pvt_v2_b0", pvt_names),
@@ -126,15 +138,18 @@ def test_torchvision_convnext_gives_torchvisions_features(tmp_path):
     torch.testing.assert_close(features, expected, rtol=1e-4, atol=1e-4)
 
 
-def test_output_norms_of_an_official_detector_are_kept(tmp_path):
+@pytest.mark.parametrize("levels", [LEVELS, ["res2", *LEVELS]], ids=len)
+def test_output_norms_of_an_official_detector_are_kept(tmp_path, levels):
     source = timm.create_model("swin_tiny_patch4_window7_224", pretrained=False)
     weights = swin_names(source.state_dict())["model"]
-    for level, channels in ((1, 192), (2, 384), (3, 768)):
-        weights[f"norm{level}.weight"] = torch.full((channels,), float(level))
-        weights[f"norm{level}.bias"] = torch.zeros(channels)
-    model, cfg = make("swin_tiny_patch4_window7_224", save(tmp_path / "w.pth", weights))
+    for stage, channels in enumerate((96, 192, 384, 768)):
+        weights[f"norm{stage}.weight"] = torch.full((channels,), float(stage))
+        weights[f"norm{stage}.bias"] = torch.zeros(channels)
+    path = save(tmp_path / "w.pth", weights)
+    model, cfg = make("swin_tiny_patch4_window7_224", path, levels=levels)
     load_pretrained_backbone(model, cfg)
-    assert [norm.weight[0].item() for norm in model.backbone.output_norms] == [1, 2, 3]
+    found = [norm.weight[0].item() for norm in model.backbone.output_norms]
+    assert found == [0, 1, 2, 3][-len(levels) :]
 
 
 def test_missing_file():

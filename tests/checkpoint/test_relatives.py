@@ -60,8 +60,8 @@ PER_PIXEL = {
 MASK2FORMER = {
     **SWIN,
     **HEADS,
-    f"{PIXELS}.adapter_1.norm.weight": "pixel_decoder.step.lateral.1.weight",
-    f"{PIXELS}.layer_1.weight": "pixel_decoder.step.output.0.weight",
+    f"{PIXELS}.adapter_1.norm.weight": "pixel_decoder.steps.0.lateral.1.weight",
+    f"{PIXELS}.layer_1.weight": "pixel_decoder.steps.0.output.0.weight",
     f"{PIXELS}.mask_features.weight": "pixel_decoder.mask_features.weight",
     f"{PIXELS}.input_proj.0.1.bias": (
         "pixel_decoder.encoder.input_projection.projections.2.1.bias"

@@ -120,6 +120,13 @@ def test_large_scale_jitter_is_the_formula(cfg, seed):
     np.testing.assert_array_equal(augmented.sem_seg, padding)
 
 
+@pytest.mark.parametrize(("key", "value"), [("SIZE", 0), ("MIN_SCALE", -0.1), ("MAX_SCALE", 0.05)])
+def test_large_scale_jitter_without_a_pixel_or_a_scale(cfg, key, value):
+    cfg.INPUT.LARGE_SCALE_JITTER.ENABLED, cfg.INPUT.LARGE_SCALE_JITTER[key] = True, value
+    with pytest.raises(UserError, match=f"INPUT.LARGE_SCALE_JITTER.{key} is {value}: "):
+        build_augmentation(cfg, is_train=True)
+
+
 def test_large_scale_jitter_of_a_line(cfg):
     cfg.INPUT.LARGE_SCALE_JITTER.ENABLED, cfg.INPUT.LARGE_SCALE_JITTER.SIZE = True, 32
     assert set(_augmented_sizes(cfg, (1, 5000), 5)) == {(32, 32)}

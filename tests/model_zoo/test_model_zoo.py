@@ -40,7 +40,7 @@ def test_an_unknown_name_is_refused_with_near_ones(name):
         get_config_file(name)
 
 
-@pytest.mark.parametrize("name", ["", "nowhere.yaml", "../configs/scenes/demo", "Base-PSFormer"])
+@pytest.mark.parametrize("name", ["", "nowhere.yaml", "../configs/scenes/demo", "_base_/psformer"])
 def test_what_is_no_name_is_refused(name):
     with pytest.raises(UserError, match=f"'{name}' does not exist"):
         get_config_file(name)

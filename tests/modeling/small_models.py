@@ -87,7 +87,6 @@ EVERY_RESULT = {
     # almost any mask becomes a segment, so that weights by rule give many
     "MODEL.POSTPROCESSING.SCORE_THRESHOLD": 0.01,
 }
-# A backbone of 0.5 million parameters whose norms do not depend on the batch.
 # One variant of each.
 EVERY_ARCHITECTURE = (
     "decoupled",
@@ -98,6 +97,7 @@ EVERY_ARCHITECTURE = (
     "per pixel plus",
 )
 SEMANTIC_ALONE = ("per pixel", "per pixel plus")
+# A backbone of 0.5 million parameters whose norms do not depend on the batch.
 TINY_BACKBONE = {"MODEL.BACKBONE.TIMM_NAME": "test_resnet", "MODEL.BACKBONE.NORM": "FrozenBN"}
 
 

@@ -193,6 +193,9 @@ WRONG = {
     "PIXEL_DECODER: {LAYERS: 2}": (
         MASK2FORMER, r"mixes keys of this project .*PIXEL_DECODER\.LAYERS and MODEL"
     ),
+    "META_ARCHITECTURE: Mask2Former": (
+        MASK2FORMER, "Mask2Former, which the official files call MaskFormer, beside their keys"
+    ),
     "META_ARCHITECTURE: VideoMaskFormer": (MASK2FORMER, "VideoMaskFormer .* is not here"),
     "SEM_SEG_HEAD: {PIXEL_DECODER_NAME: MyDecoder}": (MASK2FORMER, "PIXEL_DECODER_NAME MyDecoder"),
     "BACKBONE: {NAME: build_resnet_deeplab_backbone}": (MASK2FORMER, "resnet_deeplab_backbone"),

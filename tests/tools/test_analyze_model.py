@@ -8,6 +8,8 @@ import pytest
 from tiny_model import write_tiny_model
 from torch import nn
 
+from d2_psformer import model_zoo
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -63,14 +65,16 @@ def test_depth_and_settings(tiny, capsys):
 
 
 def test_all_models(tiny, capsys, tmp_path, monkeypatch):
-    (tmp_path / "Base-tiny.yaml").write_text(tiny.read_text())
-    (tmp_path / "a.yaml").write_text("_BASE_: Base-tiny.yaml\nSOLVER: {MAX_ITER: 7}")
-    (tmp_path / "b.yaml").write_text("_BASE_: a.yaml\nDATASETS: {TRAIN: [nowhere]}")
-    monkeypatch.setattr(analyze_model, "CONFIGS", tmp_path)
+    (tmp_path / "_base_").mkdir()
+    (tmp_path / "few").mkdir()
+    (tmp_path / "_base_" / "tiny.yaml").write_text(tiny.read_text())
+    (tmp_path / "few" / "a.yaml").write_text("_BASE_: ../_base_/tiny.yaml\nSEED: 7")
+    (tmp_path / "few" / "b.yaml").write_text("_BASE_: a.yaml\nDATASETS: {TRAIN: [nowhere]}")
+    monkeypatch.setattr(model_zoo, "_CONFIGS", tmp_path)
     text = run(capsys, "--all", "--input", "64x64", "--json", tmp_path / "all.json")
     rows = json.loads((tmp_path / "all.json").read_text())["rows"]
-    assert [row["config"] for row in rows] == ["a"]
-    assert "b is left out: Data set 'nowhere'" in text
+    assert [row["config"] for row in rows] == ["few/a"]
+    assert "few/b is left out: Data set 'nowhere'" in text
 
 
 def test_figures_of_the_r50_config():

@@ -8,7 +8,7 @@ from pathlib import Path
 import benchmark
 import pytest
 import torch
-from benchmarks import mask2former, merging, model, model_driver, op, pq
+from benchmarks import merging, model, model_driver, op, peers, pq
 from benchmarks.timing import peak_memory, take_turns
 from tiny_model import write_tiny_model
 
@@ -94,35 +94,56 @@ def test_model_against_another_checkout(tiny_config, capsys, tmp_path):
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_training_step_of_the_model(tiny_config, dtype):
     spec = {"what": "training", "size": (64, 96), "dtype": dtype, "device": "cpu", "opts": []}
-    step = model_driver.build({**spec, "config": str(tiny_config)})
+    step = model_driver.build({**spec, "config": str(tiny_config), "is_peer": False})
     assert step()["total_loss"] != step()["total_loss"]  # the weights have changed
 
 
 def test_settings_of_a_side_follow_the_type():
     options = benchmark.parse_args(["model", "--opts", "A.B {dtype} C 'x y'", "--no-peer"])
-    ((_, _, settings),) = model._sides(options, "bfloat16").values()
+    ((_, settings),) = model._sides(options, "bfloat16").values()
     assert settings == ["A.B", "bfloat16", "C", "x y"]
 
 
 def test_a_folder_that_is_no_checkout_is_refused(tmp_path):
-    spec = {"config": "any.yaml", "threads": 1, "device": "cpu"}
+    spec = {"config": "any.yaml", "threads": 1, "device": "cpu", "is_peer": False}
     with pytest.raises(UserError, match=r"ended: '.*' is no checkout of this project"):
         model.Side(tmp_path, spec)
 
 
-@pytest.mark.parametrize("what", ["inference", "training"])
-def test_the_peer(what):
-    _, masks = model_driver.picture(64, 96)
-    spec = {"what": what, "device": "cpu", "config": None, "peer_settings": TINY_PEER}
+@pytest.mark.parametrize(
+    "what, architecture, settings",
+    [
+        ("inference", "Mask2Former", TINY_PEER),
+        ("inference", "MaskFormer", {}),
+        ("training", "Mask2Former", TINY_PEER),
+    ],
+)
+def test_the_peer(tiny_config, what, architecture, settings):
+    spec = {"what": what, "device": "cpu", "config": str(tiny_config), "is_peer": True}
+    spec |= {"opts": ["MODEL.META_ARCHITECTURE", architecture], "peer_settings": settings}
     call = model_driver.build({**spec, "size": (64, 96), "dtype": "bfloat16"})
     result = call()
     if what == "inference":
         assert result[0]["segmentation"].shape == (64, 96)
     else:
         assert call() != result  # the weights have changed
+
+
+def test_a_picture_shows_all_segments():
+    _, masks = model_driver.picture(64, 96)
     assert len(masks) == model_driver.STUFF + model_driver.THINGS == 30
     assert masks.flatten(1).any(1).all() and (masks.sum(0) == 1).all()
-    assert mask2former.THINGS + mask2former.STUFF == 133
+
+
+def test_some_queries_are_sure():
+    classifier = torch.nn.Linear(3, peers.THINGS + peers.STUFF + 1)
+    model_driver.be_sure(classifier)
+    scores, classes = classifier(torch.randn(2, 100, 3)).softmax(-1).max(-1)
+    kept = classes < 133
+    assert (scores > peers.THRESHOLD).all()
+    assert kept.sum(1).tolist() == [model_driver.KEPT] * 2
+    assert len(classes[0][kept[0]].unique()) == model_driver.KEPT
+    assert 0 < (classes[kept] < peers.THINGS).sum() < kept.sum()
 
 
 def test_merging(capsys, monkeypatch, tmp_path):

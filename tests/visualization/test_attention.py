@@ -11,7 +11,8 @@ from d2_psformer.data.scenes import generate_scene
 from d2_psformer.engine import Predictor, load_config
 from d2_psformer.modeling.criterion import resize_masks
 from d2_psformer.ops import ms_deform_attn
-from d2_psformer.visualization import recording_attention
+from d2_psformer.utils.errors import UserError
+from d2_psformer.visualization import check_recordable, recording_attention
 
 ROOT = Path(__file__).parents[2]
 CONFIG = str(ROOT / "configs" / "scenes" / "demo.yaml")
@@ -235,3 +236,9 @@ def test_one_image_at_a_time(predictor, recorded):
         pixels = {"image": torch.zeros(3, 64, 64)}
         with pytest.raises(ValueError, match="one image at a time"):
             predictor.model([pixels, pixels])
+
+
+def test_a_model_without_mask_decoders_is_refused(predictor):
+    check_recordable(predictor.model)
+    with pytest.raises(UserError, match="The attention of Mask2Former cannot be drawn"):
+        check_recordable(build_model(load_config("scenes/mask2former")))

@@ -1,7 +1,8 @@
-"""The whole model: inference and one training step, against another checkout and Mask2Former."""
+"""The whole model: inference and one training step, against another checkout and transformers."""
 
 import argparse
 import importlib.util
+import itertools
 import json
 import os
 import shlex
@@ -18,21 +19,17 @@ from d2_psformer.utils.errors import UserError
 from .timing import milliseconds
 
 TOOLS = Path(__file__).resolve().parents[1]
-HERE, AGAINST, PEER = "this checkout", "against", "transformers' Mask2Former"
+HERE, AGAINST, PEER = "this checkout", "against", "transformers"
 
 
 def measure(options: argparse.Namespace) -> list[dict]:
-    """One row for each task, size, type and side; sides take turns.
+    """One row for each config, task, size, type and side; sides take turns.
 
     Raises:
         UserError: a process of a side ended, with its last line.
     """
-    plan = [
-        (what, size, dtype)
-        for what in options.tasks
-        for size in options.sizes
-        for dtype in options.dtypes
-    ]
+    choices = options.config_files, options.tasks, options.sizes, options.dtypes
+    plan = list(itertools.product(*choices))
     rows = []
     for case in tqdm(plan, desc="model", disable=None):
         rows += _measure_case(*case, options)
@@ -40,9 +37,10 @@ def measure(options: argparse.Namespace) -> list[dict]:
 
 
 def _measure_case(
-    what: str, size: tuple[int, int], dtype: str, options: argparse.Namespace
+    config: str, what: str, size: tuple[int, int], dtype: str, options: argparse.Namespace
 ) -> list[dict]:
     common = {
+        "config": config,
         "what": what,
         "size": size,
         "dtype": dtype,
@@ -52,8 +50,10 @@ def _measure_case(
     }
     with ExitStack() as stack:
         sides = {
-            name: stack.enter_context(Side(folder, {**common, "config": config, "opts": opts}))
-            for name, (folder, config, opts) in _sides(options, dtype).items()
+            name: stack.enter_context(
+                Side(folder, {**common, "is_peer": name == PEER, "opts": opts})
+            )
+            for name, (folder, opts) in _sides(options, dtype).items()
         }
         seconds: dict[str, list[float]] = {name: [] for name in sides}
         for _ in range(options.rounds):
@@ -64,7 +64,8 @@ def _measure_case(
     rows = []
     for name, side in sides.items():
         found = milliseconds(seconds[name])
-        row = {"task": what, "size": "x".join(map(str, size)), "dtype": dtype, "side": name}
+        row = {"config": Path(config).stem, "task": what, "size": "x".join(map(str, size))}
+        row |= {"dtype": dtype, "side": name}
         row |= {**found, "times the first": found["median ms"] / base}
         if side.peak is not None:
             row |= {"peak MB": side.peak / 2**20, "times its memory": side.peak / base_peak}
@@ -72,19 +73,18 @@ def _measure_case(
     return rows
 
 
-def _sides(options: argparse.Namespace, dtype: str) -> dict[str, tuple[Path, str | None, list]]:
-    """name: (checkout, config, settings); the first is what the others are compared with."""
+def _sides(options: argparse.Namespace, dtype: str) -> dict[str, tuple[Path, list[str]]]:
+    """name: (checkout, settings); the first is what the others are compared with."""
 
     def settings(opts: str) -> list[str]:
         return shlex.split(opts.replace("{dtype}", dtype))
 
-    ours = (TOOLS.parent, options.config_file, settings(options.opts))
+    ours = (TOOLS.parent, settings(options.opts))
     sides = {HERE: ours}
     if options.against:
-        theirs = (options.against, options.config_file, settings(options.against_opts))
-        sides = {AGAINST: theirs, HERE: ours}
+        sides = {AGAINST: (options.against, settings(options.against_opts)), HERE: ours}
     if options.peer and importlib.util.find_spec("transformers"):
-        sides[PEER] = (TOOLS.parent, None, [])
+        sides[PEER] = ours
     return sides
 
 

@@ -15,11 +15,12 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from .timing import peak_memory, seconds_of
 
 THINGS, STUFF = 20, 10  # segments of a training image
+KEPT = 20  # queries whose masks go into the panoptic map
 
 
 def main() -> None:
@@ -28,7 +29,7 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
     torch.set_num_threads(spec["threads"])
-    note = check_package(spec["device"]) if spec["config"] else None
+    note = None if spec["is_peer"] else check_package(spec["device"])
     call = build(spec)
     peak = peak_memory(call, spec["device"])
     answers.write(json.dumps({"peak": peak, "note": note}) + "\n")
@@ -53,14 +54,14 @@ def build(spec: dict) -> Callable[[], object]:
     """The call to be measured."""
     image, masks = picture(*spec["size"])
     dtype = getattr(torch, spec["dtype"])
-    if spec["config"] is None:
-        return _peer(spec, image, masks, dtype)
     import d2_psformer.modeling  # noqa: F401  registers models where building them does not
     from d2_psformer import engine
 
     if hasattr(engine, "keep_freed_memory") and spec["device"] == "cpu":
         engine.keep_freed_memory()  # as the commands of those checkouts do
     cfg = engine.load_config(spec["config"], ["MODEL.DEVICE", spec["device"], *spec["opts"]])
+    if spec["is_peer"]:
+        return _peer(cfg, spec, image, masks, dtype)
     torch.manual_seed(0)
     make = _inference if spec["what"] == "inference" else _training_step
     return make(cfg, image, masks, dtype)
@@ -71,14 +72,17 @@ def _inference(cfg, image: Tensor, masks: Tensor, dtype: torch.dtype) -> Callabl
     import numpy as np
 
     from d2_psformer.d2.modeling import build_model
-    from d2_psformer.engine import Predictor
+    from d2_psformer.engine import Predictor, return_panoptic_only
 
+    return_panoptic_only(cfg)
     cfg.INPUT.MIN_SIZE_TEST = 0  # no resizing
     with tempfile.TemporaryDirectory() as folder:
         if not cfg.MODEL.WEIGHTS:
             cfg.MODEL.WEIGHTS = f"{folder}/random.pth"
             torch.save({"model": build_model(cfg).state_dict()}, cfg.MODEL.WEIGHTS)
         predictor = Predictor(cfg)
+    if _classifies_masks(cfg):
+        be_sure(predictor.model.transformer_decoder.mask_heads.class_embed)
     pixels = np.ascontiguousarray(image.permute(1, 2, 0).numpy())
     device = cfg.MODEL.DEVICE
 
@@ -115,20 +119,45 @@ def _training_step(cfg, image: Tensor, masks: Tensor, dtype: torch.dtype) -> Cal
     return lambda: step([[{"image": image, "instances": instances}]], 0)
 
 
-def _peer(spec: dict, image: Tensor, masks: Tensor, dtype: torch.dtype) -> Callable[[], object]:
-    from . import mask2former
+def _peer(
+    cfg, spec: dict, image: Tensor, masks: Tensor, dtype: torch.dtype
+) -> Callable[[], object]:
+    from . import peers
 
-    model = mask2former.build_mask2former(spec["device"], **spec["peer_settings"])
+    model = peers.build_peer(cfg, **spec["peer_settings"])
     if spec["what"] == "training":
         classes = torch.arange(len(masks))
-        return mask2former.training_step(model, image, masks, classes, dtype)
-    run = mask2former.inference(model, image)
+        return peers.training_step(model, image, masks, classes, dtype)
+    if _classifies_masks(cfg):
+        be_sure(model.class_predictor)
+    run = peers.inference(model, image)
 
     def call() -> object:
         with torch.autocast(spec["device"], dtype, enabled=dtype != torch.float32):
             return run()
 
     return call
+
+
+def _classifies_masks(cfg) -> bool:
+    return cfg.MODEL.META_ARCHITECTURE in ("MaskFormer", "Mask2Former")
+
+
+def be_sure(classifier: nn.Linear) -> None:
+    """Let the first KEPT queries be sure of a class each, of things and stuff, the rest of none.
+
+    With random weights no query would be sure of anything, and there would be no map to make. The
+    classifier still does its work; its result (..., Q, K + 1) is replaced.
+    """
+    queries = torch.arange(KEPT)
+
+    def replace(module: nn.Module, inputs: object, logits: Tensor) -> Tensor:
+        logits = torch.zeros_like(logits)
+        logits[..., -1] = 10.0
+        logits[..., queries, queries * logits.shape[-1] // KEPT] = 20.0
+        return logits
+
+    classifier.register_forward_hook(replace)
 
 
 def picture(height: int, width: int) -> tuple[Tensor, Tensor]:

@@ -14,6 +14,7 @@ from ...d2.layers import ShapeSpec
 from ...d2.modeling import BACKBONE_REGISTRY, Backbone
 from ...d2.utils import comm
 from ...utils.errors import UserError, check_known
+from .frozen_norms import freeze_batch_norms
 from .swin_windows import use_whole_windows
 
 _STRIDES = {"res2": 4, "res3": 8, "res4": 16, "res5": 32}
@@ -106,6 +107,7 @@ class TimmBackbone(Backbone):
         self.divisibility = 0 if self.is_swin else _divisibility(name, plan)
         self._frozen = self._frozen_stages(freeze_at, plan) if freeze_at > 0 else []
         if norm == "FrozenBN":
+            freeze_batch_norms(self.body)
             self._frozen += [m for m in self.body.modules() if isinstance(m, _BatchNorm)]
         for module in self._frozen:
             module.requires_grad_(False)

@@ -81,10 +81,11 @@ class CrossEntropyClass(Term):
     def divisor(
         self, predicted: Tensor, truth: MatchedTargets, num_segments: Tensor | float
     ) -> Tensor:
-        """The sum of the weights of all queries."""
+        """The sum of the weights of all queries, above 0 where no query has one."""
         matched, queries = len(truth.queries), predicted[..., 0].numel()
         total = predicted.new_tensor(matched + self.no_object_weight * (queries - matched))
-        return mean_over_processes(total) if self.mean_weight else total
+        total = mean_over_processes(total) if self.mean_weight else total
+        return total.clamp(min=torch.finfo(total.dtype).tiny)
 
 
 def focal_entries(logits: Tensor, alpha: float, gamma: float) -> tuple[Tensor, Tensor]:

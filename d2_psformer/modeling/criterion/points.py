@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ...utils.checks import check_at_least, check_between
+from ...utils.checks import check_at_least, check_share
 from .masks import MaskSampler, Sample
 from .targets import Targets
 
@@ -58,27 +58,27 @@ class UniformPoints(MaskSampler):
 class UncertainPoints(UniformPoints):
     """Points of its own for every mask, most of them where the prediction is uncertain: for losses.
 
-    Of ``oversample`` times as many uniform points those of the smallest absolute logit are kept;
-    the rest is uniform.
+    Of ``oversample_ratio`` times as many uniform points those of the smallest absolute logit are
+    kept; the rest is uniform.
 
     Attributes:
         num_points: of every mask.
-        oversample: points that are drawn for one that is kept.
-        importance: share of the points that is chosen so.
+        oversample_ratio: points that are drawn for one that is kept.
+        importance_sample_ratio: share of the points that is chosen so.
     """
 
-    oversample: float = 3.0
-    importance: float = 0.75
+    oversample_ratio: float = 3.0
+    importance_sample_ratio: float = 0.75
 
     def __post_init__(self):
         super().__post_init__()
-        check_at_least(1, oversample=self.oversample)
-        check_between(0, 1, importance=self.importance)
+        check_at_least(1, oversample_ratio=self.oversample_ratio)
+        check_share(importance_sample_ratio=self.importance_sample_ratio)
 
     def _sample(
         self, predicted: list[Tensor], targets: list[Targets]
     ) -> list[tuple[Tensor, Tensor]]:
-        """One pair for the batch. Draws (M, oversample * P, 2), then the rest, for M masks."""
+        """One pair for the batch. Draws (M, ratio * P, 2), then the rest, for M masks."""
         counts = [len(target) for target in targets]
         extents = torch.cat([self._extent(t).expand(len(t), 1, 2) for t in targets])
         masks = torch.cat(predicted)[:, None]
@@ -91,8 +91,8 @@ class UncertainPoints(UniformPoints):
 
     def _choose(self, masks: Tensor, extents: Tensor) -> Tensor:
         """(M, P, 2) for masks (M, 1, h, w)."""
-        kept = int(self.importance * self.num_points)
-        points = self._draw(int(self.oversample * self.num_points), len(masks), extents)
+        kept = int(self.importance_sample_ratio * self.num_points)
+        points = self._draw(int(self.oversample_ratio * self.num_points), len(masks), extents)
         certainty = read_logits(masks, points)[:, 0].abs()
         chosen = certainty.topk(kept, largest=False, sorted=False).indices
         points = points.gather(1, chosen[..., None].expand(-1, -1, 2))

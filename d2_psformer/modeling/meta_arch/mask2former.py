@@ -4,7 +4,7 @@ from ...d2.modeling import META_ARCH_REGISTRY
 from ..pixel_decoder import Mask2FormerPixelDecoder
 from ..transformer_decoder import MaskedAttentionDecoder
 from .maskformer import MaskFormer, build_decoder, mask_classification_parts
-from .maskformer_parts import mask2former_criterion
+from .maskformer_losses import mask2former_criterion
 from .segmenter import config_node, shared_parts
 
 

@@ -4,12 +4,11 @@ from torch import Tensor
 
 from ...d2.config import configurable
 from ...d2.modeling import META_ARCH_REGISTRY
-from ..criterion import SetCriterion, Targets, total_segments
+from ..criterion import SetCriterion
 from ..outputs import SegmenterOutputs
 from ..pixel_decoder import Mask2FormerPixelDecoder, MaskFormerPixelDecoder
 from ..transformer_decoder import DetrDecoder, MaskedAttentionDecoder
-from .maskformer_parts import maskformer_criterion
-from .preprocessing import ImageBatch
+from .maskformer_losses import maskformer_criterion
 from .segmenter import Segmenter, config_node, shared_parts
 
 
@@ -63,11 +62,6 @@ class MaskFormer(Segmenter):
         features = self.pixel_decoder(self.backbone(images))
         every_layer = self.training and self.deep_supervision
         return SegmenterOutputs({"queries": self.transformer_decoder(features, every_layer)})
-
-    def losses(self, images: ImageBatch, targets: list[Targets]) -> dict[str, Tensor]:
-        """Losses of class and mask in every layer (MaskFormer, section 3.3; eq. 1)."""
-        outputs = self.predict(images.tensor).queries["queries"]
-        return self.criterion(outputs, targets, total_segments(targets))
 
 
 def mask_classification_parts(cfg, shared: dict, pixel_decoder) -> dict:

@@ -1,29 +1,20 @@
-"""Per-pixel classification, the baselines of MaskFormer (section 4.1)."""
+"""Per-pixel classification, the baselines of MaskFormer (section 4)."""
 
 from torch import Tensor, nn
 
 from ...d2.config import configurable
 from ...d2.modeling import META_ARCH_REGISTRY
-from ..criterion import PixelCrossEntropy, Targets
+from ..criterion import PixelCrossEntropy
 from ..outputs import SegmenterOutputs
 from ..pixel_decoder import FPN, MaskFormerPixelDecoder
 from ..pixel_decoder.features import backbone_channels
 from ..transformer_decoder import DetrDecoder
-from .maskformer import build_decoder
-from .preprocessing import ImageBatch
+from .maskformer import MaskFormer, build_decoder, mask_classification_parts
 from .segmenter import Segmenter, config_node, shared_parts
 
 
-class PerPixelSegmenter(Segmenter):
-    """A segmenter whose outputs are class logits of every pixel."""
-
-    def losses(self, images: ImageBatch, targets: list[Targets]) -> dict[str, Tensor]:
-        """Cross-entropy of every pixel, in every supervised layer."""
-        return self.criterion(self.predict(images.tensor).pixel_logits, targets)
-
-
 @META_ARCH_REGISTRY.register()
-class PerPixelBaseline(PerPixelSegmenter):
+class PerPixelBaseline(Segmenter):
     """An FPN and a linear classifier of its pixels."""
 
     @configurable
@@ -54,16 +45,19 @@ class PerPixelBaseline(PerPixelSegmenter):
         shared, node = shared_parts(cfg), cfg.MODEL.PIXEL_DECODER
         features = shared["backbone"].output_shape()
         channels = backbone_channels(cfg, features)
+        stride = features[next(iter(channels))].stride
+        with config_node("MODEL.PIXEL_DECODER"):
+            fpn = FPN(list(channels.values()), node.DIM, node.MASK_DIM)
         classifier = nn.Conv2d(node.MASK_DIM, shared["classes"].num_classes, kernel_size=1)
         nn.init.kaiming_normal_(classifier.weight, mode="fan_out", nonlinearity="relu")
         nn.init.zeros_(classifier.bias)
         return {
             **shared,
             "in_features": list(channels),
-            "fpn": FPN(list(channels.values()), node.DIM, node.MASK_DIM),
+            "fpn": fpn,
             "classifier": classifier,
-            "criterion": PixelCrossEntropy(),
-            "mask_stride": features[next(iter(channels))].stride,
+            "criterion": PixelCrossEntropy(stride=stride),
+            "mask_stride": stride,
             "compiled": cfg.MODEL.COMPILE,
         }
 
@@ -74,48 +68,23 @@ class PerPixelBaseline(PerPixelSegmenter):
 
 
 @META_ARCH_REGISTRY.register()
-class PerPixelBaselinePlus(PerPixelSegmenter):
+class PerPixelBaselinePlus(MaskFormer):
     """MaskFormer's network with query k for class k: its mask logits are the class's."""
-
-    @configurable
-    def __init__(
-        self,
-        *,
-        pixel_decoder: MaskFormerPixelDecoder,
-        transformer_decoder: DetrDecoder,
-        criterion: PixelCrossEntropy,
-        compiled: bool = False,
-        **shared,
-    ):
-        """
-        Args:
-            transformer_decoder: one without a classifier.
-            compiled: run the parts through torch.compile.
-            shared: arguments of :class:`Segmenter`.
-        """
-        super().__init__(**shared)
-        self.pixel_decoder, self.transformer_decoder = pixel_decoder, transformer_decoder
-        self.criterion = criterion
-        if compiled:
-            self.compile_parts()
 
     @classmethod
     def from_config(cls, cfg) -> dict:
         shared = shared_parts(cfg)
-        features = shared["backbone"].output_shape()
         with config_node("MODEL.PIXEL_DECODER"):
-            pixel_decoder = MaskFormerPixelDecoder(cfg, features)
+            pixel_decoder = MaskFormerPixelDecoder(cfg, shared["backbone"].output_shape())
+        parts = mask_classification_parts(cfg, shared, pixel_decoder)
         queries = {"num_queries": shared["classes"].num_classes}
         return {
             **shared,
-            "pixel_decoder": pixel_decoder,
+            **parts,
             "transformer_decoder": build_decoder(cfg, DetrDecoder, None, **queries),
-            "criterion": PixelCrossEntropy(),
-            "mask_stride": features[pixel_decoder.in_features[0]].stride,
-            "compiled": cfg.MODEL.COMPILE,
+            "criterion": PixelCrossEntropy(stride=parts["mask_stride"]),
         }
 
     def predict(self, images: Tensor, padding: Tensor | None = None) -> SegmenterOutputs:
-        features = self.pixel_decoder(self.backbone(images))
-        outputs = self.transformer_decoder(features, every_layer=self.training)
-        return SegmenterOutputs(pixel_logits=outputs.masks)
+        outputs = super().predict(images, padding)
+        return SegmenterOutputs(pixel_logits=outputs.queries["queries"].masks)

@@ -25,8 +25,8 @@ _CHECKPOINTING = ("backbone", "pixel_decoder", "transformer_decoder")
 class Segmenter(nn.Module, ABC):
     """Preprocess -> ``predict`` -> losses in training, postprocessing else.
 
-    An architecture gives its parts in ``from_config`` and defines :meth:`predict` and
-    :meth:`losses`.
+    An architecture gives its parts in ``from_config`` and defines :meth:`predict`. It sets
+    ``self.criterion``, or defines :meth:`losses` too.
     """
 
     def __init__(
@@ -63,9 +63,15 @@ class Segmenter(nn.Module, ABC):
             padding: (B, H, W) bool, True = padding; None where images fill the canvas.
         """
 
-    @abstractmethod
     def losses(self, images: ImageBatch, targets: list[Targets]) -> dict[str, Tensor]:
-        """Weighted losses by name, scalars."""
+        """Weighted losses by name, scalars.
+
+        By default those that ``self.criterion`` computes from the only set of queries that
+        :meth:`predict` returns, or from the pixel logits.
+        """
+        outputs = self.predict(images.tensor, images.padding)
+        (predicted,) = outputs.queries.values() or [outputs.pixel_logits]
+        return self.criterion(predicted, targets)
 
     def forward(self, batched_inputs: list[dict]) -> dict[str, Tensor] | list[dict]:
         """

@@ -1,6 +1,6 @@
-"""From backbone features to encoded levels."""
+"""From backbone features to what the queries read and the mask features."""
 
-from .deformable_encoder import DeformablePixelDecoder
+from .deformable_pixel_decoder import DeformablePixelDecoder
 from .features import PixelFeatures
 from .fpn import FPN
 from .mask2former_pixel_decoder import Mask2FormerPixelDecoder

@@ -1,8 +1,9 @@
-"""Feature pyramid network: mask features at the finest stride (MaskFormer, section 3.4)."""
+"""Feature pyramid network: mask features at the finest stride (MaskFormer, section 4.1)."""
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ...utils.checks import check_at_least, check_channels
 from .convolutions import conv2d, conv_norm
 
 
@@ -31,12 +32,14 @@ class FPN(nn.Module):
 
     Args:
         in_channels: of the levels, fine to coarse.
-        dim: channels of the pathway.
+        dim: channels of the pathway, a multiple of 8 and at least 16.
         mask_dim: channels of the result.
     """
 
     def __init__(self, in_channels: list[int], dim: int, mask_dim: int):
         super().__init__()
+        check_channels(dim)
+        check_at_least(1, mask_dim=mask_dim)
         self.coarsest = smoothing(in_channels[-1], dim)
         self.steps = nn.ModuleList(TopDownStep(c, dim) for c in in_channels[:-1])
         self.mask_features = conv2d(dim, mask_dim, kernel_size=3, padding=1, xavier=False)

@@ -2,6 +2,7 @@
 
 from torch import Tensor, nn
 
+from ...utils.checks import check_channels
 from ...utils.errors import UserError
 from .convolutions import conv_norm
 
@@ -26,8 +27,7 @@ class InputProjection(nn.Module):
                 f"num_levels is {num_levels}, fewer than the {len(in_channels)} backbone features: "
                 f"set it to {len(in_channels)} or more."
             )
-        if dim % 8 or dim < 16:
-            raise UserError(f"dim is {dim}: it must be a multiple of 8 and at least 16.")
+        check_channels(dim)
         self.projections = nn.ModuleList(
             conv_norm(c, dim, kernel_size=1, bias=bias) for c in in_channels
         )

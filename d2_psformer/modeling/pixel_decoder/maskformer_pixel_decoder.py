@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from ...d2.config import configurable
 from ...d2.layers import ShapeSpec
 from ...layers import Attention, FeedForward, SinePositionEncoding, run_layer
-from ...utils.checks import check_at_least, check_fraction, check_heads
+from ...utils.checks import check_at_least, check_channels, check_fraction, check_heads
 from .convolutions import conv2d
 from .features import PixelFeatures, backbone_channels
 from .fpn import FPN
@@ -44,8 +44,9 @@ class MaskFormerPixelDecoder(nn.Module):
         """
         super().__init__()
         check_at_least(0, layers=layers)
-        check_at_least(1, dim_feedforward=dim_feedforward, mask_dim=mask_dim)
+        check_at_least(1, dim_feedforward=dim_feedforward)
         check_fraction(dropout=dropout)
+        check_channels(dim)
         check_heads(dim, heads)
         self.in_features = list(in_channels)
         self.checkpointing = checkpointing

@@ -37,7 +37,7 @@ def things(predictions: MaskPredictions, scores: Tensor, threshold: float) -> Fo
     )
 
 
-def best_pairs(
+def best_instances(
     queries: QueryPredictions,
     threshold: float,
     count: int,

@@ -1,4 +1,4 @@
-"""Mask-wise merging: from overlapping masks to one label a pixel (paper, algorithm 1)."""
+"""Mask-wise merging: overlapping masks to one label a pixel (Panoptic SegFormer, algorithm 1)."""
 
 from dataclasses import dataclass
 
@@ -40,7 +40,6 @@ class MaskWiseMerging:
 
     def __post_init__(self):
         check_at_least(0, class_power=self.class_power, mask_power=self.mask_power)
-        check_at_least(0, mask_threshold=self.mask_threshold)
 
     def score(self, masks: ResizedMasks, class_scores: Tensor) -> Tensor:
         """p^alpha q^beta, q being the mean of a mask over its pixels above the threshold.

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ...utils.checks import check_at_least
 from ..outputs import LOGIT
 from .mask_wise import Segment
 from .resized_masks import Box, ResizedMasks
@@ -26,9 +25,6 @@ class PixelArgmaxMerging:
 
     score_threshold: float = 0.25
     mask_threshold: float = 0.5
-
-    def __post_init__(self):
-        check_at_least(0, mask_threshold=self.mask_threshold)
 
     def score(self, masks: ResizedMasks, class_scores: Tensor) -> Tensor:
         """N masks and (N,) -> (N,): the class probabilities."""
@@ -76,9 +72,6 @@ class MaskFormerMerging:
     thing_overlap_threshold: float = 0.4
     stuff_overlap_threshold: float = 0.2
     within_mask: bool = False
-
-    def __post_init__(self):
-        check_at_least(0, mask_threshold=self.mask_threshold)
 
     def score(self, masks: ResizedMasks, class_scores: Tensor) -> Tensor:
         """N masks and (N,) -> (N,): the class probabilities."""

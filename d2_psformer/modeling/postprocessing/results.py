@@ -7,11 +7,11 @@ from torch import Tensor
 
 from ...classes import Classes
 from ...d2.structures import Boxes, Instances
-from ...utils.checks import check_at_least, check_choice
+from ...utils.checks import check_at_least, check_choice, check_share
 from ...utils.errors import UserError
 from ..outputs import QueryOutputs, SegmenterOutputs
 from . import semantic
-from .instances import FoundInstances, best_pairs, things
+from .instances import FoundInstances, best_instances, things
 from .mask_wise import MaskWiseMerging
 from .merge_stuff import merge_stuff_segments
 from .pixel_wise import MaskFormerMerging, PixelArgmaxMerging
@@ -112,7 +112,7 @@ class Postprocessor:
         if self.instances:
             only = self.thing_ids if self.panoptic else None
             options = self.merging.mask_threshold, self.max_instances, only
-            found = best_pairs(queries, *options, keep_empty=self.official_instances)
+            found = best_instances(queries, *options, keep_empty=self.official_instances)
             results["instances"] = self.instance_seg(found, queries.masks.size)
         return results
 
@@ -165,13 +165,16 @@ def _build_merging(node) -> Merging:
         "score_threshold": node.SCORE_THRESHOLD,
         "mask_threshold": node.MASK_THRESHOLD,
     }
-    if node.MERGING == "pixel_argmax":
-        return PixelArgmaxMerging(**thresholds)
-    thresholds |= {
+    overlaps = {
         "thing_overlap_threshold": node.THING_OVERLAP_THRESHOLD,
         "stuff_overlap_threshold": node.STUFF_OVERLAP_THRESHOLD,
     }
+    check_at_least(0, **thresholds)
+    check_share(**overlaps)
+    if node.MERGING == "pixel_argmax":
+        return PixelArgmaxMerging(**thresholds)
     if node.MERGING == "mask_wise":
         powers = {"class_power": node.CLASS_POWER, "mask_power": node.MASK_POWER}
-        return MaskWiseMerging(**powers, **thresholds)
-    return MaskFormerMerging(**thresholds, within_mask=node.MERGING == "mask2former")
+        return MaskWiseMerging(**powers, **thresholds, **overlaps)
+    is_within = node.MERGING == "mask2former"
+    return MaskFormerMerging(**thresholds, **overlaps, within_mask=is_within)

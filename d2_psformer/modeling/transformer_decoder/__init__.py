@@ -1,4 +1,4 @@
-"""Queries that read the pixel features."""
+"""Queries that read the pixel features and make masks."""
 
 from .detr_decoder import DetrDecoder
 from .location_decoder import LocationDecoder

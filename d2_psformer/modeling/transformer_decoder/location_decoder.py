@@ -24,7 +24,7 @@ from ..pixel_decoder import PixelFeatures
 class LocationDecoder(nn.Module):
     """Deformable DETR's decoder over learned queries, with iterative box refinement.
 
-    Without refinement (version 1 of the paper) every query keeps its first reference point, and the
+    Without refinement (version 1) every query keeps its first reference point, and the
     predicted places only serve the loss: in evaluation mode they are left out.
 
     Args:

@@ -3,57 +3,28 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ...layers import SinePositionEncoding, run_layer
-from ...utils.checks import check_at_least, check_fraction, check_heads
+from ...layers import run_layer
 from ..outputs import QueryOutputs
 from ..pixel_decoder import PixelFeatures
-from .mask_heads import MaskHeads, multiply
-from .query_layer import QueryLayer
+from .mask_heads import multiply
+from .query_decoder import QueryDecoder
 
 
-class MaskedAttentionDecoder(nn.Module):
+class MaskedAttentionDecoder(QueryDecoder):
     """Each layer reads one level, coarse to fine in turn, inside the masks predicted before it.
 
     The first masks come from the learned queries alone, before any layer, and are supervised too.
 
     Args:
-        num_classes: without "no object".
-        mask_dim: channels of the mask features.
         num_levels: of the features.
-        checkpointing: compute the layers' activations again in the backward pass.
-
-    Raises:
-        UserError: an argument is out of its range.
+        shared: arguments of :class:`QueryDecoder`.
     """
 
-    def __init__(
-        self,
-        *,
-        num_classes: int,
-        dim: int = 256,
-        mask_dim: int = 256,
-        num_levels: int = 3,
-        num_queries: int = 100,
-        layers: int = 9,
-        heads: int = 8,
-        dim_feedforward: int = 2048,
-        dropout: float = 0.0,
-        checkpointing: bool = False,
-    ):
-        super().__init__()
-        check_at_least(1, num_queries=num_queries, layers=layers, dim_feedforward=dim_feedforward)
-        check_heads(dim, heads)
-        check_fraction(dropout=dropout)
-        self.checkpointing = checkpointing
-        self.position = SinePositionEncoding(dim, offset=0.0)
+    def __init__(self, *, num_levels: int = 3, **shared):
+        super().__init__(cross_first=True, **shared)
+        num_queries, dim = self.query_embed.weight.shape
         self.query_feat = nn.Embedding(num_queries, dim)
-        self.query_embed = nn.Embedding(num_queries, dim)
         self.level_embed = nn.Embedding(num_levels, dim)
-        self.layers = nn.ModuleList(
-            QueryLayer(dim, heads, dim_feedforward, dropout, cross_first=True)
-            for _ in range(layers)
-        )
-        self.mask_heads = MaskHeads(dim, mask_dim, num_classes)
 
     def forward(self, features: PixelFeatures, every_layer: bool = True) -> QueryOutputs:
         """

@@ -9,7 +9,7 @@ class QueryLayer(nn.Module):
     """Self-attention, cross-attention and feed-forward, all post-norm (DETR).
 
     Args:
-        cross_first: cross-attention comes before self-attention (Mask2Former, section 3.2.2).
+        cross_first: cross-attention comes before self-attention (Mask2Former, section 3.2.3).
     """
 
     def __init__(

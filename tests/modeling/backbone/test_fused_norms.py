@@ -9,14 +9,14 @@ from torch import nn
 from d2_psformer.modeling.backbone import TimmBackbone, fuse_batch_norms
 
 
-def backbone(name: str) -> TimmBackbone:
+def backbone(name: str, norm: str = "BN") -> TimmBackbone:
     """In evaluation mode, with norms that change what they read."""
-    model = TimmBackbone(name=name, out_features=["res3", "res4", "res5"]).eval()
-    for norm in norms(model):
-        nn.init.normal_(norm.running_mean, std=0.1)
-        nn.init.uniform_(norm.running_var, 0.5, 2)
-        nn.init.uniform_(norm.weight, 0.5, 1.5)
-        nn.init.normal_(norm.bias)
+    model = TimmBackbone(name=name, out_features=["res3", "res4", "res5"], norm=norm).eval()
+    for one in norms(model):
+        nn.init.normal_(one.running_mean, std=0.1)
+        nn.init.uniform_(one.running_var, 0.5, 2)
+        nn.init.uniform_(one.weight, 0.5, 1.5)
+        nn.init.normal_(one.bias)
     return model
 
 
@@ -29,9 +29,10 @@ def norms(model: nn.Module) -> list[nn.BatchNorm2d]:
 @pytest.mark.parametrize(
     "name, norms_left", [("resnet10t", 1), ("resnet50", 0), ("seresnet50", 0), ("resnext26ts", 31)]
 )
+@pytest.mark.parametrize("norm", ["BN", "FrozenBN"])
 @torch.no_grad()
-def test_features_stay_the_same(name, norms_left):
-    model = backbone(name)
+def test_features_stay_the_same(name, norms_left, norm):
+    model = backbone(name, norm)
     fused = copy.deepcopy(model)
     fuse_batch_norms(fused)
     image = torch.randn(2, 3, 64, 96)

@@ -83,7 +83,7 @@ def test_all_masks_of_an_image_share_uniform_points():
 def test_uncertain_points_are_those_of_the_smallest_logits():
     rand, targets = Recorder(), [random_targets(n, size=(16, 24)) for n in (2, 0, 1)]
     masks = [torch.randn(n, 4, 6) for n in (2, 0, 1)]
-    sampler = UncertainPoints(8, oversample=3.0, importance=0.75, rand=rand)
+    sampler = UncertainPoints(8, oversample_ratio=3.0, importance_sample_ratio=0.75, rand=rand)
     [(predicted, truth)] = sample(sampler, masks, targets)
     assert rand.shapes == [(3, 24, 2), (3, 2, 2)] and predicted.shape == truth.shape == (3, 8)
     all_masks, truths = torch.cat(masks), torch.cat([t.masks for t in targets])
@@ -136,13 +136,21 @@ def test_nothing_to_sample_keeps_the_graph(sampler):
 
 
 @pytest.mark.parametrize(
-    ("wrong", "name"),
-    [
-        ({"num_points": 0}, "num_points"),
-        ({"oversample": 0.9}, "oversample"),
-        ({"importance": 1.1}, "importance"),
-    ],
+    ("name", "wrong"),
+    [("num_points", 0), ("oversample_ratio", 0.9), ("importance_sample_ratio", 1.1)],
 )
-def test_wrong_numbers_are_refused(wrong, name):
-    with pytest.raises(UserError, match=f"^{name} is"):
-        UncertainPoints(**wrong)
+def test_wrong_numbers_are_refused(name, wrong):
+    with pytest.raises(UserError, match=f"^{name} is {wrong}: "):
+        UncertainPoints(**{name: wrong})
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_all_points_may_be_uniform_or_uncertain(share):
+    """As in the official code."""
+    masks = torch.linspace(-4, 4, 20).expand(2, 20, 20)
+    targets = [random_targets(2, size=(40, 40))]
+    sampler = UncertainPoints(100, importance_sample_ratio=share)
+    ((predicted, truth),) = sampler.prepare(targets, (20, 20))([masks])
+    assert predicted.shape == truth.shape == (2, 100)
+    # A third of the interval is kept, about its middle.
+    assert (predicted.abs().max() < 2) == (share == 1)

@@ -138,7 +138,7 @@ def test_focal_is_finite_for_extreme_logits():
 
 
 def matched_classes(images, queries, classes) -> MatchedTargets:
-    indices = (torch.tensor(x) for x in (images, queries, classes))
+    indices = (torch.as_tensor(x) for x in (images, queries, classes))
     return MatchedTargets(*indices, None, None, [], None)
 
 
@@ -156,6 +156,17 @@ def test_cross_entropy_is_a_mean_weighted_by_class(no_object):
     torch.testing.assert_close(loss, expected)
     gradients = (torch.autograd.grad(x, logits)[0] for x in (loss, expected))
     torch.testing.assert_close(*gradients)
+
+
+@pytest.mark.parametrize("mean_weight", [True, False])
+def test_cross_entropy_without_any_weight_is_zero(mean_weight):
+    """No query is matched, and "no object" does not count."""
+    logits = torch.randn(2, 6, 5, requires_grad=True)
+    matched = matched_classes(*3 * [torch.zeros(0, dtype=torch.long)])
+    term = CrossEntropyClass(1.0, 1.0, no_object_weight=0.0, mean_weight=mean_weight)
+    loss = term.loss(logits, matched) / term.divisor(logits, matched, num_segments=1)
+    loss.backward()
+    assert loss == 0 and not logits.grad.any()
 
 
 def test_cross_entropy_costs_minus_the_probability():

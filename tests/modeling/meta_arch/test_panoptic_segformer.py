@@ -181,7 +181,7 @@ def test_classes_come_from_detectron2s_own_metadata():
 def test_a_data_set_without_panoptic_metadata_is_named():
     cfg = small_config()
     cfg.DATASETS.TRAIN = ("boxes_only",)
-    with pytest.raises(UserError, match=r"Data set 'boxes_only' has no panoptic metadata"):
+    with pytest.raises(UserError, match=r"Data set 'boxes_only' has no metadata of its classes"):
         build_model(cfg)
 
 

@@ -4,9 +4,11 @@ import copy
 
 import pytest
 import torch
+import torch.nn.functional as F
 from small_models import (
     EVERY_RESULT,
     INFERENCE,
+    LAST_MASKS,
     MASK2FORMER,
     MASKFORMER,
     SEMANTIC_ALONE,
@@ -117,6 +119,25 @@ NAMES = {
     "per pixel": {"loss_sem_seg"},
     "per pixel plus": names(("loss_sem_seg", 2)),
 }
+
+
+@pytest.mark.parametrize("name", ["per pixel", "per pixel plus"])
+def test_pixels_of_another_stride(name):
+    """The finest feature says how far the logits are enlarged, for the loss and for the result."""
+    features = {"MODEL.PIXEL_DECODER.IN_FEATURES": ["res3", "res4", "res5"]}
+    model = tiny_model(**VARIANTS[name] | features)
+    truth = sample(64, 96, [0, 3])
+    logits = model.predict(model.normalizer([truth["image"]]).tensor).pixel_logits[-1]
+    enlarged = F.interpolate(logits, (64, 96), mode="bilinear")
+    classes = 3 * truth["instances"].gt_masks.tensor[1][None].long()
+    torch.testing.assert_close(model([truth])["loss_sem_seg"], F.cross_entropy(enlarged, classes))
+    (results,) = infer(model, {"image": truth["image"]})
+    assert results["sem_seg"].shape == (5, 64, 96)
+
+
+def test_the_last_layer_of_a_baseline_alone():
+    model = tiny_model(filled=False, **VARIANTS["per pixel plus"], **LAST_MASKS)
+    assert set(model([sample(64, 64, [0, 3])])) == {"loss_sem_seg"}
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from small_models import JOINT, VERSION_1, small_model, tiny_model
+from small_models import JOINT, VARIANTS, VERSION_1, small_model, tiny_model
 
 from d2_psformer.utils.checks import check_at_least
 from d2_psformer.utils.errors import UserError
@@ -72,6 +72,15 @@ WRONG = [
     ({"MODEL.PIXEL_STD": [1.0, 0.0, 1.0]}, "MODEL.PIXEL_MEAN is"),
     ({"MODEL.PIXEL_MEAN": [100.0]}, "MODEL.PIXEL_MEAN is [100.0] and MODEL.PIXEL_STD is"),
     ({f"{POST}.MASK_THRESHOLD": -0.5}, f"{POST}: mask_threshold is -0.5: it must be at least 0."),
+    *(
+        ({f"{POST}.{key.upper()}": value}, f"{POST}: {key} is {value}: it must be {allowed}")
+        for key, value, allowed in (
+            ("thing_overlap_threshold", -0.5, "at least 0 and at most 1."),
+            ("stuff_overlap_threshold", 1.5, "at least 0 and at most 1."),
+            ("score_threshold", -0.5, "at least 0."),
+            ("score_threshold", float("nan"), "at least 0."),
+        )
+    ),
     (
         {f"{POST}.MERGING": "argmax"},
         f"{POST}: MERGING is 'argmax': use one of 'mask_wise', 'pixel_argmax', 'maskformer', "
@@ -86,6 +95,12 @@ WRONG = [
         "MODEL.CHECKPOINTING is 'decoder': use one of 'backbone', 'pixel_decoder', "
         "'transformer_decoder'.",
     ),
+]
+# Of the architectures that stand on MaskFormer's pixel decoder.
+OF_FPN = [
+    ({f"{PIXEL}.DIM": 60}, f"{PIXEL}: dim is 60: it must be a multiple of 8 and at least 16."),
+    ({f"{PIXEL}.DIM": 8}, f"{PIXEL}: dim is 8: it must be a multiple of 8 and at least 16."),
+    ({f"{PIXEL}.MASK_DIM": 0}, f"{PIXEL}: mask_dim is 0: it must be at least 1."),
 ]
 OF_VERSION_2 = [
     (
@@ -135,6 +150,12 @@ def test_panoptic_segformer(keys, message):
 @cases(WRONG + OF_VERSION_1)
 def test_version_1(keys, message):
     assert_refused(VERSION_1 | keys, message)
+
+
+@cases(OF_FPN)
+@pytest.mark.parametrize("name", ["maskformer", "per pixel", "per pixel plus"])
+def test_models_with_an_fpn(name, keys, message):
+    assert_refused(VARIANTS[name] | keys, message)
 
 
 def test_keys_of_parts_that_a_model_lacks_are_not_checked():

@@ -1,5 +1,6 @@
 """The reference's weights and inputs for MaskFormer, its baselines and Mask2Former."""
 
+import copy
 import functools
 import importlib.util
 import json
@@ -44,7 +45,7 @@ class GoldenRelatives:
         self.rules = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(self.rules)
         self.inputs = self.arrays("inputs")
-        tag = str(self.arrays("mask2former_r50_panoptic_loss_batch")["rand/tag"])
+        tag = str(self.arrays("mask2former_r50_panoptic_loss_single")["rand/tag"])
         self.variant = tag.partition(":")[0]
 
     @functools.cache  # noqa: B019  (one object a session)
@@ -74,6 +75,11 @@ class GoldenRelatives:
         model = build_model(cfg)
         model.load_state_dict(convert(weights))
         return model.eval()
+
+    @functools.cache  # noqa: B019
+    def double_model(self, case: str):
+        """A copy of the model in float64."""
+        return copy.deepcopy(self.model(case)).double()
 
     def official_names(self, case: str) -> dict[str, str]:
         """Our name of every parameter -> the official one."""

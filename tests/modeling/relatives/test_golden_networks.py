@@ -7,7 +7,11 @@ import pytest
 import torch
 from golden_relatives import CASES, assert_near
 
-QUERY_CASES = [name for name in CASES if not name.startswith("perpixel")]
+LOW_THRESHOLDS = {
+    "MODEL__POSTPROCESSING__SCORE_THRESHOLD": 0.2,
+    "MODEL__POSTPROCESSING__THING_OVERLAP_THRESHOLD": 0.8,
+    "MODEL__POSTPROCESSING__STUFF_OVERLAP_THRESHOLD": 0.8,
+}
 
 
 class Run:
@@ -106,12 +110,7 @@ def test_class_map(run, golden):
 def test_panoptic_map(run, golden, suffix):
     if f"img0/panoptic{suffix}" not in run.golden:
         pytest.skip("it makes no panoptic map")
-    low = {
-        "MODEL__POSTPROCESSING__SCORE_THRESHOLD": 0.2,
-        "MODEL__POSTPROCESSING__THING_OVERLAP_THRESHOLD": 0.8,
-        "MODEL__POSTPROCESSING__STUFF_OVERLAP_THRESHOLD": 0.8,
-    }
-    for i, result in enumerate(results(run, golden, **(low if suffix else {}))):
+    for i, result in enumerate(results(run, golden, **(LOW_THRESHOLDS if suffix else {}))):
         ids, segments = result["panoptic_seg"]
         assert (ids.numpy() != run.golden[f"img{i}/panoptic{suffix}"]).mean() < 1e-3
         official = json.loads(str(run.golden[f"img{i}/segments_info{suffix}"]))

@@ -41,9 +41,12 @@ def test_per_pixel_classification(architecture, tmp_path):
     expect_refusal(other, model(architecture), words, tmp_path)
 
 
-def test_another_architecture(tmp_path):
+@pytest.mark.parametrize("other", ["Mask2Former", "PerPixelBaselinePlus"])
+def test_another_architecture(other, tmp_path):
+    """Even where the numbers of queries differ as well."""
     words = ("of another architecture",)
-    expect_refusal(model("MaskFormer"), model("Mask2Former"), words, tmp_path)
+    expect_refusal(model("MaskFormer"), model(other), words, tmp_path)
+    expect_refusal(model(other, queries=20), model("MaskFormer"), words, tmp_path)
 
 
 def expect_refusal(saved, loading, words: tuple[str, ...], folder) -> None:

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from d2_psformer.modeling.pixel_decoder import DeformablePixelDecoder
-from d2_psformer.modeling.pixel_decoder.deformable_encoder import cell_centres
+from d2_psformer.modeling.pixel_decoder.deformable_pixel_decoder import cell_centres
 from d2_psformer.modeling.pixel_decoder.features import level_padding_masks, valid_ratio
 
 SHAPES = [(6, 8), (3, 4), (2, 2)]

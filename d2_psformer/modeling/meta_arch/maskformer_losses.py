@@ -34,7 +34,9 @@ def mask2former_criterion(cfg) -> SetCriterion:
     points = {"num_points": node.NUM_POINTS, "count_padding": node.COUNT_PADDING}
     with config_node("MODEL.LOSS"):
         uncertain = UncertainPoints(
-            **points, oversample=node.OVERSAMPLE_RATIO, importance=node.IMPORTANCE_SAMPLE_RATIO
+            **points,
+            oversample_ratio=node.OVERSAMPLE_RATIO,
+            importance_sample_ratio=node.IMPORTANCE_SAMPLE_RATIO,
         )
         entropy = MaskBCE(*[node.MASK_WEIGHT] * 2)
         return _criterion(node, entropy, UniformPoints(**points), uncertain)

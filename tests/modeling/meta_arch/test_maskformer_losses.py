@@ -10,7 +10,7 @@ from small_models import small_config
 from torch.nn.functional import pad
 
 from d2_psformer.modeling.criterion import FixedMatcher, SetCriterion, Targets, total_segments
-from d2_psformer.modeling.meta_arch.maskformer_parts import (
+from d2_psformer.modeling.meta_arch.maskformer_losses import (
     mask2former_criterion,
     maskformer_criterion,
 )
