@@ -56,7 +56,7 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     )
     add = parser.add_argument
     add("--seeds", nargs="+", type=int, default=[0, 1], metavar="N", help="default: 0 1")
-    add("--iterations", type=int, default=2000, metavar="N", help="of a training (%(default)s)")
+    add("--iterations", type=int, default=3000, metavar="N", help="of a training (%(default)s)")
     add("--evaluations", type=int, default=10, metavar="N", help="in a training (%(default)s)")
     add("--device", choices=["cpu", "cuda"], default="cpu")
     add("--dry-run", action="store_true", help="list what would be run")
