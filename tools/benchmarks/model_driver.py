@@ -72,9 +72,11 @@ def _inference(cfg, image: Tensor, masks: Tensor, dtype: torch.dtype) -> Callabl
     import numpy as np
 
     from d2_psformer.d2.modeling import build_model
-    from d2_psformer.engine import Predictor, return_panoptic_only
+    from d2_psformer.engine import Predictor
 
-    return_panoptic_only(cfg)
+    if _classifies_masks(cfg):  # their configs have all results on
+        node = cfg.MODEL.POSTPROCESSING
+        node.SEMANTIC_ON = node.INSTANCE_ON = False
     cfg.INPUT.MIN_SIZE_TEST = 0  # no resizing
     with tempfile.TemporaryDirectory() as folder:
         if not cfg.MODEL.WEIGHTS:
