@@ -46,7 +46,7 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     )
     model.add_argument("--against", type=Path, metavar="DIR", help="another checkout of this")
     configs = {"dest": "config_files", "nargs": "+", "default": [R50], "metavar": "FILE"}
-    model.add_argument("--config-file", **configs, help=f"in each checkout ({R50})")
+    model.add_argument("--config-file", **configs, help=f"peers follow it ({R50})")
     tasks = ("inference", "training")
     model.add_argument("--tasks", nargs="+", choices=tasks, default=tasks)
     model.add_argument("--no-peer", dest="peer", action="store_false", help="without transformers")

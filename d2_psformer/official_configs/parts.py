@@ -73,9 +73,11 @@ def model(old: OfficialConfig, project: str) -> dict[str, Any]:
     # What encoder and decoder read follows from the rest here.
     inputs = {f"{OLD}TRANSFORMER_IN_FEATURE": keys.PIXEL_DECODERS[decoder][1]}
     if is_new:
-        levels = list(config[f"{PIXEL}IN_FEATURES"])[1:]
-        inputs[f"{HEAD}DEFORMABLE_TRANSFORMER_ENCODER_IN_FEATURES"] = levels
-        config[f"{PIXEL}NUM_LEVELS"] = len(levels)
+        encoded = f"{HEAD}DEFORMABLE_TRANSFORMER_ENCODER_IN_FEATURES"
+        features = list(config[f"{PIXEL}IN_FEATURES"])
+        levels = len(old.left.get(encoded, features[1:]))
+        inputs[encoded] = features[-levels:]  # only the coarsest ones can be encoded here
+        config[f"{PIXEL}NUM_LEVELS"] = levels
     for key, value in inputs.items():
         if old.left.get(key) == value:
             old.take(key)

@@ -183,6 +183,20 @@ def test_nothing_else_is_evaluated(read, tmp_path, expression):
     assert not folder.exists()
 
 
+@pytest.mark.parametrize(
+    ("encoded", "levels"), [("[res4, res5]", 2), ("[res2, res3, res4, res5]", 4)]
+)
+def test_other_levels_of_the_deformable_encoder(read, caplog, encoded, levels):
+    cfg = read(MASK2FORMER.replace("[res3, res4, res5]", encoded))
+    assert levels == cfg.MODEL.PIXEL_DECODER.NUM_LEVELS
+    assert not [record for record in caplog.records if record.levelname == "WARNING"]
+
+
+def test_levels_that_are_not_the_coarsest_are_named(read, caplog):
+    read(MASK2FORMER.replace("[res3, res4, res5]", "[res3, res4]"))
+    assert "ENCODER_IN_FEATURES ['res3', 'res4']" in caplog.text
+
+
 WRONG = {
     "MASK_FORMER: {TRAIN_NUM_POINTS: 5}": (
         MASKFORMER, "MaskFormer and of Mask2Former: .*EncoderPixelDecoder and .*TRAIN_NUM_POINTS"

@@ -58,12 +58,8 @@ class Mask2FormerPixelDecoder(nn.Module):
         encoder = DeformablePixelDecoder.from_config(cfg, input_shape)
         return {**encoder, "mask_dim": cfg.MODEL.PIXEL_DECODER.MASK_DIM}
 
-    def forward(self, features: dict[str, Tensor], padding: Tensor | None = None) -> PixelFeatures:
-        """
-        Args:
-            features: maps (B, C_l, H_l, W_l) by name.
-            padding: not used.
-        """
+    def forward(self, features: dict[str, Tensor]) -> PixelFeatures:
+        """features: maps (B, C_l, H_l, W_l) by name."""
         maps = {f: features[f] for f in self.in_features}
         if not self.training:
             return self._forward(maps)

@@ -72,12 +72,8 @@ class MaskFormerPixelDecoder(nn.Module):
             "checkpointing": "pixel_decoder" in cfg.MODEL.CHECKPOINTING,
         }
 
-    def forward(self, features: dict[str, Tensor], padding: Tensor | None = None) -> PixelFeatures:
-        """
-        Args:
-            features: maps (B, C_l, H_l, W_l) by name.
-            padding: not used.
-        """
+    def forward(self, features: dict[str, Tensor]) -> PixelFeatures:
+        """features: maps (B, C_l, H_l, W_l) by name."""
         levels = [features[f] for f in self.in_features]
         coarsest = self.input_projection(levels[-1])
         shape = tuple(coarsest.shape[-2:])

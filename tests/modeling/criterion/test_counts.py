@@ -33,13 +33,13 @@ def test_segments_are_averaged_over_processes(monkeypatch, count, others, mean):
     assert count([image_targets(0, 3)]).item() == mean
 
 
-def class_loss(images: list[int], mean_weight: bool = True) -> torch.Tensor:
+def class_loss(images: list[int], **options) -> torch.Tensor:
     """Of some of two images, with one and with three segments."""
     logits = torch.linspace(-3, 3, 2 * 5 * 4).sin().view(2, 5, 4)[images]
     targets = [[image_targets(0), image_targets(0, 1, 2)][image] for image in images]
     matches = [(torch.arange(len(t)), torch.arange(len(t))) for t in targets]
     matched = MatchedTargets.of(targets, matches)
-    term = CrossEntropyClass(1.0, 1.0, mean_weight=mean_weight)
+    term = CrossEntropyClass(1.0, 1.0, **options)
     return term.loss(logits, matched) / term.divisor(logits, matched, 1.0)
 
 

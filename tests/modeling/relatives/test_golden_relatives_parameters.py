@@ -15,7 +15,8 @@ from d2_psformer.model_zoo import list_configs
 from d2_psformer.utils.errors import UserError
 
 FAMILIES = r"/(mask2former|maskformer|per_pixel_baseline(?:_plus)?)_"
-NAMES = [name for name in list_configs() if re.search(FAMILIES, name)]
+# Those of the official projects; the small ones are ours alone.
+NAMES = [n for n in list_configs() if re.search(FAMILIES, n) and not n.endswith("_overfit")]
 BACKBONES = {
     "R50": "R50", "R101": "R101",
     "swin_tiny": "SwinT", "swin_small": "SwinS", "swin_base": "SwinB", "swin_large": "SwinL",
