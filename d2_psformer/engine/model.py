@@ -12,7 +12,7 @@ from .data_sets import model_data_set
 
 
 def build_model(cfg: CfgNode) -> nn.Module:
-    """Build MODEL.META_ARCHITECTURE with random weights on MODEL.DEVICE.
+    """Build MODEL.META_ARCHITECTURE with random weights on MODEL.DEVICE; compile it if asked to.
 
     Raises:
         UserError: a name in the config is unknown.
@@ -25,7 +25,10 @@ def build_model(cfg: CfgNode) -> nn.Module:
     except RuntimeError as error:
         raise UserError(f"MODEL.DEVICE is '{node.DEVICE}': use 'cuda' or 'cpu'.") from error
     try:
-        return build_registered(cfg)
+        model = build_registered(cfg)
     except KeyError:  # not every architecture has a backbone from the registry
         check_known("MODEL.BACKBONE.NAME", node.BACKBONE.NAME, dict(BACKBONE_REGISTRY))
         raise
+    if node.COMPILE:
+        model.compile_parts()
+    return model

@@ -27,13 +27,11 @@ class MaskFormer(Segmenter):
         transformer_decoder: DetrDecoder | MaskedAttentionDecoder,
         criterion: SetCriterion,
         deep_supervision: bool = True,
-        compiled: bool = False,
         **shared,
     ):
         """
         Args:
             deep_supervision: the outputs of every layer of the transformer decoder have a loss.
-            compiled: run the parts through torch.compile.
             shared: arguments of :class:`Segmenter`.
         """
         super().__init__(**shared)
@@ -41,8 +39,6 @@ class MaskFormer(Segmenter):
         self.transformer_decoder = transformer_decoder
         self.criterion = criterion
         self.deep_supervision = deep_supervision
-        if compiled:
-            self.compile_parts()
 
     @classmethod
     def from_config(cls, cfg) -> dict:
@@ -71,7 +67,6 @@ def mask_classification_parts(cfg, shared: dict, pixel_decoder) -> dict:
         "pixel_decoder": pixel_decoder,
         "mask_stride": features[pixel_decoder.in_features[0]].stride,
         "deep_supervision": cfg.MODEL.LOSS.DEEP_SUPERVISION,
-        "compiled": cfg.MODEL.COMPILE,
     }
 
 

@@ -49,7 +49,6 @@ class PanopticSegFormer(Segmenter):
         stuff_criterion: SetCriterion,
         thing_ids: tuple[int, ...],
         topk: int = 100,
-        compiled: bool = False,
         **shared,
     ):
         """
@@ -59,7 +58,6 @@ class PanopticSegFormer(Segmenter):
             mask_matcher: pairs the matched queries once more, now with their masks.
             thing_ids: contiguous ids of the classes of the location decoder.
             topk: (query, class) pairs that get a mask in inference.
-            compiled: run the parts through torch.compile.
             shared: arguments of :class:`Segmenter`.
         """
         super().__init__(**shared)
@@ -73,8 +71,6 @@ class PanopticSegFormer(Segmenter):
         self.mask_criterion, self.stuff_criterion = mask_criterion, stuff_criterion
         self.topk = topk
         self.register_buffer("thing_ids", torch.tensor(thing_ids), persistent=False)
-        if compiled:
-            self.compile_parts()
 
     @classmethod
     def from_config(cls, cfg) -> dict:
@@ -105,7 +101,6 @@ class PanopticSegFormer(Segmenter):
             "mask_stride": features[pixel_decoder.in_features[0]].stride,
             "thing_ids": thing_ids,
             "topk": node.TOPK,
-            "compiled": cfg.MODEL.COMPILE,
         }
 
     def predict(self, images: Tensor, padding: Tensor | None = None) -> SegmenterOutputs:

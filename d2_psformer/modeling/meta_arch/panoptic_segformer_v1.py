@@ -53,14 +53,12 @@ class PanopticSegFormerV1(Segmenter):
         dim: int = 256,
         class_prior: float = 0.01,
         topk: int = 100,
-        compiled: bool = False,
         **shared,
     ):
         """
         Args:
             class_prior: class probability before training.
             topk: (query, class) pairs that are postprocessed.
-            compiled: run the parts through torch.compile.
             shared: arguments of :class:`Segmenter`.
         """
         super().__init__(**shared)
@@ -76,8 +74,6 @@ class PanopticSegFormerV1(Segmenter):
         # One classifier serves all blocks, so that inference may stop after any of them.
         self.class_embed = nn.Linear(dim, len(class_ids))
         nn.init.constant_(self.class_embed.bias, prior_bias(class_prior))
-        if compiled:
-            self.compile_parts()
 
     @classmethod
     def from_config(cls, cfg) -> dict:
@@ -104,7 +100,6 @@ class PanopticSegFormerV1(Segmenter):
             "dim": cfg.MODEL.PIXEL_DECODER.DIM,
             "class_prior": node.CLASS_PRIOR,
             "topk": node.TOPK,
-            "compiled": cfg.MODEL.COMPILE,
         }
 
     def predict(self, images: Tensor, padding: Tensor | None = None) -> SegmenterOutputs:

@@ -25,20 +25,16 @@ class PerPixelBaseline(Segmenter):
         fpn: FPN,
         classifier: nn.Conv2d,
         criterion: PixelCrossEntropy,
-        compiled: bool = False,
         **shared,
     ):
         """
         Args:
             in_features: backbone features that the FPN reads, fine to coarse.
-            compiled: run the parts through torch.compile.
             shared: arguments of :class:`Segmenter`.
         """
         super().__init__(**shared)
         self.in_features = in_features
         self.fpn, self.classifier, self.criterion = fpn, classifier, criterion
-        if compiled:
-            self.compile_parts()
 
     @classmethod
     def from_config(cls, cfg) -> dict:
@@ -58,7 +54,6 @@ class PerPixelBaseline(Segmenter):
             "classifier": classifier,
             "criterion": PixelCrossEntropy(stride=stride),
             "mask_stride": stride,
-            "compiled": cfg.MODEL.COMPILE,
         }
 
     def predict(self, images: Tensor, padding: Tensor | None = None) -> SegmenterOutputs:
