@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 class SegmentMapper:
     """Callable that reads and augments one image with its ground truth.
 
-    The record says of which kind that is: panoptic, semantic or instance ground truth, see
+    The record decides its kind: panoptic, semantic or instance ground truth, see
     :func:`.read_ground_truth`. The mapper keeps the record's entries and adds
 
     * ``image``: uint8 tensor (3, H, W) in the format of ``INPUT.FORMAT``, after augmentation;

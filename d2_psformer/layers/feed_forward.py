@@ -45,6 +45,8 @@ class FeedForward(nn.Module):
             raise ValueError("Dropout and this activation cannot change places.")
         self.linear1 = nn.Linear(dim, hidden_dim)
         self.linear2 = nn.Linear(hidden_dim, dim)
+        for linear in (self.linear1, self.linear2):
+            nn.init.xavier_uniform_(linear.weight)
         self.norm = nn.LayerNorm(dim, eps=norm_eps)
         self.activation = activation
         self.dropout = nn.Dropout(dropout)

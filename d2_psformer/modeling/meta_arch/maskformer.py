@@ -53,8 +53,10 @@ class MaskFormer(Segmenter):
         }
 
     def predict(self, images: Tensor, padding: Tensor | None = None) -> SegmenterOutputs:
-        """Classes and masks of all queries; in training those of every layer. Padding is read too,
-        as in the official code."""
+        """Classes and masks of all queries; in training those of every layer.
+
+        The network reads padding as image, as the official code does.
+        """
         features = self.pixel_decoder(self.backbone(images))
         every_layer = self.training and self.deep_supervision
         return SegmenterOutputs({"queries": self.transformer_decoder(features, every_layer)})

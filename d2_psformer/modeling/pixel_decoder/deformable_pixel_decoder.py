@@ -136,8 +136,6 @@ class EncoderLayer(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.norm = nn.LayerNorm(dim)
         self.ffn = FeedForward(dim, dim_feedforward, dropout)
-        for linear in (self.ffn.linear1, self.ffn.linear2):
-            nn.init.xavier_uniform_(linear.weight)
 
     def forward(
         self,

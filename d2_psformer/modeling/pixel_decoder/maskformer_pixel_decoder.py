@@ -95,8 +95,6 @@ class EncoderLayer(nn.Module):
         self.norm = nn.LayerNorm(dim)
         self.ffn = FeedForward(dim, dim_feedforward, dropout)
         self.dropout = nn.Dropout(dropout)
-        for linear in (self.ffn.linear1, self.ffn.linear2):
-            nn.init.xavier_uniform_(linear.weight)
 
     def forward(self, tokens: Tensor, position: Tensor) -> Tensor:
         """tokens (B, S, dim) and their position (1, S, dim) -> (B, S, dim)."""

@@ -133,8 +133,7 @@ class LocationLayer(nn.Module):
         self.norm2 = nn.LayerNorm(dim)
         self.ffn = FeedForward(dim, dim_feedforward, dropout)
         self.dropout = nn.Dropout(dropout)
-        for linear in (self.self_attn.out_proj, self.ffn.linear1, self.ffn.linear2):
-            nn.init.xavier_uniform_(linear.weight)
+        nn.init.xavier_uniform_(self.self_attn.out_proj.weight)
 
     def forward(
         self, query: Tensor, position: Tensor, reference: Tensor, features: PixelFeatures

@@ -120,8 +120,6 @@ class MaskBlock(nn.Module):
         self.cross_attn = MaskAttention(dim, heads, num_levels)
         self.cross_norm = nn.LayerNorm(dim, eps=1e-6)
         self.ffn = FeedForward(dim, 4 * dim, activation=F.gelu, norm_eps=1e-6)
-        for linear in (self.ffn.linear1, self.ffn.linear2):
-            nn.init.xavier_uniform_(linear.weight)
 
     def forward(
         self,

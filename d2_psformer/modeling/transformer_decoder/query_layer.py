@@ -23,8 +23,6 @@ class QueryLayer(nn.Module):
         self.cross_norm = nn.LayerNorm(dim)
         self.ffn = FeedForward(dim, dim_feedforward, dropout)
         self.dropout = nn.Dropout(dropout)
-        for linear in (self.ffn.linear1, self.ffn.linear2):
-            nn.init.xavier_uniform_(linear.weight)
 
     def forward(
         self,
