@@ -26,6 +26,7 @@ Examples:
   python tools/convert_checkpoint.py panoptic_segformer_r50_2x.pth psformer_R50_2x.pth
   python tools/convert_checkpoint.py --source mask2former model_final.pkl mask2former_R50.pth
   python tools/convert_checkpoint.py --source hf-maskformer model.safetensors maskformer_SwinT.pth
+  python tools/convert_checkpoint.py --source hf-mask2former model.safetensors.index.json ours.pth
 
 Files of Detectron2's model zoos (.pkl) are read without running code in them.""",
     )
@@ -48,7 +49,9 @@ def parse_args() -> argparse.Namespace:
         action="store_true",
         help="load Python objects in the file too; they can run code",
     )
-    parser.add_argument("input", metavar="IN", help="a file .pth, .bin, .pkl or .safetensors")
+    parser.add_argument(
+        "input", metavar="IN", help="a file .pth, .bin, .pkl, .safetensors, .index.json"
+    )
     parser.add_argument("output", metavar="OUT.pth", help="file to write, for MODEL.WEIGHTS")
     return parser.parse_args()
 
