@@ -4,11 +4,15 @@ The gradient is the exact one (``grad_exact``): TensorFlow's differs where the t
 cross-entropy does not sum to one.
 """
 
+import math
+
+import numpy as np
 import pytest
 import torch
 from golden_loss_cases import LOSSES, LossCase, read_cases
 
-from d2_psformer.modeling.criterion import IGNORE
+from d2_psformer.modeling.criterion import IGNORE, SemanticEntropy, Targets
+from d2_psformer.modeling.criterion.cells import CellOutputs, CellTargets
 
 CASES = (
     "coco_more_slots",
@@ -128,3 +132,32 @@ def test_golden_segments_that_are_left_over(cases):
     expected = ours + case.config["weights"]["mask_id_cross_entropy"] * entropies.sum()
     official = case.tensor(f"loss/{LOSSES['loss_mask_id']}")[0]
     torch.testing.assert_close((expected / masks.any(0).sum()).detach(), official)
+
+
+def test_golden_weights_of_small_things(reference_max_deeplab):
+    """Those that the reference's data have: 3 for things of fewer than 500 pixels."""
+    with np.load(reference_max_deeplab / "data_cases.npz") as arrays:
+        cases = {key.partition("/")[0] for key in arrays.files}
+        for case in cases:
+            semantic, things, weights = (
+                torch.from_numpy(arrays[f"{case}/out/{name}"])
+                for name in ("semantic_gt", "thing_id_mask_gt", "semantic_loss_weight")
+            )
+            ids = torch.arange(int(things.max()) + 1)
+            truth = CellTargets.of(
+                Targets(
+                    classes=torch.zeros_like(ids),
+                    boxes=torch.zeros(len(ids), 4),
+                    masks=things == ids[:, None, None],
+                    is_thing=torch.ones_like(ids).bool(),
+                    image_size=tuple(semantic.shape),
+                    sem_seg=torch.zeros_like(semantic).long(),
+                ),
+                stride=1,
+            )
+            term = SemanticEntropy(1.0, small_thing_weight=3.0, small_thing_area=500)
+            # Of two equal logits the entropy is log 2 everywhere.
+            logits = torch.zeros(2, weights.numel())
+            predicted = CellOutputs(torch.empty(0, 0), torch.empty(0, 0), logits)
+            entropies = term.entropies(predicted, truth, match=())
+            torch.testing.assert_close(entropies / math.log(2), weights.flatten())
