@@ -156,20 +156,25 @@ def _add_postprocessing_keys(model: CN) -> None:
     node.SEMANTIC_ON = False
     node.INSTANCE_ON = False
     # From masks to segments: "mask_wise" (Panoptic SegFormer, algorithm 1), "pixel_argmax" (the
-    # highest mask), "maskformer" (the highest product of class probability and mask) or
-    # "mask2former" (the same, but a segment gets no pixels outside its own mask).
+    # highest mask), "maskformer" (the highest product of class probability and mask),
+    # "mask2former" (the same, but a segment gets no pixels outside its own mask) or "max_deeplab"
+    # (the largest share of the pixel, void if that is a query of a low score).
     node.MERGING = "mask_wise"
     # Segments of a lower score are dropped: p^alpha q^beta in "mask_wise", else p.
     node.SCORE_THRESHOLD = 0.25
     # alpha and beta, the powers of class probability p and mask quality q.
     node.CLASS_POWER = 1.0
     node.MASK_POWER = 2.0
-    # A pixel belongs to a mask when its value in the mask is above this.
+    # A pixel belongs to a mask when its value in the mask is above this; in "max_deeplab" when its
+    # share is, of those queries alone that reach SCORE_THRESHOLD.
     node.MASK_THRESHOLD = 0.5
     # Drop a segment when more than this share of it is already taken ("maskformer", "mask2former":
     # is lost to others; "pixel_argmax" drops none).
     node.THING_OVERLAP_THRESHOLD = 0.4
     node.STUFF_OVERLAP_THRESHOLD = 0.2
+    # Drop segments of fewer pixels of the canvas ("max_deeplab").
+    node.THING_AREA_LIMIT = 0
+    node.STUFF_AREA_LIMIT = 0
 
 
 def _add_psformer_keys(model: CN) -> None:
