@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from ...utils.checks import check_at_least
+from ...utils.checks import check_at_least, check_fraction
 from ..outputs import QueryOutputs
 from . import semantic
 from .mask_wise import Segment
@@ -33,9 +33,9 @@ class MaXDeepLabMerging:
     stuff_area_limit: int = 0
 
     def __post_init__(self):
-        check_at_least(
-            0, thing_area_limit=self.thing_area_limit, stuff_area_limit=self.stuff_area_limit
-        )
+        check_fraction(mask_threshold=self.mask_threshold)  # no share is above 1
+        limits = {"thing_area_limit": self.thing_area_limit}
+        check_at_least(0, **limits, stuff_area_limit=self.stuff_area_limit)
 
     def __call__(
         self, masks: ResizedMasks, scores: Tensor, is_thing: Tensor
