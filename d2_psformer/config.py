@@ -42,6 +42,15 @@ def _add_data_keys(cfg: CN) -> None:
     cfg.INPUT.LARGE_SCALE_JITTER.MIN_SCALE = 0.1
     cfg.INPUT.LARGE_SCALE_JITTER.MAX_SCALE = 2.0
     cfg.INPUT.LARGE_SCALE_JITTER.SIZE = 1024
+    # The recipe of deeplab2, instead of MIN_SIZE_TRAIN, MIN_SIZE_TEST and a crop: resize the long
+    # side to SIZE pixels; in training also resize by one of STEPS scales, and crop or pad to SIZE x
+    # SIZE; in inference pad to that, right and bottom.
+    cfg.INPUT.DEEPLAB2 = CN()
+    cfg.INPUT.DEEPLAB2.ENABLED = False
+    cfg.INPUT.DEEPLAB2.SIZE = 641
+    cfg.INPUT.DEEPLAB2.MIN_SCALE = 0.5
+    cfg.INPUT.DEEPLAB2.MAX_SCALE = 1.5
+    cfg.INPUT.DEEPLAB2.STEPS = 10
     # INPUT.CROP (of TYPE "absolute" after the resize, else before it) is tried again, ten times in
     # all, while one class covers this share of it or more; 1: the first crop is taken.
     cfg.INPUT.CROP.SINGLE_CATEGORY_MAX_AREA = 1.0
