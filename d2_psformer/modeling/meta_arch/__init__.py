@@ -2,6 +2,7 @@
 
 from .mask2former import Mask2Former
 from .maskformer import MaskFormer
+from .max_deeplab import MaXDeepLab
 from .panoptic_segformer import PanopticSegFormer
 from .panoptic_segformer_v1 import PanopticSegFormerV1
 from .per_pixel import PerPixelBaseline, PerPixelBaselinePlus
@@ -10,6 +11,7 @@ from .segmenter import Segmenter
 __all__ = [
     "Mask2Former",
     "MaskFormer",
+    "MaXDeepLab",
     "PanopticSegFormer",
     "PanopticSegFormerV1",
     "PerPixelBaseline",
