@@ -11,6 +11,7 @@ def add_psformer_config(cfg: CN) -> None:
     _add_loss_keys(cfg.MODEL)
     _add_postprocessing_keys(cfg.MODEL)
     _add_psformer_keys(cfg.MODEL)
+    _add_max_deeplab_keys(cfg.MODEL)
     _add_solver_keys(cfg)
     moved = {f"TEST.{key}": f"MODEL.POSTPROCESSING.{key}" for key in cfg.MODEL.POSTPROCESSING}
     moved |= {f"LOSS.{key}": f"MODEL.LOSS.{key}" for key in cfg.MODEL.LOSS}
@@ -147,6 +148,12 @@ def _add_loss_keys(model: CN) -> None:
     # Of queries in MaskFormer and Mask2Former: "hungarian", or "fixed": query k belongs to class k
     # (semantic segmentation only).
     node.MATCHING = "hungarian"
+    # Losses of MaX-DeepLab: of matched classes and masks, of the slot of every pixel, of the
+    # pixels' embedding, of the pixels' classes. A loss of weight 0 is not computed.
+    node.PQ_WEIGHT = 3.0
+    node.MASK_ID_WEIGHT = 0.3
+    node.INSTANCE_WEIGHT = 1.0
+    node.SEMANTIC_WEIGHT = 1.0
 
 
 def _add_postprocessing_keys(model: CN) -> None:
@@ -193,6 +200,23 @@ def _add_psformer_keys(model: CN) -> None:
     node.CLASS_PRIOR = 0.01
     # Side of the first predicted boxes as a fraction of the image (-2 as a bias is 0.12).
     node.BOX_SIZE_PRIOR = 0.12
+
+
+def _add_max_deeplab_keys(model: CN) -> None:
+    node = model.MAX_DEEPLAB = CN()
+    # PQ-style loss: weight of the matched slots; the unmatched ones have the rest to 1, ...
+    node.POSITIVE_SHARE = 0.75
+    # ... times the share of their mask that lies on pixels without a class, "void_share" (the
+    # authors' code), or 1, "constant" (the paper).
+    node.NEGATIVE_WEIGHT = "void_share"
+    # Of the similarity of embeddings, in the instance loss.
+    node.TEMPERATURE = 0.3
+    # Weight of the pixels of small things in the semantic loss, and how many pixels are not small.
+    node.SMALL_THING_WEIGHT = 1.0
+    node.SMALL_THING_AREA = 4096
+    # The share of the pixels, the largest losses first, that these learn from: mask id, instance
+    # and semantic loss.
+    node.HARDEST_PIXELS = 1.0
 
 
 def _add_solver_keys(cfg: CN) -> None:
