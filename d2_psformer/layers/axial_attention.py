@@ -49,7 +49,7 @@ class AxialAttention(nn.Module):
         lines, length = x.shape[2:]
         if length > REACH + 1:
             raise UserError(
-                f"Axial attention reads {REACH + 1} cells a side at most, but the map has {length}: "
+                f"Axial attention reads {REACH + 1} cells a side at most, the map has {length}: "
                 "use smaller images."
             )
         # (B, lines, heads, cells, channels of a head)

@@ -99,7 +99,7 @@ class MaXDeepLabBackbone(Backbone):
         return shapes | dict.fromkeys(sequences, ShapeSpec(channels=self.feature_dim))
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
-        """(B, 3, H, W) -> maps (B, C, (H - 1) / stride + 1, …) and sequences (B, N, feature_dim)."""
+        """(B, 3, H, W) -> maps (B, C, ceil(H / stride), …), sequences (B, N, feature_dim)."""
         x = self.stem(x.contiguous(memory_format=torch.channels_last))
         memory = self.memory[None, :, :, None].expand(len(x), -1, -1, -1)
         maps, by_level = {}, defaultdict(list)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from ...layers import run_layer
-from ...utils.checks import check_at_least, check_choice, check_fraction, check_heads
+from ...utils.checks import check_at_least, check_choice, check_fraction
 from .dual_path import PATHS, DualPathLayer
 from .max_deeplab_stages import VARIANTS, Stage, Variant
 from .residual_blocks import ResidualBlock, axial, basic, bottleneck

@@ -9,9 +9,9 @@ from .per_pixel import PerPixelBaseline, PerPixelBaselinePlus
 from .segmenter import Segmenter
 
 __all__ = [
+    "MaXDeepLab",
     "Mask2Former",
     "MaskFormer",
-    "MaXDeepLab",
     "PanopticSegFormer",
     "PanopticSegFormerV1",
     "PerPixelBaseline",

@@ -7,6 +7,7 @@ from ...d2.modeling import META_ARCH_REGISTRY
 from ..criterion import Targets
 from ..outputs import SOFTMAX, QueryOutputs, SegmenterOutputs
 from .max_deeplab_heads import ClassHead, MaskHead, SemanticHead
+from .max_deeplab_losses import max_deeplab_criterion
 from .preprocessing import ImageBatch
 from .segmenter import Segmenter, shared_parts
 
@@ -56,7 +57,7 @@ class MaXDeepLab(Segmenter):
             "num_classes": shared["classes"].num_classes,
             "dim": node.DIM,
             "mask_dim": node.MASK_DIM,
-            "criterion": None,
+            "criterion": max_deeplab_criterion(cfg),
             "semantic": cfg.MODEL.LOSS.SEMANTIC_WEIGHT > 0,
         }
 

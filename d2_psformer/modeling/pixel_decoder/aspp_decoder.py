@@ -39,9 +39,7 @@ class ASPPDecoder(nn.Module):
         super().__init__()
         self.aspp = ASPP(in_channels, channels)
         self.skips = nn.ModuleList(ConvNorm(*sizes, relu=True) for sizes in skips)
-        self.fusions = nn.ModuleList(
-            separable(channels + reduced, channels) for _, reduced in skips
-        )
+        self.fusions = nn.ModuleList(separable(channels + size, channels) for _, size in skips)
 
     def forward(self, x: Tensor, finer: list[Tensor]) -> Tensor:
         """(B, C, h, w) and maps of the ``skips`` -> (B, channels, H, W) of the last one's size."""
