@@ -15,6 +15,7 @@ from ...utils.errors import check_known
 from .frozen_norms import freeze_batch_norms
 from .max_deeplab_network import Network, StageLayers
 from .max_deeplab_stages import semantic_stage
+from .residual_blocks import stem
 
 
 @BACKBONE_REGISTRY.register()
@@ -36,13 +37,7 @@ class MaXDeepLabBackbone(Backbone):
         check_known("MODEL.BACKBONE.NORM", norm, ("BN", "FrozenBN", "SyncBN"))
         self.network, self.plan, self.feature_dim = network, network.stages, feature_dim
         self.semantic = semantic_stage(self.plan)
-        widths = [round(width * network.stem_width) for width in network.parts.stem]
-        self.stem = nn.Sequential(
-            *(
-                ConvNorm(inputs, outputs, 3, stride=1 if i else 2, relu=i < len(widths) - 1)
-                for i, (inputs, outputs) in enumerate(pairwise([3, *widths]))
-            )
-        )
+        self.stem = stem([round(width * network.stem_width) for width in network.parts.stem])
         self.memory = nn.Parameter(torch.empty(network.memory_dim, queries))
         truncated_normal_(self.memory, 1.0)
         self.stages = nn.ModuleDict(
@@ -102,11 +97,13 @@ class MaXDeepLabBackbone(Backbone):
         """(B, 3, H, W) -> maps (B, C, ceil(H / stride), …), sequences (B, N, feature_dim)."""
         x = self.stem(x.contiguous(memory_format=torch.channels_last))
         memory = self.memory[None, :, :, None].expand(len(x), -1, -1, -1)
-        maps, by_level = {}, defaultdict(list)
+        maps, by_stride = {}, defaultdict(list)
         for stage in self.plan[1:]:
-            x, memory = self.stages[stage.name](x, memory, by_level[stage.level][-2:])
+            earlier = by_stride[stage.stride]
+            x, memory = self.stages[stage.name](x, memory, earlier[-2:])
             maps[stage.name] = x
-            by_level[stage.level].append(x)
+            # what is not a fusion continues the newest map of its stride and replaces it
+            by_stride[stage.stride] = [*(earlier if stage.fused else earlier[:-1]), x]
         result = {
             "res2": maps["stage2"],
             "res3": maps["stage3"],

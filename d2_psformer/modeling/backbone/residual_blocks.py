@@ -4,6 +4,7 @@ Blocks exchange maps without activation: a block starts with a ReLU, which its s
 """
 
 from collections import OrderedDict
+from itertools import pairwise
 
 from timm.layers import DropPath
 from torch import Tensor, nn
@@ -24,16 +25,27 @@ class ResidualBlock(nn.Module):
     ):
         super().__init__()
         self.branch = branch
-        same = in_channels == out_channels and stride == 1
-        self.shortcut = (
-            nn.Identity() if same else ConvNorm(in_channels, out_channels, stride=stride)
-        )
+        if in_channels != out_channels:
+            self.shortcut = ConvNorm(in_channels, out_channels, stride=stride)
+        else:
+            self.shortcut = nn.MaxPool2d(1, stride) if stride > 1 else nn.Identity()
         self.drop_path = DropPath(drop_path)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, out_channels, ceil(H / stride), ceil(W / stride))."""
         x = x.relu()
         return self.drop_path(self.branch(x)) + self.shortcut(x)
+
+
+def stem(widths: list[int]) -> nn.Sequential:
+    """Convolutions of 3 x 3 to half the size; a ReLU follows all but the last one."""
+    last = len(widths) - 1
+    return nn.Sequential(
+        *(
+            ConvNorm(inputs, outputs, 3, stride=1 if i else 2, relu=i < last)
+            for i, (inputs, outputs) in enumerate(pairwise([3, *widths]))
+        )
+    )
 
 
 def basic(in_channels: int, out_channels: int, stride: int) -> nn.Sequential:

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 # Patterns of our names -> deeplab2's, applied one after another.
@@ -35,7 +36,8 @@ _RENAMES = (
     (r"(depth|point)wise\.", r"\1wise/"),
     # stages
     (r"^stages\.", ""),
-    (r"^decoder(\d+(?:_extra)?)\.fusion\.projection\.", r"decoder_stage\1_resized_fuse/FUSE1/"),
+    (r"^decoder(\d+(?:_extra)?)\.fusion\.", r"decoder_stage\1_resized_fuse/FUSE1."),
+    (r"\.projection\.", "/"),
     (r"^decoder(?=\d)", "decoder_stage"),
     (r"^stem\.0\.", "stem/conv1_bn_act/"),
     (r"^stem\.1\.", "stem/conv2_bn_act/"),
@@ -104,7 +106,7 @@ def official_names(ours: Iterable[str], variant: str = "S", prefix: str = "") ->
 
 
 def from_official(array: np.ndarray, name: str, like: Tensor) -> Tensor:
-    """A variable of deeplab2 in the layout of our tensor ``like``.
+    """A variable of deeplab2 in the layout of our tensor ``like``, with zeros for what it lacks.
 
     Args:
         name: deeplab2's.
@@ -118,4 +120,5 @@ def from_official(array: np.ndarray, name: str, like: Tensor) -> Tensor:
         tensor = tensor.T
     elif leaf == "memory_feature":
         tensor = tensor[0, : like.shape[1]].T
-    return tensor.reshape(like.shape)
+    tensor = tensor.flatten()
+    return F.pad(tensor, (0, like.numel() - len(tensor))).view_as(like)
