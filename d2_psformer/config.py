@@ -43,6 +43,15 @@ def _add_data_keys(cfg: CN) -> None:
     cfg.INPUT.LARGE_SCALE_JITTER.MIN_SCALE = 0.1
     cfg.INPUT.LARGE_SCALE_JITTER.MAX_SCALE = 2.0
     cfg.INPUT.LARGE_SCALE_JITTER.SIZE = 1024
+    # The recipe of deeplab2, instead of MIN_SIZE_TRAIN, MIN_SIZE_TEST and a crop: resize the long
+    # side to SIZE pixels; in training also resize by one of STEPS scales, and crop or pad to SIZE x
+    # SIZE; in inference pad to that, right and bottom.
+    cfg.INPUT.DEEPLAB2 = CN()
+    cfg.INPUT.DEEPLAB2.ENABLED = False
+    cfg.INPUT.DEEPLAB2.SIZE = 641
+    cfg.INPUT.DEEPLAB2.MIN_SCALE = 0.5
+    cfg.INPUT.DEEPLAB2.MAX_SCALE = 1.5
+    cfg.INPUT.DEEPLAB2.STEPS = 10
     # INPUT.CROP (of TYPE "absolute" after the resize, else before it) is tried again, ten times in
     # all, while one class covers this share of it or more; 1: the first crop is taken.
     cfg.INPUT.CROP.SINGLE_CATEGORY_MAX_AREA = 1.0
@@ -163,20 +172,25 @@ def _add_postprocessing_keys(model: CN) -> None:
     node.SEMANTIC_ON = False
     node.INSTANCE_ON = False
     # From masks to segments: "mask_wise" (Panoptic SegFormer, algorithm 1), "pixel_argmax" (the
-    # highest mask), "maskformer" (the highest product of class probability and mask) or
-    # "mask2former" (the same, but a segment gets no pixels outside its own mask).
+    # highest mask), "maskformer" (the highest product of class probability and mask),
+    # "mask2former" (the same, but a segment gets no pixels outside its own mask) or "max_deeplab"
+    # (the largest share of the pixel, void if that is a query of a low score).
     node.MERGING = "mask_wise"
     # Segments of a lower score are dropped: p^alpha q^beta in "mask_wise", else p.
     node.SCORE_THRESHOLD = 0.25
     # alpha and beta, the powers of class probability p and mask quality q.
     node.CLASS_POWER = 1.0
     node.MASK_POWER = 2.0
-    # A pixel belongs to a mask when its value in the mask is above this.
+    # A pixel belongs to a mask when its value in the mask is above this; in "max_deeplab" when its
+    # share is, of those queries alone that reach SCORE_THRESHOLD.
     node.MASK_THRESHOLD = 0.5
     # Drop a segment when more than this share of it is already taken ("maskformer", "mask2former":
     # is lost to others; "pixel_argmax" drops none).
     node.THING_OVERLAP_THRESHOLD = 0.4
     node.STUFF_OVERLAP_THRESHOLD = 0.2
+    # Drop segments of fewer pixels of the canvas ("max_deeplab").
+    node.THING_AREA_LIMIT = 0
+    node.STUFF_AREA_LIMIT = 0
 
 
 def _add_psformer_keys(model: CN) -> None:
