@@ -9,10 +9,9 @@ from torch import Tensor, nn
 from ...d2.config import configurable
 from ...d2.layers import ShapeSpec
 from ...d2.modeling import BACKBONE_REGISTRY, Backbone
-from ...d2.utils import comm
 from ...layers import ConvNorm, truncated_normal_
 from ...utils.errors import check_known
-from .frozen_norms import freeze_batch_norms
+from .frozen_norms import FrozenBatchNorm, freeze_batch_norms
 from .max_deeplab_network import Network, StageLayers
 from .max_deeplab_stages import semantic_stage
 from .residual_blocks import stem
@@ -22,8 +21,12 @@ from .residual_blocks import stem
 class MaXDeepLabBackbone(Backbone):
     """A ResNet with axial attention, dual-path layers and a decoder (section 3.2, figure 3).
 
-    Sides of the input should be 16 k + 1, as then the corners of all maps lie on each other.
+    Attributes:
+        aligned_corners: sides of the input are 16 k + 1, so that the corners of all maps lie on
+            each other.
     """
+
+    aligned_corners = True
 
     @configurable
     def __init__(self, *, network: Network, queries: int, feature_dim: int, norm: str = "BN"):
@@ -31,7 +34,7 @@ class MaXDeepLabBackbone(Backbone):
         Args:
             queries: number of masks.
             feature_dim: channels of both sequences of the result.
-            norm: "BN", "FrozenBN" or "SyncBN".
+            norm: "BN", "FrozenBN", or "SyncBN", which the architecture turns them into.
         """
         super().__init__()
         check_known("MODEL.BACKBONE.NORM", norm, ("BN", "FrozenBN", "SyncBN"))
@@ -49,10 +52,11 @@ class MaXDeepLabBackbone(Backbone):
         self.class_memory, self.mask_memory = (
             ConvNorm(network.memory_dim, feature_dim, relu=True) for _ in range(2)
         )
-        if norm == "SyncBN" and comm.get_world_size() > 1:
-            nn.SyncBatchNorm.convert_sync_batchnorm(self)
         if norm == "FrozenBN":
             freeze_batch_norms(self)
+            for module in self.modules():
+                if isinstance(module, FrozenBatchNorm):
+                    module.requires_grad_(False)
 
     @classmethod
     def from_config(cls, cfg, input_shape):

@@ -50,11 +50,14 @@ class Network:
     checkpointing: bool = False
 
     def __post_init__(self):
-        check_choice(tuple(VARIANTS), VARIANT=self.variant)
-        check_at_least(0, DECODER_STACKS=self.stacks)
-        check_fraction(DROP_PATH=self.drop_path)
+        node = "MODEL.MAX_DEEPLAB"
+        check_choice(tuple(VARIANTS), **{f"{node}.VARIANT": self.variant})
+        check_at_least(0, **{f"{node}.DECODER_STACKS": self.stacks})
+        check_fraction(**{"MODEL.BACKBONE.DROP_PATH": self.drop_path})
         for path in self.paths:
-            check_choice((AXIAL, *PATHS), ATTENTION_PATHS=path)
+            check_choice((AXIAL, *PATHS), **{f"{node}.ATTENTION_PATHS": path})
+        for stage in self.transformer_stages:
+            check_choice((1, 2, 3, 4, 5), **{f"{node}.TRANSFORMER_STAGES": stage})
 
     @property
     def parts(self) -> Variant:

@@ -4,6 +4,8 @@ from torch import Tensor, nn
 
 from ...d2.config import configurable
 from ...d2.modeling import META_ARCH_REGISTRY
+from ...d2.utils import comm
+from ...utils.checks import check_choice
 from ..criterion import Targets
 from ..outputs import SOFTMAX, QueryOutputs, SegmenterOutputs
 from .max_deeplab_heads import ClassHead, MaskHead, SemanticHead
@@ -29,6 +31,7 @@ class MaXDeepLab(Segmenter):
         mask_dim: int,
         criterion: nn.Module,
         semantic: bool = True,
+        synchronised_norms: bool = False,
         **shared,
     ):
         """
@@ -37,6 +40,7 @@ class MaXDeepLab(Segmenter):
             dim: channels inside of the heads of pixels.
             mask_dim: channels of the embeddings.
             semantic: there is an auxiliary semantic head.
+            synchronised_norms: batch norms share their statistics between processes.
             shared: arguments of :class:`Segmenter`.
         """
         super().__init__(**shared)
@@ -47,9 +51,12 @@ class MaXDeepLab(Segmenter):
         )
         self.class_head = ClassHead(features["class_memory"].channels, num_classes + 1)
         self.semantic_head = SemanticHead(features, dim, num_classes + 1) if semantic else None
+        if synchronised_norms and comm.get_world_size() > 1:
+            nn.SyncBatchNorm.convert_sync_batchnorm(self)
 
     @classmethod
     def from_config(cls, cfg) -> dict:
+        check_choice(("MaXDeepLabBackbone",), **{"MODEL.BACKBONE.NAME": cfg.MODEL.BACKBONE.NAME})
         shared, node = shared_parts(cfg), cfg.MODEL.PIXEL_DECODER
         return {
             **shared,
@@ -58,6 +65,7 @@ class MaXDeepLab(Segmenter):
             "dim": node.DIM,
             "mask_dim": node.MASK_DIM,
             "criterion": max_deeplab_criterion(cfg),
+            "synchronised_norms": cfg.MODEL.BACKBONE.NORM == "SyncBN",
             "semantic": cfg.MODEL.LOSS.SEMANTIC_WEIGHT > 0,
         }
 
