@@ -217,7 +217,29 @@ def _add_psformer_keys(model: CN) -> None:
 
 
 def _add_max_deeplab_keys(model: CN) -> None:
+    # The queries are the memory's slots: their number, the heads and the hidden channels of the
+    # memory's feed-forward layers stand in TRANSFORMER_DECODER, the channels of the heads of pixels
+    # and of the embeddings in PIXEL_DECODER (DIM, MASK_DIM).
     node = model.MAX_DEEPLAB = CN()
+    # "S" or "L".
+    node.VARIANT = "S"
+    # Ways up and down in the decoder before the last way up, L in the paper: 0 for S, 2 for L.
+    node.DECODER_STACKS = 0
+    # Factors on the channels at stride 2, and at the other strides.
+    node.STEM_WIDTH = 1.0
+    node.WIDTH = 1.0
+    # Channels of the keys in dual-path layers at the end of the encoder (S 128, L 256), half of
+    # them in the stage before, and so on.
+    node.TRANSFORMER_WIDTH = 128
+    # Stages with dual-path layers, decoder stages of their size included: [5] in S and [4, 5] in L;
+    # [3, 4, 5] for stride 8 too.
+    node.TRANSFORMER_STAGES = [5]
+    # Attention that exists; the first reads the second, pixels (p) and memory (m). Without "p2p"
+    # convolutions stand for axial attention.
+    node.ATTENTION_PATHS = ["p2p", "p2m", "m2p", "m2m"]
+    # Channels of the memory, and of what the heads get from it (S 256, L 512).
+    node.MEMORY_DIM = 256
+    node.FEATURE_DIM = 256
     # PQ-style loss: weight of the matched slots; the unmatched ones have the rest to 1, ...
     node.POSITIVE_SHARE = 0.75
     # ... times the share of their mask that lies on pixels without a class, "void_share" (the

@@ -180,7 +180,7 @@ def config_node(name: str, **elsewhere: str) -> Iterator[None]:
     try:
         yield
     except UserError as error:
-        if name in str(error):
+        if name in str(error) or str(error).startswith("MODEL."):
             raise
         node = elsewhere.get(str(error).split()[0], name)
         raise UserError(f"{node}: {error}") from error
