@@ -12,8 +12,12 @@ from torch import Tensor
 from ..utils.errors import UserError
 from .renaming import Parts, Renames, plus, rename_part
 
-_CONV_NORM: Renames = [(r"\.batch_norm\.", ".norm.")]
-_SEPARABLE: Renames = [(r"^\.(conv_block\.)?conv1_bn_act\.", ".separable."), *_CONV_NORM]
+_CONV_NORM: Renames = [(r"\.batch_norm\.", ".norm."), (r"\.depthwise_conv\.", ".conv.")]
+_HEAD: Renames = [
+    (r"^\.(conv_block\.)?conv1_bn_act\.", ".separable."),
+    (r"^\.final_conv\.", ".last."),
+    *_CONV_NORM,
+]
 _ENCODER: Renames = [
     (r"^\.memory_feature$", ".memory"),
     (r"^\.(class|mask)_feature_extra\.", r".\1_memory."),
@@ -56,20 +60,23 @@ _ASPP: Renames = [
 ]
 _PARTS: Parts = {
     "encoder": ("backbone", _ENCODER),
-    "pixel_space_head": ("pixel_head", _SEPARABLE),
-    "pixel_space_feature_batch_norm": ("pixel_norm", []),
-    "pixel_space_mask_batch_norm": ("mask_norm", []),
-    "transformer_mask_head": ("mask_head", _CONV_NORM),
-    "transformer_class_head.conv": ("class_head", []),
+    "pixel_space_head": ("mask_head.pixel_head", _HEAD),
+    "pixel_space_feature_batch_norm": ("mask_head.pixel_norm", []),
+    "pixel_space_mask_batch_norm": ("mask_head.mask_norm", []),
+    "transformer_mask_head": ("mask_head.memory_head", _CONV_NORM),
+    "transformer_class_head.conv": ("class_head", [(r"kernel$", "linear_kernel")]),
     "semantic_decoder": ("semantic_head.decoder", _ASPP),
-    "semantic_head_without_last_layer": ("semantic_head", _SEPARABLE),
-    "semantic_last_layer": ("semantic_head.final", []),
+    "semantic_head_without_last_layer": ("semantic_head.head", _HEAD),
+    "semantic_last_layer": ("semantic_head.head.last", []),
 }
+# The encoder in a file of an ImageNet model, which TensorFlow's Model Garden wrote.
+_IMAGENET = "backbone/_encoder/"
 # Settings of the optimizers.
 _LEFT_OUT = ("optimizer/", "backbone_optimizer/")
 _LEAVES = {
     "kernel": "weight",
     "depthwise_kernel": "weight",
+    "linear_kernel": "weight",
     "gamma": "weight",
     "beta": "bias",
     "moving_mean": "running_mean",
@@ -80,13 +87,19 @@ _LEAVES = {
 def convert_deeplab2(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
     """Parameters of deeplab2's MaX-DeepLab for COCO, or of its ImageNet model.
 
-    Void is the first channel of the semantic head there, and the last one here.
+    Void is the first channel of the semantic head there, and the last one here. Of an ImageNet
+    model the classifier is left out.
 
     Raises:
         UserError: a name that none of these models has.
     """
+    imagenet = {
+        path.replace(_IMAGENET, "encoder/"): value
+        for path, value in state_dict.items()
+        if path.startswith(_IMAGENET)
+    }
     converted = {}
-    for path, value in state_dict.items():
+    for path, value in (imagenet or state_dict).items():
         if path.startswith(_LEFT_OUT):
             continue
         name = rename_part(re.sub(r"/_?", ".", path), _PARTS)
@@ -107,7 +120,7 @@ def _in_our_layout(leaf: str, value: Tensor) -> Tensor:
         value = value.permute(2, 3, 0, 1)
     elif leaf == "kernel":  # (h, w, C, D), (1, C, D) of sequences, (C, D) of axial attention
         value = value[(None,) * (4 - value.dim())].permute(3, 2, 0, 1)
-    elif leaf == "memory":  # (1, N, C)
+    elif leaf in ("memory", "linear_kernel"):  # (1, N, C) and (1, C, D)
         value = value[0].T
     elif not leaf.endswith("_encodings"):  # norms of (term, head, channel), each at its place
         value = value.flatten()

@@ -107,11 +107,14 @@ def _varint(stream: BytesIO) -> int:
 
 
 def _tensor(entry: dict[int, list], stem: str, num_files: int) -> Tensor:
-    dims = _fields(entry[_SHAPE][0]).get(2, [])
-    shape = tuple(_fields(dim)[1][0] for dim in dims)
     file, offset = (entry.get(field, [0])[0] for field in (_FILE, _OFFSET))  # 0 is not written
     path = f"{stem}.data-{file:05d}-of-{num_files:05d}"
-    array = np.memmap(path, "<f4", "r", offset, shape)
+    array = np.memmap(path, "<f4", "r", offset, _shape(entry))
     if entry[_SIZE] != [array.nbytes]:
         raise ValueError("not in one piece")
     return torch.from_numpy(np.array(array))
+
+
+def _shape(entry: dict[int, list]) -> tuple[int, ...]:
+    dims = _fields(entry[_SHAPE][0]).get(2, [])
+    return tuple(_fields(dim)[1][0] for dim in dims)
