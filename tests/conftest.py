@@ -30,7 +30,7 @@ def reference_relatives() -> Path:
 
 @pytest.fixture(scope="session")
 def reference_max_deeplab() -> Path:
-    """Golden numbers of MaX-DeepLab in deeplab2."""
+    """Golden numbers of the official MaX-DeepLab."""
     return _outside("PSFORMER_REFERENCE_MAX_DEEPLAB", "reference_max_deeplab")
 
 
