@@ -43,6 +43,15 @@ def _add_data_keys(cfg: CN) -> None:
     cfg.INPUT.LARGE_SCALE_JITTER.MIN_SCALE = 0.1
     cfg.INPUT.LARGE_SCALE_JITTER.MAX_SCALE = 2.0
     cfg.INPUT.LARGE_SCALE_JITTER.SIZE = 1024
+    # The recipe of deeplab2, instead of MIN_SIZE_TRAIN, MIN_SIZE_TEST and a crop: resize the long
+    # side to SIZE pixels; in training also resize by one of STEPS scales, and crop or pad to SIZE x
+    # SIZE; in inference pad to that, right and bottom.
+    cfg.INPUT.DEEPLAB2 = CN()
+    cfg.INPUT.DEEPLAB2.ENABLED = False
+    cfg.INPUT.DEEPLAB2.SIZE = 641
+    cfg.INPUT.DEEPLAB2.MIN_SCALE = 0.5
+    cfg.INPUT.DEEPLAB2.MAX_SCALE = 1.5
+    cfg.INPUT.DEEPLAB2.STEPS = 10
     # INPUT.CROP (of TYPE "absolute" after the resize, else before it) is tried again, ten times in
     # all, while one class covers this share of it or more; 1: the first crop is taken.
     cfg.INPUT.CROP.SINGLE_CATEGORY_MAX_AREA = 1.0
@@ -163,20 +172,25 @@ def _add_postprocessing_keys(model: CN) -> None:
     node.SEMANTIC_ON = False
     node.INSTANCE_ON = False
     # From masks to segments: "mask_wise" (Panoptic SegFormer, algorithm 1), "pixel_argmax" (the
-    # highest mask), "maskformer" (the highest product of class probability and mask) or
-    # "mask2former" (the same, but a segment gets no pixels outside its own mask).
+    # highest mask), "maskformer" (the highest product of class probability and mask),
+    # "mask2former" (the same, but a segment gets no pixels outside its own mask) or "max_deeplab"
+    # (the largest share of the pixel, void if that is a query of a low score).
     node.MERGING = "mask_wise"
     # Segments of a lower score are dropped: p^alpha q^beta in "mask_wise", else p.
     node.SCORE_THRESHOLD = 0.25
     # alpha and beta, the powers of class probability p and mask quality q.
     node.CLASS_POWER = 1.0
     node.MASK_POWER = 2.0
-    # A pixel belongs to a mask when its value in the mask is above this.
+    # A pixel belongs to a mask when its value in the mask is above this; in "max_deeplab" when its
+    # share is, of those queries alone that reach SCORE_THRESHOLD.
     node.MASK_THRESHOLD = 0.5
     # Drop a segment when more than this share of it is already taken ("maskformer", "mask2former":
     # is lost to others; "pixel_argmax" drops none).
     node.THING_OVERLAP_THRESHOLD = 0.4
     node.STUFF_OVERLAP_THRESHOLD = 0.2
+    # Drop segments of fewer pixels of the canvas ("max_deeplab").
+    node.THING_AREA_LIMIT = 0
+    node.STUFF_AREA_LIMIT = 0
 
 
 def _add_psformer_keys(model: CN) -> None:
@@ -203,7 +217,29 @@ def _add_psformer_keys(model: CN) -> None:
 
 
 def _add_max_deeplab_keys(model: CN) -> None:
+    # The queries are the memory's slots: their number, the heads and the hidden channels of the
+    # memory's feed-forward layers stand in TRANSFORMER_DECODER, the channels of the heads of pixels
+    # and of the embeddings in PIXEL_DECODER (DIM, MASK_DIM).
     node = model.MAX_DEEPLAB = CN()
+    # "S" or "L".
+    node.VARIANT = "S"
+    # Ways up and down in the decoder before the last way up, L in the paper: 0 for S, 2 for L.
+    node.DECODER_STACKS = 0
+    # Factors on the channels at stride 2, and at the other strides.
+    node.STEM_WIDTH = 1.0
+    node.WIDTH = 1.0
+    # Channels of the keys in dual-path layers at the end of the encoder (S 128, L 256), half of
+    # them in the stage before, and so on.
+    node.TRANSFORMER_WIDTH = 128
+    # Stages with dual-path layers, decoder stages of their size included: [5] in S and [4, 5] in L;
+    # [3, 4, 5] for stride 8 too.
+    node.TRANSFORMER_STAGES = [5]
+    # Attention that exists; the first reads the second, pixels (p) and memory (m). Without "p2p"
+    # convolutions stand for axial attention.
+    node.ATTENTION_PATHS = ["p2p", "p2m", "m2p", "m2m"]
+    # Channels of the memory, and of what the heads get from it (S 256, L 512).
+    node.MEMORY_DIM = 256
+    node.FEATURE_DIM = 256
     # PQ-style loss: weight of the matched slots; the unmatched ones have the rest to 1, ...
     node.POSITIVE_SHARE = 0.75
     # ... times the share of their mask that lies on pixels without a class, "void_share" (the
@@ -230,8 +266,9 @@ def _add_solver_keys(cfg: CN) -> None:
     # Swin's tables of relative ones); None: WEIGHT_DECAY. Detectron2's default would be 0.
     cfg.SOLVER.WEIGHT_DECAY_NORM = None
     cfg.SOLVER.WEIGHT_DECAY_EMBED = None
-    # Schedule "WarmupPolyLR": the rate falls as (1 - iteration / MAX_ITER) ** POWER, not below
-    # this share of the first one.
+    # Schedules "WarmupPolyLR" and "WarmupThenPolyLR": the rate falls as
+    # (1 - iteration / MAX_ITER) ** POWER, not below this share of the first one. The warm-up is
+    # multiplied with it in the former, and stands in its place in the latter (deeplab2).
     cfg.SOLVER.POLY_LR_POWER = 0.9
     cfg.SOLVER.POLY_LR_CONSTANT_ENDING = 0.0
     # "full_model": clip the norm over all parameters together, to CLIP_GRADIENTS.CLIP_VALUE.
@@ -240,7 +277,8 @@ def _add_solver_keys(cfg: CN) -> None:
     cfg.SOLVER.ACCUMULATION_STEPS = 1
     # Autocast type when SOLVER.AMP.ENABLED: "float16" (with a gradient scaler) or "bfloat16".
     cfg.SOLVER.AMP.DTYPE = "float16"
-    # "ADAMW" or "SGD" (the latter with SOLVER.MOMENTUM and SOLVER.NESTEROV).
+    # "ADAMW", "ADAM" (as Keras has it; WEIGHT_DECAY is then an L2 penalty) or "SGD" (with
+    # SOLVER.MOMENTUM and SOLVER.NESTEROV).
     cfg.SOLVER.OPTIMIZER = "ADAMW"
     # Let MODEL.WEIGHTS be of another class count: layers whose shape differs start afresh.
     cfg.SOLVER.FINETUNE = False
