@@ -12,6 +12,7 @@ from .max_deeplab_heads import ClassHead, MaskHead, SemanticHead
 from .max_deeplab_losses import max_deeplab_criterion
 from .preprocessing import ImageBatch
 from .segmenter import Segmenter, shared_parts
+from .training_metrics import log_mask_id_accuracy
 
 
 @META_ARCH_REGISTRY.register()
@@ -84,4 +85,8 @@ class MaXDeepLab(Segmenter):
         return SegmenterOutputs({"queries": queries}, semantic, pixels)
 
     def losses(self, images: ImageBatch, targets: list[Targets]) -> dict[str, Tensor]:
-        return self.criterion(self.predict(images.tensor, images.padding), targets)
+        outputs = self.predict(images.tensor, images.padding)
+        matches = self.criterion.match(outputs, targets)
+        masks = outputs.queries["queries"].masks[-1]
+        log_mask_id_accuracy(masks, matches, targets, self.mask_stride)
+        return self.criterion(outputs, targets, matches)
