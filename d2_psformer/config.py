@@ -267,8 +267,9 @@ def _add_solver_keys(cfg: CN) -> None:
     # Swin's tables of relative ones); None: WEIGHT_DECAY. Detectron2's default would be 0.
     cfg.SOLVER.WEIGHT_DECAY_NORM = None
     cfg.SOLVER.WEIGHT_DECAY_EMBED = None
-    # Schedule "WarmupPolyLR": the rate falls as (1 - iteration / MAX_ITER) ** POWER, not below
-    # this share of the first one.
+    # Schedules "WarmupPolyLR" and "WarmupThenPolyLR": the rate falls as
+    # (1 - iteration / MAX_ITER) ** POWER, not below this share of the first one. The warm-up is
+    # multiplied with it in the former, and stands in its place in the latter (deeplab2).
     cfg.SOLVER.POLY_LR_POWER = 0.9
     cfg.SOLVER.POLY_LR_CONSTANT_ENDING = 0.0
     # "full_model": clip the norm over all parameters together, to CLIP_GRADIENTS.CLIP_VALUE.
@@ -277,7 +278,8 @@ def _add_solver_keys(cfg: CN) -> None:
     cfg.SOLVER.ACCUMULATION_STEPS = 1
     # Autocast type when SOLVER.AMP.ENABLED: "float16" (with a gradient scaler) or "bfloat16".
     cfg.SOLVER.AMP.DTYPE = "float16"
-    # "ADAMW" or "SGD" (the latter with SOLVER.MOMENTUM and SOLVER.NESTEROV).
+    # "ADAMW", "ADAM" (as Keras has it; WEIGHT_DECAY is then an L2 penalty) or "SGD" (with
+    # SOLVER.MOMENTUM and SOLVER.NESTEROV).
     cfg.SOLVER.OPTIMIZER = "ADAMW"
     # Let MODEL.WEIGHTS be of another class count: layers whose shape differs start afresh.
     cfg.SOLVER.FINETUNE = False

@@ -31,11 +31,12 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
         description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     commands = parser.add_subparsers(dest="name", required=True)
+    count = {"type": positive, "metavar": "N"}
 
     def command(name: str, meaning: str, rounds: int = 5) -> argparse.ArgumentParser:
         added = commands.add_parser(name, help=meaning, description=meaning)
         added.add_argument("--json", type=Path, metavar="FILE", help="write all figures there")
-        added.add_argument("--rounds", type=int, default=rounds, metavar="N", help=f"({rounds})")
+        added.add_argument("--rounds", **count, default=rounds, help=f"({rounds})")
         return added
 
     op = command("op", "multi-scale deformable attention against grid_sample and other kernels")
@@ -61,21 +62,28 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     loader = command("loader", "the training loader alone: images a second", rounds=3)
     loader.add_argument("--config-file", default=str(ROOT / R50), metavar="FILE")
     loader.add_argument("--workers", nargs="+", type=int, default=[0, 1, 2], metavar="N")
-    loader.add_argument("--batch", type=int, default=2, metavar="N", help="images of a batch (2)")
+    loader.add_argument("--batch", **count, default=2, help="images of a batch (2)")
 
     for one in (op, model):
         types = ("float32", "bfloat16")
         one.add_argument("--dtypes", nargs="+", choices=types, default=types)
     for one in (op, model, merging):
         one.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-        one.add_argument("--threads", type=int, default=2, metavar="N", help="of PyTorch (2)")
+        one.add_argument("--threads", **count, default=2, help="of PyTorch (2)")
     for one, sizes in ((model, ["800x1200", "480x640"]), (merging, ["800x1200", "427x640"])):
         default = [*map(size_of, sizes)]
         one.add_argument("--sizes", nargs="+", type=size_of, default=default, metavar="HxW")
     for one in (pq, loader):
-        one.add_argument("--images", type=int, default=100, metavar="N", help="generated (100)")
-        one.add_argument("--size", type=int, default=640, metavar="N", help="of their sides (640)")
+        one.add_argument("--images", **count, default=100, help="generated (100)")
+        one.add_argument("--size", **count, default=640, help="of their sides (640)")
     return parser.parse_args(arguments)
+
+
+def positive(text: str) -> int:
+    """A number of rounds, images and the like."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"'{text}' is no number: give 1 or more")
+    return int(text)
 
 
 def size_of(text: str) -> tuple[int, int]:

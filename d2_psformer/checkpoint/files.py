@@ -8,7 +8,9 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from ..utils.errors import UserError
+from ..utils.files import read_json
 from ..utils.zoo_pickles import read_zoo_pickle
+from .tensorflow import read_tensorflow_checkpoint
 
 # Where other code keeps the state dict in what it saves, and what it puts before all names.
 _WRAPPERS = ("state_dict", "model", "model_state_dict")
@@ -16,9 +18,13 @@ _PREFIXES = ("module.", "model.")
 
 
 def read_checkpoint(path: str, trust: bool = False) -> dict[str, Any]:
-    """Read a file of torch, of safetensors, or of Detectron2's model zoo (.pkl) to the CPU.
+    """Read weights to the CPU.
+
+    Files are of torch, of safetensors, of Detectron2's model zoo (.pkl) or of TensorFlow 2 (.index
+    with .data-... beside it).
 
     Args:
+        path: the file; of a checkpoint of transformers in several files their index (.index.json).
         trust: load Python objects in a file of torch too, which can run code.
 
     Returns:
@@ -26,7 +32,8 @@ def read_checkpoint(path: str, trust: bool = False) -> dict[str, Any]:
         ``_orig_mod.``), and all other entries of the file.
 
     Raises:
-        UserError: the file does not exist, cannot be read, or holds no named tensors.
+        UserError: the file does not exist, cannot be read, or holds no named tensors, or a tensor
+            that an index lists is missing.
     """
     weights, others = _load(path, trust), {}
     while wrapper := _wrapper_of(weights):
@@ -42,10 +49,14 @@ def read_checkpoint(path: str, trust: bool = False) -> dict[str, Any]:
 def _load(path: str, trust: bool) -> Any:
     if not os.path.isfile(path):
         raise UserError(f"Checkpoint '{path}' does not exist.")
+    if str(path).endswith(".index.json"):
+        return _load_listed(path, trust)
     if str(path).endswith(".pkl"):
         content = read_zoo_pickle(path)
         arrays = content.pop("model").items()
         return {"model": {name: torch.from_numpy(array) for name, array in arrays}, **content}
+    if str(path).endswith(".index"):
+        return {"model": read_tensorflow_checkpoint(str(path))}
     try:
         if str(path).endswith(".safetensors"):
             return load_file(path)
@@ -58,6 +69,23 @@ def _load(path: str, trust: bool) -> Any:
             "objects beside its tensors (they can run code; if you trust its source, "
             "tools/convert_checkpoint.py --trust loads them)."
         ) from error
+
+
+def _load_listed(index: str, trust: bool) -> dict[str, Tensor]:
+    """The tensors of all files that an index lists, which lie beside it."""
+    content = read_json(index)
+    listed = content.get("weight_map") if isinstance(content, dict) else None
+    if not isinstance(listed, dict):
+        raise UserError(f"'{index}' has no 'weight_map': is it the index of a checkpoint?")
+    weights = {}
+    for name in sorted({*listed.values()}):
+        weights |= _load(os.path.join(os.path.dirname(index), name), trust)
+    if missing := [name for name in listed if name not in weights]:
+        raise UserError(
+            f"'{index}' lists '{missing[0]}', which '{listed[missing[0]]}' does not have: "
+            "download both again."
+        )
+    return weights
 
 
 def _wrapper_of(content: Any) -> str | None:

@@ -69,8 +69,10 @@ _MASK2FORMER: Parts = {
     "predictor.decoder_norm": ("transformer_decoder.mask_heads.norm", []),
     "predictor.(query_feat|level_embed)": (r"transformer_decoder.\1", []),
 }
-# Attention heads and levels of the pixel decoder of every released Mask2Former.
-_HEADS, _NUM_LEVELS = 8, 3
+# Levels of the pixel decoder of every official Mask2Former, and how many numbers each of its heads
+# has of a level: x and y, or a weight, of four points.
+_NUM_LEVELS = 3
+_OF_LEVEL = {"sampling_offsets": 8, "attention_weights": 4}
 
 
 def convert_maskformer(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -87,14 +89,20 @@ def convert_mask2former(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
     """Parameters of an official Mask2Former, renamed, and its levels put from fine to coarse.
 
     Raises:
-        UserError: a name that no official Mask2Former has.
+        UserError: a name that no official Mask2Former has, or another number of levels.
     """
     converted = _converted(state_dict, _MASK2FORMER, "Mask2Former")
     for name, value in converted.items():
+        kind = name.rpartition(".")[0].rpartition(".")[2]
         if name == f"{_ENCODER}.level_embed":
+            if len(value) != _NUM_LEVELS:
+                raise UserError(
+                    f"The pixel decoder of this Mask2Former has {len(value)} levels, but the "
+                    f"official code has {_NUM_LEVELS}: only those are converted."
+                )
             converted[name] = value.flip(0)
-        elif ".self_attn.sampling_offsets." in name or ".self_attn.attention_weights." in name:
-            by_level = value.unflatten(0, (_HEADS, _NUM_LEVELS, -1))
+        elif kind in _OF_LEVEL:
+            by_level = value.unflatten(0, (-1, _NUM_LEVELS, _OF_LEVEL[kind]))
             converted[name] = by_level.flip(1).flatten(0, 2)
     return converted
 

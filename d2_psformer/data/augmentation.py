@@ -6,7 +6,7 @@ from torch import Tensor
 
 from ..d2.config import CfgNode
 from ..d2.data import transforms as T
-from ..utils.checks import check_at_least
+from ..utils.checks import check_at_least, check_choice
 from ..utils.errors import UserError
 from .color_jitter import RandomColorJitter
 from .deeplab2_augmentation import GREY, FitSquare, deeplab2_recipe
@@ -102,7 +102,7 @@ def build_augmentation(cfg: CfgNode, is_train: bool) -> list[T.Augmentation]:
     ``COLOR_AUG_SSD``, ``CHANNEL_SHUFFLE`` and ``SIZE_DIVISIBILITY`` work with each.
 
     Raises:
-        UserError: several crops are switched on.
+        UserError: several crops are switched on, or one has no size.
     """
     node = cfg.INPUT
     if not is_train and node.DEEPLAB2.ENABLED:
@@ -172,10 +172,20 @@ def _crop(node: CfgNode) -> list[T.Augmentation]:
     crop = node.CROP
     if not crop.ENABLED:
         return []
+    _check_crop(crop.TYPE, crop.SIZE)
     if crop.SINGLE_CATEGORY_MAX_AREA >= 1:
         return [T.RandomCrop(crop.TYPE, crop.SIZE)]
     limit = crop.SINGLE_CATEGORY_MAX_AREA
     return [T.RandomCrop_CategoryAreaConstraint(crop.TYPE, crop.SIZE, limit, IGNORED)]
+
+
+def _check_crop(kind: str, size: list[float]) -> None:
+    kinds = ("absolute", "absolute_range", "relative", "relative_range")
+    check_choice(kinds, **{"INPUT.CROP.TYPE": kind})
+    in_pixels = kind.startswith("absolute")
+    if not all(side >= 1 if in_pixels else 0 < side <= 1 for side in size):
+        allowed = "at least 1 pixel" if in_pixels else "a share above 0 and at most 1"
+        raise UserError(f"INPUT.CROP.SIZE is {size}: with TYPE {kind} a side is {allowed}.")
 
 
 def _detr_crop(node: CfgNode) -> T.Augmentation:

@@ -1,5 +1,7 @@
 """The model of a config; importing this registers the models and data sets of this project."""
 
+import logging
+
 import torch
 from torch import nn
 
@@ -9,10 +11,15 @@ from ..d2.modeling import BACKBONE_REGISTRY, META_ARCH_REGISTRY
 from ..d2.modeling import build_model as build_registered
 from ..utils.errors import UserError, check_known
 from .data_sets import model_data_set
+from .unread_keys import unread_keys
+
+logger = logging.getLogger(__name__)
 
 
 def build_model(cfg: CfgNode) -> nn.Module:
     """Build MODEL.META_ARCHITECTURE with random weights on MODEL.DEVICE; compile it if asked to.
+
+    Keys that the config sets for other architectures are named in the log.
 
     Raises:
         UserError: a name in the config is unknown.
@@ -29,6 +36,8 @@ def build_model(cfg: CfgNode) -> nn.Module:
     except KeyError:  # not every architecture has a backbone from the registry
         check_known("MODEL.BACKBONE.NAME", node.BACKBONE.NAME, dict(BACKBONE_REGISTRY))
         raise
+    if unread := unread_keys(cfg):
+        logger.warning("%s does not read %s.", node.META_ARCHITECTURE, ", ".join(unread))
     if node.COMPILE:
         model.compile_parts()
     return model

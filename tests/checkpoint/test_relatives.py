@@ -116,10 +116,11 @@ def test_frozen_norms_get_a_count_of_batches():
     assert converted["backbone.body.bn1.num_batches_tracked"] == 0
 
 
-def test_levels_are_put_from_fine_to_coarse():
-    """There are 8 heads, 3 levels and 4 points; every number names its level, 0 the coarsest."""
+@pytest.mark.parametrize("heads", [8, 4, 2])
+def test_levels_are_put_from_fine_to_coarse(heads):
+    """There are 3 levels and 4 points; every number names its level, 0 the coarsest."""
     level = torch.arange(3.0)
-    by_head = level[None, :, None].expand(8, 3, 8)
+    by_head = level[None, :, None].expand(heads, 3, 8)
     attention = f"{PIXELS}.transformer.encoder.layers.0.self_attn"
     converted = convert(
         {
@@ -132,9 +133,15 @@ def test_levels_are_put_from_fine_to_coarse():
     encoder = "pixel_decoder.encoder"
     attention = f"{encoder}.layers.0.self_attn"
     assert converted[f"{encoder}.level_embed"].flatten().tolist() == [2, 1, 0]
-    offsets = converted[f"{attention}.sampling_offsets.bias"].view(8, 3, 8)
-    weights = converted[f"{attention}.attention_weights.weight"].view(8, 3, 4)
+    offsets = converted[f"{attention}.sampling_offsets.bias"].view(heads, 3, 8)
+    weights = converted[f"{attention}.attention_weights.weight"].view(heads, 3, 4)
     assert (offsets == level.flip(0)[:, None]).all() and (weights == level.flip(0)[:, None]).all()
+
+
+def test_another_number_of_levels_is_refused():
+    levels = {f"{PIXELS}.transformer.level_embed": torch.ones(2, 16)}
+    with pytest.raises(UserError, match="has 2 levels, but the official code has 3"):
+        convert(levels, "mask2former")
 
 
 SIGNS = {

@@ -1,16 +1,19 @@
 """Reading weight files of any origin."""
 
+import json
 import os
 import pickle
 
 import pytest
 import torch
+from huggingface_hub import save_torch_state_dict
 from safetensors.torch import save_file
 
 from d2_psformer.checkpoint import read_checkpoint
 from d2_psformer.utils.errors import UserError
 
 WEIGHTS = {"a.weight": torch.ones(2, 3), "a.bias": torch.zeros(2)}
+SECOND = "model-00002-of-00002.safetensors"
 
 
 class Payload:
@@ -70,6 +73,36 @@ def test_safetensors(tmp_path):
     path = tmp_path / "weights.safetensors"
     save_file(prefixed("model."), path)
     assert_loads(str(path))
+
+
+def write_index(folder, weights: dict) -> str:
+    """The index of a checkpoint with each tensor in a file of its own, as transformers saves it."""
+    save_torch_state_dict(weights, folder, max_shard_size=1)
+    return str(folder / "model.safetensors.index.json")
+
+
+def test_several_files_with_an_index(tmp_path):
+    assert_loads(write_index(tmp_path, prefixed("model.")))
+
+
+@pytest.mark.parametrize(
+    ("damage", "sentence"),
+    [
+        (lambda folder: (folder / SECOND).unlink(), f"{SECOND}' does not exist"),
+        (lambda folder: save_file({}, folder / SECOND), f"lists 'a.*', which '{SECOND}' does not"),
+        (lambda folder: write_json(folder, {"a.bias": 3}), "has no 'weight_map'"),
+        (lambda folder: write_json(folder, []), "has no 'weight_map'"),
+    ],
+)
+def test_an_index_without_a_file_or_tensor(tmp_path, damage, sentence):
+    path = write_index(tmp_path, WEIGHTS)
+    damage(tmp_path)
+    with pytest.raises(UserError, match=sentence):
+        read_checkpoint(path)
+
+
+def write_json(folder, content) -> None:
+    (folder / "model.safetensors.index.json").write_text(json.dumps(content))
 
 
 def zoo_file(folder, **others) -> str:

@@ -73,6 +73,24 @@ def test_detectron2s_own_crop_works(cfg):
     assert set(_augmented_sizes(cfg, (40, 60), 5)) == {(20, 30)}
 
 
+@pytest.mark.parametrize(
+    ("kind", "size", "message"),
+    [
+        ("absolute", [0, 30], r"SIZE is \[0, 30\]: with TYPE absolute a side is at least 1 pixel"),
+        ("absolute", [-20, 30], r"INPUT.CROP.SIZE is \[-20, 30\]: "),
+        ("absolute_range", [0.9, 0.9], r"INPUT.CROP.SIZE is \[0.9, 0.9\]: "),
+        ("relative", [0.0, 0.5], "INPUT.CROP.SIZE is .*: with TYPE relative a side is a share"),
+        ("relative_range", [0.5, 1.5], "INPUT.CROP.SIZE is "),
+        ("square", [20, 20], "INPUT.CROP.TYPE is 'square': use one of "),
+    ],
+)
+def test_a_crop_without_a_size(cfg, kind, size, message):
+    cfg.INPUT.CROP.ENABLED = True
+    cfg.INPUT.CROP.TYPE, cfg.INPUT.CROP.SIZE = kind, size
+    with pytest.raises(UserError, match=message):
+        build_augmentation(cfg, is_train=True)
+
+
 def _names(cfg):
     return [type(augmentation).__name__ for augmentation in build_augmentation(cfg, True)]
 
@@ -85,7 +103,7 @@ def test_order_of_each_recipe(cfg):
     assert _names(cfg) == ["RandomFlip", resize, color, pad]
     cfg.INPUT.CROP.ENABLED = True
     assert _names(cfg) == ["RandomFlip", "RandomCrop", resize, color, pad]  # Detectron2's own
-    cfg.INPUT.CROP.TYPE = "absolute"
+    cfg.INPUT.CROP.TYPE, cfg.INPUT.CROP.SIZE = "absolute", [10, 10]
     assert _names(cfg) == [resize, "RandomCrop", color, "RandomFlip", pad]
     cfg.INPUT.CROP.SINGLE_CATEGORY_MAX_AREA = 0.75
     crop = build_augmentation(cfg, True)[1]

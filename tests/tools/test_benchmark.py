@@ -202,3 +202,11 @@ def test_sizes(capsys):
     with pytest.raises(SystemExit):
         benchmark.parse_args(["model", "--sizes", "480"])
     assert "'480' is not HxW" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["--rounds", "--images", "--size"])
+@pytest.mark.parametrize("number", ["0", "-1", "many"])
+def test_numbers_below_one_are_refused(capsys, option, number):
+    with pytest.raises(SystemExit):
+        benchmark.parse_args(["pq", option, number])
+    assert f"'{number}' is no number: give 1 or more" in capsys.readouterr().err

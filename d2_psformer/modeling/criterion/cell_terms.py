@@ -1,7 +1,7 @@
-"""Losses of the single cells of MaX-DeepLab's maps."""
+"""CellTerm: losses of one image at the cells of its maps; those of single cells (MaX-DeepLab)."""
 
 import math
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -10,9 +10,27 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ...utils.checks import check_at_least, check_between, check_share
-from .cells import CellOutputs, CellTargets, CellTerm, mean_of_nonzero, number_cells
+from .cells import CellOutputs, CellTargets, number_cells
 from .matcher import Match
 from .targets import IGNORE
+
+
+@dataclass(frozen=True)
+class CellTerm(ABC):
+    """Losses of one image.
+
+    Attributes:
+        weight: factor of the losses.
+    """
+
+    weight: float
+
+    def __post_init__(self):
+        check_at_least(0, **{f"weight of {type(self).__name__}": self.weight})
+
+    @abstractmethod
+    def losses(self, predicted: CellOutputs, truth: CellTargets, match: Match) -> dict[str, Tensor]:
+        """Scalars by name, not yet times the weight."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +113,21 @@ class SemanticEntropy(CellEntropy):
         check_at_least(0, small_thing_weight=self.small_thing_weight)
 
     def entropies(self, predicted: CellOutputs, truth: CellTargets, match: Match) -> Tensor:
-        small = truth.is_thing & (truth.areas < self.small_thing_area)
-        weights = 1 + (self.small_thing_weight - 1) * truth.masks[small].sum(0)
         logits, classes = predicted.pixel_logits[None], truth.semantic[None]
-        return weights * F.cross_entropy(logits, classes, ignore_index=IGNORE, reduction="none")[0]
+        entropies = F.cross_entropy(logits, classes, ignore_index=IGNORE, reduction="none")[0]
+        if self.small_thing_weight != 1:
+            small = truth.is_thing & (truth.areas < self.small_thing_area)
+            entropies = entropies * (1 + (self.small_thing_weight - 1) * truth.masks[small].sum(0))
+        return entropies
+
+
+def mean_of_nonzero(losses: Tensor, hardest: float = 1.0) -> Tensor:
+    """The sum of the losses by the number of those that are not 0 (deeplab2); 0 without any.
+
+    Args:
+        losses: (P,).
+        hardest: the share of the P losses, the largest ones, that is counted.
+    """
+    if hardest < 1:
+        losses = losses.topk(round(hardest * len(losses))).values
+    return losses.sum() / (losses != 0).sum().clamp(min=1)

@@ -1,13 +1,10 @@
 """Predictions and ground truth of one image at the cells of the predicted maps (MaX-DeepLab)."""
 
-from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
-from ...utils.checks import check_at_least
 from ..outputs import SegmenterOutputs
-from .matcher import Match
 from .targets import IGNORE, Targets
 
 
@@ -52,7 +49,7 @@ class CellTargets:
     Attributes:
         classes: (N,) long, contiguous class ids.
         is_thing: (N,) bool.
-        areas: (N,) long, pixels of the canvas.
+        full_masks: (N, H, W) bool on the canvas.
         masks: (N, P) float32, 0 or 1. A cell of several segments belongs to the first; segments
             without a cell stay as empty rows.
         semantic: (P,) long, the class of every cell or IGNORE. A crowd's cells have a class, but
@@ -61,20 +58,27 @@ class CellTargets:
 
     classes: Tensor
     is_thing: Tensor
-    areas: Tensor
+    full_masks: Tensor
     masks: Tensor
     semantic: Tensor
 
     @classmethod
     def of(cls, targets: Targets, stride: int) -> "CellTargets":
-        masks = targets.masks[:, ::stride, ::stride].flatten(1)
+        sem_seg = None if targets.sem_seg is None else targets.sem_seg[::stride, ::stride]
+        cells = replace(targets, masks=targets.masks[:, ::stride, ::stride], sem_seg=sem_seg)
+        masks = cells.masks.flatten(1)
         return cls(
             targets.classes,
             targets.is_thing,
-            targets.masks.flatten(1).sum(1),
+            targets.masks,
             (masks & (masks.cumsum(0) == 1)).float(),
-            targets.semantic[::stride, ::stride].flatten(),
+            cells.semantic.flatten(),
         )
+
+    @property
+    def areas(self) -> Tensor:
+        """(N,) long, pixels of the canvas."""
+        return self.full_masks.flatten(1).sum(1)
 
     @property
     def labelled(self) -> Tensor:
@@ -87,24 +91,6 @@ class CellTargets:
         return self.masks.any(1).nonzero().flatten()
 
 
-@dataclass(frozen=True)
-class CellTerm(ABC):
-    """Losses of one image.
-
-    Attributes:
-        weight: factor of the losses.
-    """
-
-    weight: float
-
-    def __post_init__(self):
-        check_at_least(0, **{f"weight of {type(self).__name__}": self.weight})
-
-    @abstractmethod
-    def losses(self, predicted: CellOutputs, truth: CellTargets, match: Match) -> dict[str, Tensor]:
-        """Scalars by name, not yet times the weight."""
-
-
 def number_cells(masks: Tensor, numbers: Tensor) -> Tensor:
     """The number of the mask that a cell belongs to, -1 where there is none: (P,) long.
 
@@ -113,15 +99,3 @@ def number_cells(masks: Tensor, numbers: Tensor) -> Tensor:
         numbers: (N,).
     """
     return ((numbers + 1).to(masks.dtype) @ masks).long() - 1
-
-
-def mean_of_nonzero(losses: Tensor, hardest: float = 1.0) -> Tensor:
-    """The sum of the losses by the number of those that are not 0 (deeplab2); 0 without any.
-
-    Args:
-        losses: (P,).
-        hardest: the share of the P losses, the largest ones, that is counted.
-    """
-    if hardest < 1:
-        losses = losses.topk(round(hardest * len(losses))).values
-    return losses.sum() / (losses != 0).sum().clamp(min=1)

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from ..outputs import SegmenterOutputs
-from .cells import CellOutputs, CellTargets, CellTerm
+from .cell_terms import CellTerm
+from .cells import CellOutputs, CellTargets
 from .matcher import Match, match_costs
 from .pq_style import similarities
 from .targets import Targets

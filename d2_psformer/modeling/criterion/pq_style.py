@@ -7,7 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ...utils.checks import check_choice, check_share
-from .cells import CellOutputs, CellTargets, CellTerm, mean_of_nonzero
+from .cell_terms import CellTerm, mean_of_nonzero
+from .cells import CellOutputs, CellTargets
 from .matcher import Match
 
 _EPS = 1e-5  # of the dice of a pair, and the least weight of a loss

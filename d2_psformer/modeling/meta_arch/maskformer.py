@@ -4,6 +4,7 @@ from torch import Tensor
 
 from ...d2.config import configurable
 from ...d2.modeling import META_ARCH_REGISTRY
+from ...utils.checks import check_fraction
 from ..criterion import SetCriterion
 from ..outputs import SegmenterOutputs
 from ..pixel_decoder import Mask2FormerPixelDecoder, MaskFormerPixelDecoder
@@ -64,6 +65,10 @@ class MaskFormer(Segmenter):
 
 def mask_classification_parts(cfg, shared: dict, pixel_decoder) -> dict:
     """The arguments that MaskFormer and Mask2Former take from a config in the same way."""
+    # their masks are probabilities: no pixel would be above 1
+    check_fraction(
+        **{"MODEL.POSTPROCESSING.MASK_THRESHOLD": cfg.MODEL.POSTPROCESSING.MASK_THRESHOLD}
+    )
     features = shared["backbone"].output_shape()
     return {
         "pixel_decoder": pixel_decoder,

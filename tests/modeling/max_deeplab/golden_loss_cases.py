@@ -29,13 +29,13 @@ LOSSES = {
 }
 
 
-def read_cases(folder: Path) -> dict[str, "LossCase"]:
+def read_cases(folder: Path) -> list["LossCase"]:
     arrays: dict[str, dict[str, np.ndarray]] = {}
     with np.load(folder / "loss_cases.npz") as archive:
         for key in archive.files:
             name, _, rest = key.partition("/")
             arrays.setdefault(name, {})[rest] = archive[key]
-    return {name: LossCase(case) for name, case in arrays.items()}
+    return [LossCase(*case) for case in arrays.items()]
 
 
 class LossCase:
@@ -45,7 +45,8 @@ class LossCase:
     the reference's rows, those of no segment are empty.
     """
 
-    def __init__(self, arrays: dict[str, np.ndarray]):
+    def __init__(self, name: str, arrays: dict[str, np.ndarray]):
+        self.name = name
         self.arrays = arrays
         self.config = json.loads(str(arrays["config"]))
         things, ignore = self.config["thing_class_ids"], self.config["ignore_label"]
@@ -57,6 +58,11 @@ class LossCase:
 
     def tensor(self, name: str) -> Tensor:
         return torch.from_numpy(self.arrays[name])
+
+    def gradient(self, name: str) -> Tensor:
+        """The exact one, which is TensorFlow's where there is one alone."""
+        exact = f"grad_exact/{name}"
+        return self.tensor(exact if exact in self.arrays else f"grad/{name}")
 
     @property
     def images(self) -> range:

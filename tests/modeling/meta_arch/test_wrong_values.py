@@ -158,6 +158,14 @@ def test_models_with_an_fpn(name, keys, message):
     assert_refused(VARIANTS[name] | keys, message)
 
 
+@pytest.mark.parametrize("name", ["maskformer", "mask2former"])
+def test_masks_that_are_probabilities_stay_below_one(name):
+    threshold = {f"{POST}.MASK_THRESHOLD": 1.0}
+    tiny_model(filled=False, **threshold)  # scores of Panoptic SegFormer have no upper bound
+    message = f"{POST}.MASK_THRESHOLD is 1.0: it must be at least 0 and below 1."
+    assert_refused(VARIANTS[name] | threshold, message)
+
+
 def test_keys_of_parts_that_a_model_lacks_are_not_checked():
     stuff_layers = {f"{OWN}.STUFF_MASK_LAYERS": 0}
     tiny_model(filled=False, **JOINT, **stuff_layers)

@@ -1,0 +1,53 @@
+"""Keys that a config sets although only other architectures read them."""
+
+from collections.abc import Iterator
+
+from ..config import add_psformer_config
+from ..d2.config import CfgNode, get_cfg
+
+_PSFORMER = "PanopticSegFormer", "PanopticSegFormerV1"
+# The baselines read fewer keys, but take the configs of MaskFormer as they are.
+_MASKFORMER = "MaskFormer", "PerPixelBaseline", "PerPixelBaselinePlus"
+# Architectures -> the keys below MODEL that no other one reads, or how these begin.
+_READ_BY = {
+    _PSFORMER: ("PSFORMER.", "LOSS.BOX_WEIGHT", "LOSS.GIOU_WEIGHT"),
+    ("Mask2Former",): ("LOSS.NUM_POINTS", "LOSS.OVERSAMPLE_RATIO", "LOSS.IMPORTANCE_SAMPLE_RATIO"),
+    (*_PSFORMER, *_MASKFORMER): ("LOSS.FOCAL_",),
+    (*_PSFORMER, "Mask2Former"): ("PIXEL_DECODER.NUM_LEVELS", "PIXEL_DECODER.POINTS"),
+    (*_MASKFORMER, "Mask2Former"): (
+        "PIXEL_DECODER.MASK_DIM",
+        "LOSS.MASK_WEIGHT",
+        "LOSS.NO_OBJECT_WEIGHT",
+        "LOSS.COUNT_PADDING",
+        "LOSS.MATCHING",
+    ),
+}
+
+
+def unread_keys(cfg: CfgNode) -> list[str]:
+    """Keys below MODEL that differ from their defaults, and that MODEL.META_ARCHITECTURE ignores.
+
+    Nothing is known about architectures that this package does not have.
+    """
+    architecture = cfg.MODEL.META_ARCHITECTURE
+    if not any(architecture in readers for readers in _READ_BY):
+        return []
+    of_others = tuple(
+        key for readers, keys in _READ_BY.items() if architecture not in readers for key in keys
+    )
+    default = get_cfg()
+    add_psformer_config(default)
+    unchanged = dict(_leaves(default.MODEL))
+    return [
+        f"MODEL.{key}"
+        for key, value in _leaves(cfg.MODEL)
+        if key.startswith(of_others) and value != unchanged.get(key)
+    ]
+
+
+def _leaves(node: CfgNode, prefix: str = "") -> Iterator[tuple[str, object]]:
+    for key, value in node.items():
+        if isinstance(value, CfgNode):
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value
