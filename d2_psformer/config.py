@@ -75,8 +75,9 @@ def _add_backbone_keys(node: CN) -> None:
     node.PRETRAINED = ""
     # File with backbone weights (timm, torchvision, PVT, Swin), used instead of PRETRAINED.
     node.WEIGHTS = ""
-    # Batch norms of the backbone: "BN", "FrozenBN" (statistics and parameters stay as they are) or
-    # "SyncBN" (statistics over the images of all processes; GPUs only).
+    # Batch norms of the backbone, in MaX-DeepLab of the heads too: "BN", "FrozenBN" (statistics and
+    # parameters stay as they are) or "SyncBN" (statistics over the images of all processes; GPUs
+    # only).
     node.NORM = "BN"
     # Stochastic depth rate of the backbone.
     node.DROP_PATH = 0.0
