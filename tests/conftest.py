@@ -29,6 +29,12 @@ def reference_relatives() -> Path:
 
 
 @pytest.fixture(scope="session")
+def reference_max_deeplab() -> Path:
+    """Golden numbers of the official MaX-DeepLab."""
+    return _outside("PSFORMER_REFERENCE_MAX_DEEPLAB", "reference_max_deeplab")
+
+
+@pytest.fixture(scope="session")
 def real_data() -> Path:
     """Real COCO images with panoptic ground truth."""
     return _outside("PSFORMER_REAL_DATA", "coco_real")

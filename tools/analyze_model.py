@@ -128,14 +128,14 @@ def analyze(cfg, size: tuple[int, int]) -> Analysis:
         name.removeprefix(root).removeprefix("."): sum(counts.values()) // 2
         for name, counts in counter.flop_counts.items()
     }
-    return Analysis(model, with_lists(model, flops))
+    return Analysis(model, with_containers(model, flops))
 
 
-def with_lists(model: "nn.Module", found: dict[str, float]) -> dict[str, float]:
-    """Add the figures of lists of modules, which are never called: sums of their members."""
+def with_containers(model: "nn.Module", found: dict[str, float]) -> dict[str, float]:
+    """Add the figures of lists and dicts of modules, which are never called: of their members."""
     for name, module in reversed(list(model.named_modules())):
-        if name not in found and type(module).__name__ == "ModuleList":
-            found[name] = sum(found.get(f"{name}.{i}", 0) for i in range(len(module)))
+        if name not in found and type(module).__name__ in ("ModuleList", "ModuleDict"):
+            found[name] = sum(found.get(f"{name}.{key}", 0) for key, _ in module.named_children())
     return found
 
 
@@ -171,7 +171,7 @@ def seconds_by_part(cfg, size: tuple[int, int], rounds: int) -> dict[str, float]
             model([{"image": image}])
         passes.append(dict(seconds))
     median = {name: statistics.median(p.get(name, 0.0) for p in passes[1:]) for name in passes[1]}
-    return with_lists(model, median)
+    return with_containers(model, median)
 
 
 def part_rows(args: argparse.Namespace) -> list[dict]:

@@ -15,6 +15,7 @@ SOURCES = {
     "mask2former": "Mask2Former (facebookresearch/Mask2Former)",
     "hf-maskformer": "MaskFormerForInstanceSegmentation of transformers",
     "hf-mask2former": "Mask2FormerForUniversalSegmentation of transformers",
+    "deeplab2": "MaX-DeepLab for COCO, or its ImageNet model (google-research/deeplab2)",
     "ours": "this package",
 }
 EPILOG = "\n".join(
@@ -27,8 +28,10 @@ Examples:
   python tools/convert_checkpoint.py --source mask2former model_final.pkl mask2former_R50.pth
   python tools/convert_checkpoint.py --source hf-maskformer model.safetensors maskformer_SwinT.pth
   python tools/convert_checkpoint.py --source hf-mask2former model.safetensors.index.json ours.pth
+  python tools/convert_checkpoint.py --source deeplab2 ckpt-100000.index max_deeplab_S_641.pth
 
-Files of Detectron2's model zoos (.pkl) are read without running code in them.""",
+Files of Detectron2's model zoos (.pkl) are read without running code in them. Checkpoints of
+TensorFlow (.index, with .data-00000-of-00001 beside it) are read without TensorFlow.""",
     )
 )
 
@@ -49,9 +52,8 @@ def parse_args() -> argparse.Namespace:
         action="store_true",
         help="load Python objects in the file too; they can run code",
     )
-    parser.add_argument(
-        "input", metavar="IN", help="a file .pth, .bin, .pkl, .safetensors, .index.json"
-    )
+    kinds = ".pth, .bin, .pkl, .safetensors, .index.json, .index"
+    parser.add_argument("input", metavar="IN", help=f"a file {kinds}")
     parser.add_argument("output", metavar="OUT.pth", help="file to write, for MODEL.WEIGHTS")
     return parser.parse_args()
 

@@ -19,13 +19,14 @@ def train_net(
 
     Args:
         option: "--resume" or "--eval-only".
-        threads: of the process; default all cores.
+        threads: of the process; default those of OMP_NUM_THREADS, else all cores.
 
     Returns:
         The sentence that it failed with, None if it did not fail.
     """
     folder.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, str(TRAIN_NET), option, "--config-file", config]
+    threads = threads or os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1
     log = folder / "output.txt"
     with log.open("w") as output:
         status = subprocess.run(
@@ -33,7 +34,7 @@ def train_net(
             check=False,
             stdout=output,
             stderr=subprocess.STDOUT,
-            env={**os.environ, "OMP_NUM_THREADS": str(threads or os.cpu_count() or 1)},
+            env={**os.environ, "OMP_NUM_THREADS": str(threads)},
         ).returncode
     lines = log.read_text(errors="replace").strip().split("\n")
     said = [line for line in lines if line.startswith(f"{TRAIN_NET.name}: ")]

@@ -10,6 +10,7 @@ from torch import Tensor
 from ..utils.errors import UserError
 from ..utils.files import read_json
 from ..utils.zoo_pickles import read_zoo_pickle
+from .tensorflow import read_tensorflow_checkpoint
 
 # Where other code keeps the state dict in what it saves, and what it puts before all names.
 _WRAPPERS = ("state_dict", "model", "model_state_dict")
@@ -17,7 +18,10 @@ _PREFIXES = ("module.", "model.")
 
 
 def read_checkpoint(path: str, trust: bool = False) -> dict[str, Any]:
-    """Read a file of torch, of safetensors, or of Detectron2's model zoo (.pkl) to the CPU.
+    """Read weights to the CPU.
+
+    Files are of torch, of safetensors, of Detectron2's model zoo (.pkl) or of TensorFlow 2 (.index
+    with .data-... beside it).
 
     Args:
         path: the file; of a checkpoint of transformers in several files their index (.index.json).
@@ -51,6 +55,8 @@ def _load(path: str, trust: bool) -> Any:
         content = read_zoo_pickle(path)
         arrays = content.pop("model").items()
         return {"model": {name: torch.from_numpy(array) for name, array in arrays}, **content}
+    if str(path).endswith(".index"):
+        return {"model": read_tensorflow_checkpoint(str(path))}
     try:
         if str(path).endswith(".safetensors"):
             return load_file(path)

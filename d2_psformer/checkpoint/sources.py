@@ -5,6 +5,7 @@ from collections.abc import Container
 from torch import Tensor
 
 from ..utils.errors import UserError
+from .deeplab2 import convert_deeplab2
 from .huggingface import convert_hf_mask2former, convert_hf_maskformer
 from .official import convert_official
 from .relatives import convert_mask2former, convert_maskformer
@@ -15,6 +16,7 @@ CONVERTERS = {
     "mask2former": convert_mask2former,
     "hf-maskformer": convert_hf_maskformer,
     "hf-mask2former": convert_hf_mask2former,
+    "deeplab2": convert_deeplab2,
 }
 # A parameter that no other source has; the first two are of MaskFormer and its baselines.
 _SIGNS = {
@@ -24,6 +26,7 @@ _SIGNS = {
     "mask_embedder.0.0.weight": "hf-maskformer",
     "model.transformer_module.queries_features.weight": "hf-mask2former",
     "bbox_head.query_embedding.weight": "official",
+    "encoder/_stage5/_block1/_conv1_bn_act/_conv/kernel": "deeplab2",
 }
 
 

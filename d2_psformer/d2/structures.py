@@ -1,4 +1,4 @@
-"""Boxes, masks, instances and padded image batches."""
+"""Boxes, masks and instances."""
 
 from typing import TYPE_CHECKING
 
@@ -9,7 +9,6 @@ if TYPE_CHECKING:
         BitMasks,
         Boxes,
         BoxMode,
-        ImageList,
         Instances,
         polygons_to_bitmask,
     )

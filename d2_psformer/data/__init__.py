@@ -1,6 +1,6 @@
 """Data sets and how they become samples; importing this registers the built-in ones."""
 
-from .augmentation import build_augmentation
+from .augmentation import augment, build_augmentation
 from .builtin import datasets_root, register_builtin
 from .checks import DatasetReport, check_dataset
 from .panoptic_labels import instances_from_panoptic, semantic_from_panoptic
@@ -18,6 +18,7 @@ register_builtin(datasets_root())
 __all__ = [
     "DatasetReport",
     "SegmentMapper",
+    "augment",
     "build_augmentation",
     "check_dataset",
     "datasets_root",

@@ -1,12 +1,15 @@
 """Augmentations of training and the resize of inference, chosen by the config."""
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from ..d2.config import CfgNode
 from ..d2.data import transforms as T
 from ..utils.checks import check_at_least, check_choice
 from ..utils.errors import UserError
 from .color_jitter import RandomColorJitter
+from .deeplab2_augmentation import GREY, FitSquare, deeplab2_recipe
 from .reading import IGNORED
 
 
@@ -67,7 +70,7 @@ class PadToSize(T.Augmentation):
         UserError: the image is larger.
     """
 
-    def __init__(self, size: int):
+    def __init__(self, size: int, grey: float = 128):
         self._init(locals())
 
     def get_transform(self, image: np.ndarray) -> T.Transform:
@@ -78,17 +81,20 @@ class PadToSize(T.Augmentation):
                 f"pads to {self.size} x {self.size}: make it at least the size of the crop, or -1."
             )
         right, bottom = self.size - width, self.size - height
-        return T.PadTransform(0, 0, right, bottom, width, height, pad_value=128, seg_pad_value=255)
+        pads = {"pad_value": self.grey, "seg_pad_value": 255}
+        return T.PadTransform(0, 0, right, bottom, width, height, **pads)
 
 
 def build_augmentation(cfg: CfgNode, is_train: bool) -> list[T.Augmentation]:
-    """The augmentations of ``cfg.INPUT``; inference has the resize of the short side alone.
+    """The augmentations of ``cfg.INPUT``; inference has the resize alone, and with it the padding.
 
-    Training has one of three recipes, a ``MIN_SIZE`` of 0 keeps the size:
+    Training has one of four recipes, a ``MIN_SIZE`` of 0 keeps the size:
 
     * ``LARGE_SCALE_JITTER``: flip, random scale, crop or padding to one size (Mask2Former, COCO);
     * ``CROP`` of ``TYPE`` "absolute": resize of the short side, crop, flip (MaskFormer and
       Mask2Former, ADE20K and Cityscapes);
+    * ``DEEPLAB2``: resize of the long side, random scale, padding, crop, flip (MaX-DeepLab), the
+      same resize in inference;
     * else flip, crop, resize of the short side. The crop is Detectron2's ``CROP`` of another
       ``TYPE``, or ``DETR_CROP``, which half of the samples get (Panoptic SegFormer, section 4.1,
       after DETR; MaskFormer, COCO), or none.
@@ -99,6 +105,8 @@ def build_augmentation(cfg: CfgNode, is_train: bool) -> list[T.Augmentation]:
         UserError: several crops are switched on, or one has no size.
     """
     node = cfg.INPUT
+    if not is_train and node.DEEPLAB2.ENABLED:
+        return [FitSquare(node.DEEPLAB2.SIZE), PadToSize(node.DEEPLAB2.SIZE, GREY)]
     if not is_train:
         return _resize(node.MIN_SIZE_TEST, node.MAX_SIZE_TEST, "choice")
     _check_one_crop(node)
@@ -110,6 +118,8 @@ def build_augmentation(cfg: CfgNode, is_train: bool) -> list[T.Augmentation]:
     resize = _resize(node.MIN_SIZE_TRAIN, node.MAX_SIZE_TRAIN, node.MIN_SIZE_TRAIN_SAMPLING)
     if node.LARGE_SCALE_JITTER.ENABLED:
         augmentations = flip + _large_scale_jitter(node.LARGE_SCALE_JITTER) + color
+    elif node.DEEPLAB2.ENABLED:
+        augmentations = color + deeplab2_recipe(node.DEEPLAB2) + flip  # colours are whole numbers
     elif node.CROP.ENABLED and node.CROP.TYPE == "absolute":
         augmentations = resize + _crop(node) + color + flip
     else:
@@ -121,8 +131,27 @@ def build_augmentation(cfg: CfgNode, is_train: bool) -> list[T.Augmentation]:
     return augmentations
 
 
+def augment(
+    augmentation: T.Augmentation, inputs: T.AugInput
+) -> tuple[dict[str, Tensor], T.Transform]:
+    """Augment ``inputs`` in place.
+
+    Returns:
+        what the model takes, ``image`` (3, H, W) and, where augmentation has padded at the right or
+        the bottom, ``padding_mask`` (H, W) bool, True = padding; and the transform.
+    """
+    size = inputs.image.shape[:2]
+    transform = augmentation(inputs)
+    pixels = np.ascontiguousarray(inputs.image.transpose(2, 0, 1))
+    sample = {"image": torch.as_tensor(pixels)}
+    padding = transform.apply_segmentation(np.zeros(size, np.uint8)) != 0
+    if padding.any():
+        sample["padding_mask"] = torch.from_numpy(padding)
+    return sample, transform
+
+
 def _check_one_crop(node: CfgNode) -> None:
-    keys = ("LARGE_SCALE_JITTER", "CROP", "DETR_CROP")
+    keys = ("LARGE_SCALE_JITTER", "DEEPLAB2", "CROP", "DETR_CROP")
     chosen = [f"INPUT.{key}.ENABLED" for key in keys if node[key].ENABLED]
     if len(chosen) > 1:
         raise UserError(f"{' and '.join(chosen)} exclude each other: switch one of them on.")

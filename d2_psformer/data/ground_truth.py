@@ -25,23 +25,27 @@ class SegmentMap:
     Attributes:
         labels: (H, W) of :func:`.label_segments`: 0, or the place of the segment + 1.
         classes: of each segment.
+        crowds: the last so many segments are crowds: they have a class, but are nothing to find.
     """
 
     labels: np.ndarray
     classes: Sequence[int]
+    crowds: int = 0
 
     def class_map(self) -> np.ndarray:
         """Class of every pixel, 255 for none: float32 (H, W), which transforms can resize."""
         return np.array([IGNORED, *self.classes], np.float32)[self.labels]
 
     def targets(self, transforms: T.Transform, size: Size, *, keep_empty: bool) -> dict[str, Any]:
-        """``instances`` on the augmented image, see :class:`.SegmentMapper`.
+        """``instances`` and ``sem_seg`` on the augmented image, see :class:`.SegmentMapper`.
 
         Args:
             size: height and width of the augmented image.
             keep_empty: segments that have lost all their pixels stay.
         """
-        return {"instances": self._transformed(transforms)._instances(size, keep_empty)}
+        moved = self._transformed(transforms)
+        sem_seg = torch.from_numpy(moved.class_map()).long()
+        return {"instances": moved._instances(size, keep_empty), "sem_seg": sem_seg}
 
     def _transformed(self, transforms: T.Transform) -> "SegmentMap":
         """Apply transforms to the labels through the bytes of each pixel; padding becomes 0.
@@ -56,7 +60,7 @@ class SegmentMap:
         return replace(self, labels=labels * is_segment)
 
     def _instances(self, size: Size, keep_empty: bool) -> Instances:
-        boxes = segment_boxes(self.labels, len(self.classes))
+        boxes = segment_boxes(self.labels, len(self.classes) - self.crowds)
         kept = np.flatnonzero(keep_empty | (boxes[:, 2] > 0))
         masks = LabelMasks(torch.from_numpy(self.labels), torch.from_numpy(kept + 1))
         return _to_instances(size, self.classes, kept, masks, boxes)
@@ -66,10 +70,8 @@ class ClassMap(SegmentMap):
     """The classes of a semantic map, each a segment."""
 
     def targets(self, transforms: T.Transform, size: Size, *, keep_empty: bool) -> dict[str, Any]:
-        """``sem_seg``, and ``instances`` of the classes that are left, whatever ``keep_empty``."""
-        moved = self._transformed(transforms)
-        sem_seg = torch.from_numpy(moved.class_map()).long()
-        return {"instances": moved._instances(size, keep_empty=False), "sem_seg": sem_seg}
+        """The same of the classes that are left, whatever ``keep_empty``."""
+        return super().targets(transforms, size, keep_empty=False)
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,7 @@ class Objects:
         return np.full(self.image_size, IGNORED, np.float32)
 
     def targets(self, transforms: T.Transform, size: Size, *, keep_empty: bool) -> dict[str, Any]:
-        """See :meth:`SegmentMap.targets`."""
+        """``instances`` as :meth:`SegmentMap.targets` gives them."""
         drawn = [_draw(outline, transforms, size) for outline in self.outlines]
         boxes = np.array([segment_boxes(mask, 1)[0] for mask in drawn]).reshape(-1, 4)
         kept = np.flatnonzero(keep_empty | (boxes[:, 2] > 0))
@@ -129,7 +131,7 @@ def read_ground_truth(
 ) -> SegmentMap | Objects:
     """Read what a record holds: panoptic, else semantic, else instance ground truth.
 
-    Crowds are left out.
+    Crowds among objects are left out.
 
     Args:
         record: has ``file_name``, and ``pan_seg_file_name`` and ``segments_info``, or
@@ -165,9 +167,14 @@ def has_ground_truth(record: Record) -> bool:
 
 def _read_panoptic(record: Record, image_size: Size) -> SegmentMap:
     ids = read_segment_ids(record, image_size)
-    segments = [s for s in record["segments_info"] if not s.get("iscrowd", 0)]
+    segments = sorted(record["segments_info"], key=_is_crowd)  # the order else stays
     labels = label_segments(ids, [s["id"] for s in segments])
-    return SegmentMap(labels, [s["category_id"] for s in segments])
+    crowds = sum(map(_is_crowd, segments))
+    return SegmentMap(labels, [s["category_id"] for s in segments], crowds)
+
+
+def _is_crowd(segment: dict[str, Any]) -> bool:
+    return bool(segment.get("iscrowd", 0))
 
 
 def _read_semantic(record: Record, image_size: Size) -> ClassMap:
@@ -177,7 +184,7 @@ def _read_semantic(record: Record, image_size: Size) -> ClassMap:
 
 
 def _read_objects(record: Record, image_size: Size) -> Objects:
-    objects = [a for a in record["annotations"] if not a.get("iscrowd", 0)]
+    objects = [a for a in record["annotations"] if not _is_crowd(a)]
     outlines = [a.get("segmentation") for a in objects]
     for place, outline in enumerate(outlines):
         if not _can_be_drawn(outline, image_size):

@@ -4,14 +4,11 @@ import logging
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-import torch
-
 from ..classes import Classes
 from ..d2.config import configurable
 from ..d2.data import MetadataCatalog
 from ..d2.data import transforms as T
-from .augmentation import build_augmentation
+from .augmentation import augment, build_augmentation
 from .ground_truth import read_ground_truth
 from .reading import Record, read_image
 
@@ -24,14 +21,17 @@ class SegmentMapper:
     The record decides its kind: panoptic, semantic or instance ground truth, see
     :func:`.read_ground_truth`. The mapper keeps the record's entries and adds
 
-    * ``image``: uint8 tensor (3, H, W) in the format of ``INPUT.FORMAT``, after augmentation;
+    * ``image``: tensor (3, H, W) in the format of ``INPUT.FORMAT``, after augmentation, uint8 or,
+      with ``INPUT.DEEPLAB2``, float32 of the same range;
     * ``height``, ``width``: size of the upright image before augmentation;
     * in training, ``instances``: every segment left after augmentation, with ``gt_classes`` (int64,
       contiguous ids), ``gt_masks`` (BitMasks; those that cannot overlap are :class:`.LabelMasks`)
       and ``gt_boxes`` (Boxes of the augmented masks, XYXY pixels). Crowds and void are in no mask.
       The segments of semantic ground truth are the classes;
-    * in training with semantic ground truth, ``sem_seg``: int64 (H, W), 255 where it is ignored;
-    * where augmentations have padded, ``padding_mask``: bool (H, W), True = padding.
+    * in training with panoptic or semantic ground truth, ``sem_seg``: int64 (H, W), 255 where there
+      is none; crowds have their class;
+    * where augmentations have padded at the right or the bottom, ``padding_mask``: bool (H, W),
+      True = padding.
 
     Randomness comes from NumPy's global generator alone.
 
@@ -89,12 +89,9 @@ class SegmentMapper:
         augmented = T.AugInput(image)
         if self.crop_reads_classes:
             augmented.sem_seg = truth.class_map()
-        transforms = self.augmentations(augmented)
-        sample["image"] = torch.as_tensor(np.ascontiguousarray(augmented.image.transpose(2, 0, 1)))
+        augmented_sample, transforms = augment(self.augmentations, augmented)
+        sample |= augmented_sample
         if truth is not None:
             new_size = augmented.image.shape[:2]
             sample |= truth.targets(transforms, new_size, keep_empty=self.keep_empty)
-            padding = transforms.apply_segmentation(np.zeros(size, np.uint8)) != 0
-            if padding.any():
-                sample["padding_mask"] = torch.from_numpy(padding)
         return sample

@@ -1,6 +1,7 @@
 """The optimizer, its parameter groups and gradient clipping, from the config."""
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import nn
@@ -8,7 +9,8 @@ from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.utils import clip_grad_norm_, clip_grad_value_
 
 from ..d2.config import CfgNode
-from ..utils.errors import UserError
+from ..utils.errors import UserError, check_known
+from .adam import KerasAdam
 
 GradientClipper = Callable[[list[nn.Parameter]], None]
 
@@ -28,15 +30,14 @@ def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
     groups = parameter_groups(model, solver)
     if not groups:
         raise UserError("The model has no trainable parameter: check what the config freezes.")
+    kinds = {
+        "ADAMW": torch.optim.AdamW,
+        "ADAM": KerasAdam,
+        "SGD": partial(torch.optim.SGD, momentum=solver.MOMENTUM, nesterov=solver.NESTEROV),
+    }
+    check_known("SOLVER.OPTIMIZER", solver.OPTIMIZER, kinds)
     # fused: one kernel a tensor, several times faster than the plain loop on CPU and CUDA alike
-    options = {"lr": solver.BASE_LR, "fused": True}
-    if solver.OPTIMIZER == "ADAMW":
-        return torch.optim.AdamW(groups, **options)
-    if solver.OPTIMIZER == "SGD":
-        return torch.optim.SGD(
-            groups, momentum=solver.MOMENTUM, nesterov=solver.NESTEROV, **options
-        )
-    raise UserError(f"SOLVER.OPTIMIZER is '{solver.OPTIMIZER}': it must be 'ADAMW' or 'SGD'.")
+    return kinds[solver.OPTIMIZER](groups, lr=solver.BASE_LR, fused=True)
 
 
 def parameter_groups(model: nn.Module, solver: CfgNode) -> list[dict]:

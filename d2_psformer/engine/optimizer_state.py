@@ -13,6 +13,7 @@ logger = logging.getLogger(__name__)
 # Optimizer: an option that only its groups have, and the state of one of its parameters
 _KINDS = {
     "AdamW": ("betas", {"step", "exp_avg", "exp_avg_sq"}),
+    "KerasAdam": ("step", {"step", "exp_avg", "exp_avg_sq"}),
     "SGD": ("momentum", {"momentum_buffer"}),
 }
 
@@ -26,7 +27,7 @@ def load_optimizer_state(optimizer: torch.optim.Optimizer, state: dict | None, s
     there, as those that had no gradient yet, start without, with a warning.
 
     Args:
-        optimizer: AdamW or SGD; its groups have "param_names" (:func:`.parameter_groups`).
+        optimizer: of :func:`.build_optimizer`; its groups have "param_names".
         source: the file of the state, for the message.
 
     Raises:

@@ -11,7 +11,7 @@ from ..checkpoint import read_checkpoint
 from ..d2.config import CfgNode
 from ..d2.data import MetadataCatalog
 from ..d2.data import transforms as T
-from ..data import build_augmentation, register_from_config
+from ..data import augment, build_augmentation, register_from_config
 from ..data.class_metadata import (
     class_metadata,
     has_classes,
@@ -84,10 +84,9 @@ class Predictor:
         _check_image(image)
         height, width = image.shape[:2]
         resized = T.AugInput(image if self.image_format == "RGB" else image[:, :, ::-1])
-        self.augmentations(resized)
-        pixels = torch.as_tensor(np.ascontiguousarray(resized.image.transpose(2, 0, 1)))
+        sample, _ = augment(self.augmentations, resized)
         with self.autocast:
-            return self.model([{"image": pixels, "height": height, "width": width}])[0]
+            return self.model([{**sample, "height": height, "width": width}])[0]
 
 
 def return_one_result(cfg: CfgNode) -> None:

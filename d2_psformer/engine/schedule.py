@@ -9,7 +9,8 @@ from ..d2.solver import LRMultiplier
 from ..d2.solver import build_lr_scheduler as build_backend_scheduler
 from ..utils.errors import check_known
 
-_NAMES = ("WarmupMultiStepLR", "WarmupCosineLR", "WarmupStepWithFixedGammaLR", "WarmupPolyLR")
+_POLYNOMIAL = ("WarmupPolyLR", "WarmupThenPolyLR")
+_NAMES = ("WarmupMultiStepLR", "WarmupCosineLR", "WarmupStepWithFixedGammaLR", *_POLYNOMIAL)
 
 
 def build_lr_scheduler(cfg: CfgNode, optimizer: torch.optim.Optimizer) -> LRScheduler:
@@ -21,7 +22,7 @@ def build_lr_scheduler(cfg: CfgNode, optimizer: torch.optim.Optimizer) -> LRSche
     solver = cfg.SOLVER
     check_known("SOLVER.LR_SCHEDULER_NAME", solver.LR_SCHEDULER_NAME, _NAMES)
     check_known("SOLVER.WARMUP_METHOD", solver.WARMUP_METHOD, ("linear", "constant"))
-    if solver.LR_SCHEDULER_NAME != "WarmupPolyLR":
+    if solver.LR_SCHEDULER_NAME not in _POLYNOMIAL:
         return build_backend_scheduler(cfg, optimizer)
     schedule = PolynomialSchedule(
         solver.POLY_LR_POWER,
@@ -29,21 +30,24 @@ def build_lr_scheduler(cfg: CfgNode, optimizer: torch.optim.Optimizer) -> LRSche
         warmup_length=solver.WARMUP_ITERS / solver.MAX_ITER,
         warmup_factor=solver.WARMUP_FACTOR,
         is_linear=solver.WARMUP_METHOD == "linear",
+        in_warmup=solver.LR_SCHEDULER_NAME == "WarmupPolyLR",
     )
     return LRMultiplier(optimizer, schedule, max_iter=solver.MAX_ITER)
 
 
 class PolynomialSchedule(ParamScheduler):
-    """``(1 - progress) ** power``, times a factor that rises to 1 during a warm-up.
+    """``(1 - progress) ** power``, and a warm-up with a factor that rises to 1.
 
-    Detectron2's DeepLab project calls it WarmupPolyLR. Unlike in the backend's schedules, the
-    warm-up does not replace the start of the curve but is multiplied with it.
+    Detectron2's DeepLab project multiplies the curve with this factor (WarmupPolyLR). In deeplab2
+    the factor replaces the start of the curve, so the value drops a little after the warm-up.
+    The backend's schedules, in contrast, rise to the curve.
 
     Args:
         constant_ending: the least value after the warm-up.
         warmup_length: share of the training that the warm-up takes.
         warmup_factor: the first factor of the warm-up.
         is_linear: the factor rises linearly; else it stays at the first one until the end.
+        in_warmup: the curve counts in the warm-up too, as in WarmupPolyLR.
     """
 
     def __init__(
@@ -54,14 +58,16 @@ class PolynomialSchedule(ParamScheduler):
         warmup_length: float = 0.0,
         warmup_factor: float = 1.0,
         is_linear: bool = True,
+        in_warmup: bool = True,
     ):
         self.power, self.constant_ending = power, constant_ending
         self.warmup_length, self.warmup_factor = warmup_length, warmup_factor
-        self.is_linear = is_linear
+        self.is_linear, self.in_warmup = is_linear, in_warmup
 
     def __call__(self, where: float) -> float:
         value = max(0.0, 1 - where) ** self.power
         if where >= self.warmup_length:
             return max(value, self.constant_ending)
         share = where / self.warmup_length if self.is_linear else 0.0
-        return value * (self.warmup_factor * (1 - share) + share)
+        factor = self.warmup_factor * (1 - share) + share
+        return value * factor if self.in_warmup else factor

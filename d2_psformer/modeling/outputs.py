@@ -70,11 +70,13 @@ class SegmenterOutputs:
     Attributes:
         queries: the outputs of each set of queries by name, e.g. "things" and "stuff".
         pixel_logits: (B, K, h, w) of every supervised layer, the best one last; of the baselines
-            that classify every pixel.
+            that classify every pixel, and in the training of MaX-DeepLab, there with "void" last.
+        pixel_embedding: (B, D, h, w) of unit length at every pixel, in the training of MaX-DeepLab.
     """
 
     queries: dict[str, QueryOutputs] = field(default_factory=dict)
     pixel_logits: list[Tensor] = field(default_factory=list)
+    pixel_embedding: Tensor | None = None
 
 
 for _record in (QueryOutputs, SegmenterOutputs):

@@ -1,4 +1,4 @@
-"""Boxes, masks, instances and image batches, the same on both backends."""
+"""Boxes, masks and instances, the same on both backends."""
 
 import copy
 import pickle
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torchvision.ops import masks_to_boxes
 
 from d2_psformer.d2 import from_backend
-from d2_psformer.d2.structures import BitMasks, Boxes, ImageList, Instances
+from d2_psformer.d2.structures import BitMasks, Boxes, Instances
 
 BoxMode = from_backend("structures")("BoxMode")
 
@@ -165,35 +165,6 @@ def test_instances_survive_workers():
         assert again.names == instances.names
         assert torch.equal(again.gt_masks.tensor, instances.gt_masks.tensor)
     assert "num_instances=4" in repr(instances)
-
-
-@settings(deadline=None, max_examples=25)
-@given(
-    st.lists(st.tuples(st.integers(1, 40), st.integers(1, 40)), min_size=1, max_size=3),
-    st.sampled_from([0, 1, 4, 32]),
-)
-def test_image_list_pads_right_and_below(sizes, divisor):
-    images = [torch.rand(3, *size) for size in sizes]
-    batch = ImageList.from_tensors(images, divisor, pad_value=7.0)
-    assert batch.image_sizes == sizes
-    assert len(batch) == len(images)
-    for axis in (0, 1):
-        largest, step = max(size[axis] for size in sizes), max(divisor, 1)
-        assert batch.tensor.shape[axis - 2] == -(-largest // step) * step
-    for index, image in enumerate(images):
-        assert torch.equal(batch[index], image)
-        padding = batch.tensor[index].numel() - image.numel()
-        assert int((batch.tensor[index] == 7).sum()) == padding
-
-
-def test_image_list_of_other_shapes_and_types():
-    flat = ImageList.from_tensors([torch.rand(5, 9), torch.rand(6, 2)])
-    assert flat.tensor.shape == (2, 6, 9)
-    half = flat.to(torch.float16)
-    assert half.tensor.dtype == torch.float16
-    assert half.image_sizes == flat.image_sizes
-    with pytest.raises(AssertionError):
-        ImageList.from_tensors([])
 
 
 @pytest.mark.parametrize("kind", [list, tuple])

@@ -58,6 +58,11 @@ def _check_against_naive(sample, ids, segments_info):
         y, x = np.nonzero(mask)
         box = [x.min(), y.min(), x.max() + 1, y.max() + 1]
         assert instances.gt_boxes.tensor[k].tolist() == box
+    classes = np.full(ids.shape, 255)
+    for segment in segments_info:  # crowds too
+        classes[ids == segment["id"]] = segment["category_id"]
+    assert sample["sem_seg"].dtype == torch.int64
+    np.testing.assert_array_equal(sample["sem_seg"], classes)
 
 
 def test_training_sample_equals_the_naive_computation(tiny, cfg):

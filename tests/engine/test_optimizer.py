@@ -6,6 +6,7 @@ from torch import nn
 
 from d2_psformer.d2.config import CfgNode, get_cfg
 from d2_psformer.engine import build_gradient_clipper, build_optimizer
+from d2_psformer.engine.adam import KerasAdam
 from d2_psformer.engine.optimizer import parameter_groups
 
 CLIP = "SOLVER.CLIP_GRADIENTS."
@@ -74,6 +75,22 @@ def test_it_steps_like_torch(tmp_path, name):
     torch.testing.assert_close(ours.state_dict(), theirs.state_dict())
 
 
+def test_adam_is_keras():
+    """Numbers of TensorFlow 2.15's, where epsilon counts and where it does not."""
+    gradients = [[1e-7, 3e-6, 0.0, -2.0], [2e-6, -1e-6, 1e-8, 0.5], [0.0, 1e-7, 1e-3, -1.0]]
+    expected = [
+        [0.9996934533, -1.0048682690, 0.5, 0.0099999839],
+        [0.9966822267, -1.0068688393, 0.4999765456, 0.0146946423],
+        [0.9943552613, -1.0085155964, 0.4936084747, 0.0207493939],
+    ]
+    weight = torch.tensor([1.0, -1.0, 0.5, 0.0], requires_grad=True)
+    optimizer = KerasAdam([weight], lr=1e-2, fused=True)
+    for gradient, after in zip(gradients, expected, strict=True):
+        weight.grad = torch.tensor(gradient)
+        optimizer.step()
+        torch.testing.assert_close(weight.data, torch.tensor(after), rtol=1e-6, atol=1e-6)
+
+
 class ModelOfAllKinds(nn.Module):
     """A network with everything that the weight decay tells apart."""
 
@@ -126,7 +143,7 @@ def test_weight_decay_is_on_everything_unless_told_otherwise(tmp_path):
 
 
 def test_unknown_optimizer(tmp_path):
-    with pytest.raises(ValueError, match=r"SOLVER\.OPTIMIZER is 'LION'"):
+    with pytest.raises(ValueError, match=r"SOLVER\.OPTIMIZER 'LION'.*ADAMW"):
         build_optimizer(dummy_cfg(tmp_path, "SOLVER.OPTIMIZER", "LION"), SmallModel())
 
 

@@ -43,7 +43,7 @@ def trained(tmp_path, *opts, **options) -> tuple[Norms, dict]:
     return model, copy.deepcopy(optimizer.state_dict())
 
 
-@pytest.mark.parametrize("kind", ["ADAMW", "SGD"])
+@pytest.mark.parametrize("kind", ["ADAMW", "ADAM", "SGD"])
 @pytest.mark.parametrize("with_names", [True, False])
 def test_training_goes_on_as_if_nothing_had_happened(tmp_path, kind, with_names):
     settings = (tmp_path, "SOLVER.OPTIMIZER", kind)
@@ -94,7 +94,7 @@ def test_other_groups(tmp_path):
     expect_refusal(optimizer_of(Norms(), tmp_path), state, "2 parameter groups in place of 1")
 
 
-@pytest.mark.parametrize(("old", "new"), [("SGD", "ADAMW"), ("ADAMW", "SGD")])
+@pytest.mark.parametrize(("old", "new"), [("SGD", "ADAMW"), ("ADAMW", "SGD"), ("ADAMW", "ADAM")])
 def test_another_optimizer(tmp_path, old, new):
     _, state = trained(tmp_path, "SOLVER.OPTIMIZER", old)
     optimizer = optimizer_of(Norms(), tmp_path, "SOLVER.OPTIMIZER", new)

@@ -56,6 +56,19 @@ def test_gives_the_model_what_the_evaluation_gives_it(tiny, tmp_path, picture, i
     assert expected["image"].shape == (3, 64, 90)  # resized as MIN_SIZE_TEST says
 
 
+def test_padding_is_known_as_in_the_evaluation(tiny, tmp_path, picture):
+    cfg = config(tiny, "INPUT.DEEPLAB2.ENABLED", True, "INPUT.DEEPLAB2.SIZE", 97)
+    predictor = Predictor(cfg)
+    seen = []
+    predictor.model.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0][0]))
+    assert predictor(picture)["panoptic_seg"][0].shape == (50, 70)
+    Image.fromarray(picture).save(tmp_path / "picture.png")
+    expected = SegmentMapper(cfg, False)({"file_name": str(tmp_path / "picture.png")})
+    assert torch.equal(seen[0]["image"], expected["image"])
+    assert torch.equal(seen[0]["padding_mask"], expected["padding_mask"])
+    assert seen[0]["image"].shape == (3, 97, 97) and (~seen[0]["padding_mask"]).sum() == 97 * 69
+
+
 def test_result_has_the_size_of_the_image_and_needs_no_gradient(tiny, picture):
     predictor = Predictor(config(tiny))
     ids, segments_info = predictor(picture)["panoptic_seg"]

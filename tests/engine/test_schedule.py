@@ -1,5 +1,7 @@
 """The polynomial schedule against its formula, the same on both backends."""
 
+import json
+
 import pytest
 import torch
 
@@ -73,6 +75,30 @@ def test_polynomial_schedule_is_deeplabs(settings):
     cfg, optimizer = make_cfg(**settings), make_optimizer()
     theirs = rates_of(optimizer, deeplab.build_lr_scheduler(cfg, optimizer))
     assert rates(cfg) == pytest.approx(theirs)
+
+
+def test_golden_schedule_of_deeplab2(reference_max_deeplab):
+    """The warm-up begins at 0 and ends at the base rate; then the rate drops to the curve."""
+    values = json.loads((reference_max_deeplab / "schedule_and_blocks.json").read_text())
+    cases = [case for name, case in values.items() if name.startswith("lr/")]
+    assert cases
+    for case in cases:
+        cfg = make_cfg(
+            LR_SCHEDULER_NAME="WarmupThenPolyLR",
+            BASE_LR=case["base"],
+            MAX_ITER=case["total_steps"],
+            WARMUP_ITERS=case["warmup_steps"],
+            WARMUP_FACTOR=0.0,
+            POLY_LR_POWER=case["power"],
+        )
+        optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=case["base"])
+        scheduler = build_lr_scheduler(cfg, optimizer)
+        found = []
+        for step in case["steps"]:
+            scheduler.last_epoch = step
+            found += scheduler.get_lr()
+        # 1 - step / T is rounded to float32 there
+        assert found == pytest.approx(case["lr"], rel=1e-6, abs=1e-6 * case["base"])
 
 
 def test_a_training_that_is_over_has_rate_zero():

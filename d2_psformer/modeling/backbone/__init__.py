@@ -2,6 +2,12 @@
 
 from .build import build_checked_backbone
 from .fused_norms import fuse_batch_norms
+from .max_deeplab_backbone import MaXDeepLabBackbone
 from .timm_backbone import TimmBackbone
 
-__all__ = ["TimmBackbone", "build_checked_backbone", "fuse_batch_norms"]
+__all__ = [
+    "MaXDeepLabBackbone",
+    "TimmBackbone",
+    "build_checked_backbone",
+    "fuse_batch_norms",
+]

@@ -4,8 +4,9 @@ from ...d2.modeling import Backbone, build_backbone
 from ...d2.utils import comm
 from ...utils.errors import UserError
 
-# Keys of MODEL.BACKBONE that only TimmBackbone reads, with the values that ask for nothing.
-_ONLY_TIMM = {"PRETRAINED": "", "WEIGHTS": "", "DROP_PATH": 0.0}
+# Keys of MODEL.BACKBONE that a backbone does not read, with the values that ask for nothing.
+_TIMM = {"PRETRAINED": "", "WEIGHTS": ""}
+_UNREAD = {"TimmBackbone": {}, "MaXDeepLabBackbone": _TIMM | {"FREEZE_AT": 0}}
 
 
 def build_checked_backbone(cfg) -> Backbone:
@@ -16,16 +17,17 @@ def build_checked_backbone(cfg) -> Backbone:
             are synchronised between processes on CPUs.
     """
     node = cfg.MODEL.BACKBONE
-    if node.NAME != "TimmBackbone":
-        ignored = [f"MODEL.BACKBONE.{k}" for k, unset in _ONLY_TIMM.items() if node[k] != unset]
-        if "backbone" in cfg.MODEL.CHECKPOINTING:
-            ignored.append("'backbone' in MODEL.CHECKPOINTING")
-        if ignored:
-            raise UserError(
-                f"MODEL.BACKBONE.NAME is '{node.NAME}', but only TimmBackbone reads "
-                f"{', '.join(ignored)}: take that out (MODEL.WEIGHTS names weights for the others)."
-            )
-    elif node.NORM == "SyncBN" and cfg.MODEL.DEVICE == "cpu" and comm.get_world_size() > 1:
+    unread = _UNREAD.get(node.NAME, _TIMM | {"DROP_PATH": 0.0})
+    ignored = [f"MODEL.BACKBONE.{key}" for key, unset in unread.items() if node[key] != unset]
+    if node.NAME not in _UNREAD and "backbone" in cfg.MODEL.CHECKPOINTING:
+        ignored.append("'backbone' in MODEL.CHECKPOINTING")
+    if ignored:
+        raise UserError(
+            f"MODEL.BACKBONE.NAME is '{node.NAME}', which does not read {', '.join(ignored)}: take "
+            "that out (MODEL.WEIGHTS names weights), or set FREEZE_AT to 0."
+        )
+    synchronised = node.NAME in _UNREAD and node.NORM == "SyncBN"
+    if synchronised and cfg.MODEL.DEVICE == "cpu" and comm.get_world_size() > 1:
         raise UserError(
             "MODEL.BACKBONE.NORM SyncBN needs GPUs where several processes train: set it to "
             "FrozenBN or BN, or use one process."

@@ -1,6 +1,7 @@
 """Matching of queries and segments."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 import torch
 from scipy.optimize import linear_sum_assignment
@@ -37,14 +38,7 @@ class HungarianMatcher:
         """
         with torch.autocast(targets[0].boxes.device.type, enabled=False):
             costs = [self.cost(*pair) for pair in zip(outputs, targets, strict=True)]
-        flat = torch.cat([cost.flatten() for cost in costs]).cpu()
-        if not torch.isfinite(flat).all():
-            self._refuse(outputs, targets)
-        parts = flat.split([cost.numel() for cost in costs])
-        return [
-            _hungarian(part.view(cost.shape), cost.device)
-            for part, cost in zip(parts, costs, strict=True)
-        ]
+        return match_costs(costs, partial(self._first_infinite, outputs, targets))
 
     def cost(self, outputs: LayerOutputs, target: Targets) -> Tensor:
         """(Q, N) float32. Terms whose outputs are None are left out."""
@@ -65,17 +59,12 @@ class HungarianMatcher:
                 predicted, truth = pair
             yield term.name, term.cost_weight * term.cost(predicted, truth)
 
-    def _refuse(self, outputs: list[LayerOutputs], targets: list[Targets]) -> None:
-        """Name the first term whose cost is not finite."""
+    def _first_infinite(self, outputs: list[LayerOutputs], targets: list[Targets]) -> str:
+        """The first term whose cost is not finite."""
         costs = (
             named for pair in zip(outputs, targets, strict=True) for named in self._costs(*pair)
         )
-        name = next((name for name, cost in costs if not torch.isfinite(cost).all()), "their sum")
-        raise UserError(
-            f"The matching cost is not finite, first that of {name}: the model's outputs have "
-            "diverged. Lower SOLVER.BASE_LR, clip gradients (SOLVER.CLIP_GRADIENTS), or use "
-            "bfloat16 or no AMP."
-        )
+        return next((name for name, cost in costs if not torch.isfinite(cost).all()), "their sum")
 
 
 class FixedMatcher:
@@ -102,6 +91,29 @@ class FixedMatcher:
                 "semantic segmentation: use MODEL.LOSS.MATCHING hungarian."
             )
         return matched, segments
+
+
+def match_costs(costs: list[Tensor], first_infinite: Callable[[], str]) -> list[Match]:
+    """min(Q, N) pairs of least total cost for every matrix (Q, N); one transfer to the CPU.
+
+    Args:
+        first_infinite: names what is not finite, where something is not.
+
+    Raises:
+        UserError: a cost is not finite.
+    """
+    flat = torch.cat([cost.flatten() for cost in costs]).cpu()
+    if not torch.isfinite(flat).all():
+        raise UserError(
+            f"The matching cost is not finite, first that of {first_infinite()}: the model's "
+            "outputs have diverged. Lower SOLVER.BASE_LR, clip gradients (SOLVER.CLIP_GRADIENTS), "
+            "or use bfloat16 or no AMP."
+        )
+    parts = flat.split([cost.numel() for cost in costs])
+    return [
+        _hungarian(part.view(cost.shape), cost.device)
+        for part, cost in zip(parts, costs, strict=True)
+    ]
 
 
 def _hungarian(cost: Tensor, device: torch.device) -> Match:

@@ -1,12 +1,13 @@
 """Images of any size -> one normalised, padded batch."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ...d2.structures import ImageList
 from ...utils.errors import UserError
 
 
@@ -25,9 +26,20 @@ class ImageBatch:
 
 
 class ImageNormalizer(nn.Module):
-    """Subtracts the mean, divides by the standard deviation, pads to one canvas."""
+    """Subtracts the mean, divides by the standard deviation, pads to one canvas.
 
-    def __init__(self, pixel_mean: list[float], pixel_std: list[float], size_divisibility: int):
+    Args:
+        size_divisibility, more: the sides of the canvas are a multiple of the first plus the
+            second, pixels.
+    """
+
+    def __init__(
+        self,
+        pixel_mean: list[float],
+        pixel_std: list[float],
+        size_divisibility: int,
+        more: int = 0,
+    ):
         super().__init__()
         if not len(pixel_mean) == len(pixel_std) == 3 or 0 in pixel_std:
             raise UserError(
@@ -36,7 +48,7 @@ class ImageNormalizer(nn.Module):
             )
         self.register_buffer("mean", torch.tensor(pixel_mean).view(-1, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(pixel_std).view(-1, 1, 1), persistent=False)
-        self.size_divisibility = size_divisibility
+        self.size_divisibility, self.more = size_divisibility, more
 
     def forward(
         self, images: list[Tensor], padding_masks: Sequence[Tensor | None] | None = None
@@ -48,15 +60,24 @@ class ImageNormalizer(nn.Module):
                 where it has none.
         """
         normalised = [(x.to(self.mean.device) - self.mean) / self.std for x in images]
-        batch = ImageList.from_tensors(normalised, self.size_divisibility)
+        batch = torch.stack(self._pad(normalised))
         padding_masks = padding_masks or [None] * len(images)
         sizes = [_valid_size(*pair) for pair in zip(normalised, padding_masks, strict=True)]
-        if all(size == batch.tensor.shape[-2:] for size in sizes):
-            return ImageBatch(batch.tensor, None, sizes)
-        padding = torch.ones_like(batch.tensor[:, 0], dtype=torch.bool)
+        if all(size == batch.shape[-2:] for size in sizes):
+            return ImageBatch(batch, None, sizes)
+        padding = torch.ones_like(batch[:, 0], dtype=torch.bool)
         for mask, (height, width) in zip(padding, sizes, strict=True):
             mask[:height, :width] = False
-        return ImageBatch(batch.tensor, padding, sizes)
+        return ImageBatch(batch, padding, sizes)
+
+    def _pad(self, images: list[Tensor]) -> list[Tensor]:
+        """The images, padded at the right and the bottom to one size."""
+        multiple, more = max(self.size_divisibility, 1), self.more
+        height, width = (
+            math.ceil((max(x.shape[axis] for x in images) - more) / multiple) * multiple + more
+            for axis in (1, 2)
+        )
+        return [F.pad(x, (0, width - x.shape[2], 0, height - x.shape[1])) for x in images]
 
 
 def _valid_size(image: Tensor, padding_mask: Tensor | None) -> tuple[int, int]:

@@ -16,7 +16,7 @@ from ...utils.errors import UserError
 from ..backbone import build_checked_backbone
 from ..criterion import Targets, prepare_targets
 from ..outputs import SegmenterOutputs
-from ..postprocessing import Placement, Postprocessor
+from ..postprocessing import Placement, Postprocessor, build_postprocessor
 from .preprocessing import ImageBatch, ImageNormalizer
 
 _CHECKPOINTING = ("backbone", "pixel_decoder", "transformer_decoder")
@@ -37,11 +37,13 @@ class Segmenter(nn.Module, ABC):
         postprocessor: Postprocessor,
         classes: Classes,
         mask_stride: int,
+        aligned_corners: bool = False,
         autocast: torch.dtype | None = None,
     ):
         """
         Args:
             mask_stride: pixels of the input a cell of the predicted masks, along each side.
+            aligned_corners: see :class:`.Placement`.
             autocast: half-precision type for inference; None for float32.
         """
         super().__init__()
@@ -50,6 +52,7 @@ class Segmenter(nn.Module, ABC):
         self.postprocessor = postprocessor
         self.classes = classes
         self.mask_stride = mask_stride
+        self.aligned_corners = aligned_corners
         self.autocast = autocast
 
     @abstractmethod
@@ -120,7 +123,7 @@ class Segmenter(nn.Module, ABC):
         results = []
         for image, (size, inputs) in enumerate(zip(images.sizes, batched_inputs, strict=True)):
             output = inputs.get("height", size[0]), inputs.get("width", size[1])
-            placement = Placement(canvas, size, output, self.mask_stride)
+            placement = Placement(canvas, size, output, self.mask_stride, self.aligned_corners)
             results.append(self.postprocessor(outputs, image, placement))
         return results
 
@@ -138,17 +141,20 @@ class Segmenter(nn.Module, ABC):
 def shared_parts(cfg) -> dict:
     """The arguments of :class:`Segmenter` that a config gives to every architecture.
 
-    ``mask_stride`` is missing, as it depends on the architecture.
+    ``mask_stride`` is missing, as it depends on the architecture. A backbone with the attribute
+    ``aligned_corners`` (True) reads images whose sides are one more than a multiple.
     """
     classes = Classes.from_metadata(MetadataCatalog.get(cfg.DATASETS.TRAIN[0]))
     with config_node("MODEL.BACKBONE"):
         backbone = build_checked_backbone(cfg)
     with config_node("MODEL.POSTPROCESSING", max_instances="TEST.DETECTIONS_PER_IMAGE"):
-        postprocessor = Postprocessor.from_config(cfg, classes)
+        postprocessor = build_postprocessor(cfg, classes)
     multiples = cfg.MODEL.SIZE_DIVISIBILITY, backbone.size_divisibility
     check_at_least(0, **{"MODEL.SIZE_DIVISIBILITY": multiples[0]})
+    multiple = math.lcm(*(max(x, 1) for x in multiples))
+    aligned_corners = getattr(backbone, "aligned_corners", False)
     normalizer = ImageNormalizer(
-        cfg.MODEL.PIXEL_MEAN, cfg.MODEL.PIXEL_STD, math.lcm(*(max(x, 1) for x in multiples))
+        cfg.MODEL.PIXEL_MEAN, cfg.MODEL.PIXEL_STD, multiple, int(aligned_corners)
     )
     types = {"auto": None, "float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
     check_choice(tuple(types), **{"MODEL.AUTOCAST": cfg.MODEL.AUTOCAST})
@@ -159,6 +165,7 @@ def shared_parts(cfg) -> dict:
         "backbone": backbone,
         "postprocessor": postprocessor,
         "classes": classes,
+        "aligned_corners": aligned_corners,
         "autocast": types[cfg.MODEL.AUTOCAST],
     }
 
@@ -173,7 +180,7 @@ def config_node(name: str, **elsewhere: str) -> Iterator[None]:
     try:
         yield
     except UserError as error:
-        if name in str(error):
+        if name in str(error) or str(error).startswith("MODEL."):
             raise
         node = elsewhere.get(str(error).split()[0], name)
         raise UserError(f"{node}: {error}") from error

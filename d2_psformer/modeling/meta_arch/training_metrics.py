@@ -29,6 +29,27 @@ def log_matched_segments(
     storage.put_scalar("mask_dice", float(torch.cat(dice).mean()))
 
 
+@torch.no_grad()
+def log_mask_id_accuracy(
+    masks: Tensor, matches: list[Match], targets: list[Targets], stride: int
+) -> None:
+    """Log ``mask_id_accuracy``: of the cells of matched segments, the share that their slot has.
+
+    Args:
+        masks: (B, Q, h, w); the slot of the largest value has the cell.
+        stride: pixels from a cell to the next; the first cell is the first pixel.
+    """
+    if not has_event_storage():
+        return
+    cells, right = 0, 0
+    for slots, (queries, segments), target in zip(masks.argmax(1), matches, targets, strict=True):
+        truth = target.masks[segments][:, ::stride, ::stride]
+        cells += truth.sum()
+        right += (truth & (slots == queries[:, None, None])).sum()
+    if cells:
+        get_event_storage().put_scalar("mask_id_accuracy", float(right / cells))
+
+
 def _dice_losses(masks: Tensor, targets: Tensor) -> Tensor:
     """(N, h, w) and (N, H, W) -> (N,)."""
     return dice_loss(masks.flatten(1), resize_masks(targets, masks.shape[-2:]).flatten(1))

@@ -1,5 +1,6 @@
 """From backbone features to what the queries read and the mask features."""
 
+from .aspp_decoder import ASPPDecoder
 from .deformable_pixel_decoder import DeformablePixelDecoder
 from .features import PixelFeatures
 from .fpn import FPN
@@ -8,6 +9,7 @@ from .maskformer_pixel_decoder import MaskFormerPixelDecoder
 
 __all__ = [
     "FPN",
+    "ASPPDecoder",
     "DeformablePixelDecoder",
     "Mask2FormerPixelDecoder",
     "MaskFormerPixelDecoder",

@@ -46,7 +46,7 @@ class PixelArgmaxMerging:
         for place, box, values in _in_order(masks, self.mask_threshold, order):
             contest.enter(place, box, values)
         won = contest.won(len(order))
-        return _label(contest.winner, won > 0, order, scores, won)
+        return label(contest.winner, won > 0, order, scores, won)
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ class MaskFormerMerging:
         share = won / own.double()  # as Python divides
         lost = share.new_tensor([self.stuff_overlap_threshold, self.thing_overlap_threshold])
         keep = (areas > 0) & (own > 0) & (share >= 1 - lost[is_thing[order].long()])
-        return _label(contest.winner, keep, order, scores, areas)
+        return label(contest.winner, keep, order, scores, areas)
 
 
 class _Contest:
@@ -153,7 +153,7 @@ def _in_order(
         yield places[index], box, values
 
 
-def _label(
+def label(
     ids: Tensor, keep: Tensor, order: Tensor, scores: Tensor, areas: Tensor
 ) -> tuple[Tensor, list[Segment]]:
     """Number the segments that are kept 1, 2, …; the others become void.

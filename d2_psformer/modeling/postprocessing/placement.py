@@ -15,12 +15,15 @@ class Placement:
         image: of the image, in the upper left corner of the canvas; the rest is padding.
         output: of the result.
         stride: pixels of the canvas a cell of the predicted masks, along each side.
+        aligned_corners: cell i is the pixel stride * i (MaX-DeepLab); else it is the square of the
+            pixels from stride * i on.
     """
 
     canvas: Size
     image: Size
     output: Size
     stride: int
+    aligned_corners: bool = False
 
     @property
     def valid_cells(self) -> Size:

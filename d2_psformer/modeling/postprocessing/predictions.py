@@ -77,7 +77,8 @@ class QueryPredictions:
         to the output.
         """
         via = placement.canvas, placement.image
-        masks = ResizedMasks(outputs.masks[-1][image], placement.output, outputs.mask_kind, via)
+        options = outputs.mask_kind, via, placement.aligned_corners
+        masks = ResizedMasks(outputs.masks[-1][image], placement.output, *options)
         return cls(masks, outputs.logits[-1][image].float().softmax(1))
 
     @property
@@ -85,13 +86,17 @@ class QueryPredictions:
         """(Q, K)."""
         return self.probabilities[:, :-1]
 
+    @property
+    def is_object(self) -> Tensor:
+        """(Q,) bool: False where "no object" is the most probable."""
+        return self.probabilities.argmax(1) < self.class_probabilities.shape[1]
+
     def best(self, thing_ids: tuple[int, ...]) -> MaskPredictions:
-        """Each query with its best class, in their order; not if that is "no object"."""
-        scores, classes = self.probabilities.max(1)
+        """Each query with its best class, "no object" left aside, in their order."""
+        scores, classes = self.class_probabilities.max(1)
         is_thing = torch.isin(classes, classes.new_tensor(thing_ids))
         queries = torch.arange(len(scores), device=scores.device)
-        every = MaskPredictions(self.masks, scores, classes, is_thing, queries)
-        return every.select(classes < self.class_probabilities.shape[1])
+        return MaskPredictions(self.masks, scores, classes, is_thing, queries)
 
 
 def _query_index(outputs: QueryOutputs, image: int) -> Tensor:

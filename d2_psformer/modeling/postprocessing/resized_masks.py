@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ...utils.aligned_corners import nearest_places
 from ..outputs import LOGIT, SCORE, SOFTMAX
 
 Size = tuple[int, int]
@@ -39,7 +40,7 @@ class BinaryMask:
 
 
 class ResizedMasks:
-    """Masks (N, h, w) as they are at (H, W) after bilinear interpolation (align_corners False).
+    """Masks (N, h, w) as they are at (H, W) after bilinear interpolation.
 
     Interpolation goes along each row first and then between rows, and only this second step must
     know how far down a row lies. So columns are cut out between the two, and values are those of
@@ -53,14 +54,22 @@ class ResizedMasks:
             SOFTMAX: the softmax over the N masks, taken after the resize.
         via: canvas and image: masks are resized to the size of the first and cut to that of the
             second before they are resized to ``size`` (MaskFormer).
+        aligned_corners: interpolation is that of align_corners True, and after ``via`` every pixel
+            shows the nearest one (MaX-DeepLab).
     """
 
     def __init__(
-        self, masks: Tensor, size: Size, kind: str = SCORE, via: tuple[Size, Size] | None = None
+        self,
+        masks: Tensor,
+        size: Size,
+        kind: str = SCORE,
+        via: tuple[Size, Size] | None = None,
+        aligned_corners: bool = False,
     ):
         self.size = tuple(size)
         self.kind = kind
         self.via = via
+        self.aligned_corners = aligned_corners
         self._masks = masks.float()
         self._binary: dict[float, dict[int, BinaryMask]] = {}
 
@@ -69,7 +78,8 @@ class ResizedMasks:
 
     def select(self, kept: Tensor) -> "ResizedMasks":
         """The masks with True in ``kept`` (N,)."""
-        return ResizedMasks(self._masks[kept], self.size, self.kind, self.via)
+        options = self.kind, self.via, self.aligned_corners
+        return ResizedMasks(self._masks[kept], self.size, *options)
 
     def peaks(self) -> Tensor:
         """(N,): no value of the resized mask is above it; some room for rounding included."""
@@ -111,11 +121,17 @@ class ResizedMasks:
 
     def strips(self, width: int = 64) -> Iterator[tuple[slice, Tensor]]:
         """Columns of the result, so many at a time, and all masks there, (N, H, width) float32."""
+        for columns, resized in self._resized_strips(width):
+            if self.kind == SOFTMAX:
+                yield columns, resized.softmax(0)
+            else:
+                yield columns, self._values(resized, slice(None), columns)
+
+    def _resized_strips(self, width: int = 64) -> Iterator[tuple[slice, Tensor]]:
         wide = self._stretch(self._masks[None], 1)
         for start in range(0, self.size[1], width):
             columns = slice(start, start + width)
-            resized = self._stretch(wide[..., columns], 0)[0]
-            yield columns, self._values(resized, slice(None), columns)
+            yield columns, self._stretch(wide[..., columns], 0)[0]
 
     def _values(self, resized: Tensor, rows: slice, columns: slice) -> Tensor:
         if self.kind == SOFTMAX:
@@ -124,10 +140,8 @@ class ResizedMasks:
 
     @functools.cached_property
     def _log_sum(self) -> Tensor:
-        """(H, W): the logarithm of the sum of exp over all masks; one mask is large at a time."""
-        whole = slice(None)
-        resized = (self._resize(index, whole, whole) for index in range(len(self)))
-        return functools.reduce(torch.logaddexp, resized)
+        """(H, W): the logarithm of the sum of exp over all masks."""
+        return torch.cat([strip.logsumexp(0) for _, strip in self._resized_strips()], 1)
 
     def _resize(self, index: int, rows: slice, columns: slice) -> Tensor:
         strip = self._stretch(self._masks[index, None, None], 1)[..., columns]
@@ -135,10 +149,13 @@ class ResizedMasks:
 
     def _stretch(self, masks: Tensor, axis: int) -> Tensor:
         """Resize (1, N, ., .) along the rows' (0) or the columns' (1) axis alone."""
-        for length, kept in self._steps(axis):
+        for number, (length, kept) in enumerate(self._steps(axis)):
+            if self.aligned_corners and number:
+                return pick_nearest(masks, 2 + axis, length)
             size = list(masks.shape[2:])
             size[axis] = length
-            masks = F.interpolate(masks, size, mode="bilinear").narrow(2 + axis, 0, kept)
+            options = {"mode": "bilinear", "align_corners": self.aligned_corners}
+            masks = F.interpolate(masks, size, **options).narrow(2 + axis, 0, kept)
         return masks
 
     def _steps(self, axis: int) -> list[tuple[int, int]]:
@@ -151,7 +168,8 @@ class ResizedMasks:
 
     def _boxes(self, threshold: float) -> list[Box]:
         """Where each mask can be above the threshold; two small transfers from the device."""
-        if self.kind == SOFTMAX:  # a value depends on all masks
+        # a value of SOFTMAX depends on all masks
+        if self.kind == SOFTMAX or self.aligned_corners:
             return [tuple(slice(0, length) for length in self.size)] * len(self)
         threshold = threshold * (1 - 1e-4)  # room for rounding
         if self.kind == LOGIT:
@@ -176,6 +194,14 @@ class ResizedMasks:
             end = min(math.ceil((end + 0.5) * scale) + 1, kept)
             cells = kept
         return slice(start, end) if start < end else slice(0, 0)
+
+
+def pick_nearest(maps: Tensor, dim: int, length: int) -> Tensor:
+    """Resize a dimension so that every pixel shows the nearest one, corners aligned."""
+    if maps.shape[dim] == length:
+        return maps
+    places = torch.from_numpy(nearest_places(maps.shape[dim], length))
+    return maps.index_select(dim, places.to(maps.device))
 
 
 def _binary_mask(box: Box, values: Tensor, threshold: float) -> BinaryMask:

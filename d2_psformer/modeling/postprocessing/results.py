@@ -5,14 +5,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ...classes import Classes
 from ...d2.structures import Boxes, Instances
-from ...utils.checks import check_at_least, check_choice, check_share
-from ...utils.errors import UserError
+from ...utils.checks import check_at_least
 from ..outputs import QueryOutputs, SegmenterOutputs
 from . import semantic
 from .instances import FoundInstances, best_instances, things
-from .mask_wise import MaskWiseMerging
+from .mask_wise import MaskWiseMerging, Segment
 from .merge_stuff import merge_stuff_segments
 from .pixel_wise import MaskFormerMerging, PixelArgmaxMerging
 from .placement import Placement, Size
@@ -45,23 +43,6 @@ class Postprocessor:
 
     def __post_init__(self):
         check_at_least(1, max_instances=self.max_instances)
-
-    @classmethod
-    def from_config(cls, cfg, classes: Classes) -> "Postprocessor":
-        """
-        Raises:
-            UserError: an unknown merging, or a result that the architecture does not have.
-        """
-        node, architecture = cfg.MODEL.POSTPROCESSING, cfg.MODEL.META_ARCHITECTURE
-        switches = node.PANOPTIC_ON, node.SEMANTIC_ON, node.INSTANCE_ON
-        if architecture.startswith("PerPixel") and switches != (False, True, False):
-            raise UserError(
-                f"{architecture} has semantic results alone: set "
-                "MODEL.POSTPROCESSING.SEMANTIC_ON True, PANOPTIC_ON False and INSTANCE_ON False."
-            )
-        merging = _build_merging(node)
-        count = cfg.TEST.DETECTIONS_PER_IMAGE
-        return cls(merging, classes.thing_ids, classes.num_classes, *switches, count)
 
     def __call__(self, outputs: SegmenterOutputs, image: int, placement: Placement) -> dict:
         """Results of one image of a batch: any of ``panoptic_seg``, ``sem_seg``, ``instances``."""
@@ -99,7 +80,7 @@ class Postprocessor:
         queries = QueryPredictions.of(outputs, image, placement)
         results = {}
         if self.panoptic:
-            found = queries.best(self.thing_ids)
+            found = queries.best(self.thing_ids).select(queries.is_object)
             found = found.select(self.merging.prefilter(found.masks, found.scores))
             scores = self.merging.score(found.masks, found.scores)
             results["panoptic_seg"] = self.panoptic_seg(found, scores)
@@ -110,24 +91,35 @@ class Postprocessor:
             summed = semantic.sum_over_queries(whole)
             results["sem_seg"] = semantic.crop_and_resize(summed, placement)
         if self.instances:
-            only = self.thing_ids if self.panoptic else None
-            options = self.merging.mask_threshold, self.max_instances, only
-            found = best_instances(queries, *options, keep_empty=self.official_instances)
-            results["instances"] = self.instance_seg(found, queries.masks.size)
+            results["instances"] = self.instances_of_queries(queries)
         return results
+
+    def instances_of_queries(self, queries: QueryPredictions) -> Instances:
+        """Of things alone, if there is a panoptic result too."""
+        only = self.thing_ids if self.panoptic else None
+        options = self.merging.mask_threshold, self.max_instances, only
+        found = best_instances(queries, *options, keep_empty=self.official_instances)
+        return self.instance_seg(found, queries.masks.size)
 
     def panoptic_seg(
         self, predictions: MaskPredictions, scores: Tensor
     ) -> tuple[Tensor, list[dict]]:
-        """Id map (H, W) int32, 0 = void, and its segments_info.
+        """Id map (H, W) int32, 0 = void, and its segments_info."""
+        id_map, segments = self.merge(predictions, scores)
+        return id_map, self.segments_info(segments, predictions)
 
-        In addition to Detectron2's keys an entry has ``query``, the query that found the segment.
-        """
+    def merge(self, predictions: MaskPredictions, scores: Tensor) -> tuple[Tensor, list[Segment]]:
+        """Id map (H, W) int32, 0 = void, and its segments, one of every stuff class."""
         id_map, segments = self.merging(predictions.masks, scores, predictions.is_thing)
         classes, is_thing = predictions.classes.tolist(), predictions.is_thing.tolist()
+        return merge_stuff_segments(id_map, segments, classes, is_thing)
+
+    @staticmethod
+    def segments_info(segments: list[Segment], predictions: MaskPredictions) -> list[dict]:
+        """Detectron2's keys, and ``query``, the query that found the segment."""
+        classes, is_thing = predictions.classes.tolist(), predictions.is_thing.tolist()
         queries = predictions.queries.tolist()
-        id_map, segments = merge_stuff_segments(id_map, segments, classes, is_thing)
-        return id_map, [
+        return [
             {
                 "id": segment.id,
                 "category_id": classes[segment.index],
@@ -155,26 +147,3 @@ class Postprocessor:
         instances.scores = found.scores
         instances.pred_classes = found.classes
         return instances
-
-
-def _build_merging(node) -> Merging:
-    """The merging of the config node MODEL.POSTPROCESSING, with the thresholds that it has."""
-    choices = ("mask_wise", "pixel_argmax", "maskformer", "mask2former")
-    check_choice(choices, MERGING=node.MERGING)
-    thresholds = {
-        "score_threshold": node.SCORE_THRESHOLD,
-        "mask_threshold": node.MASK_THRESHOLD,
-    }
-    overlaps = {
-        "thing_overlap_threshold": node.THING_OVERLAP_THRESHOLD,
-        "stuff_overlap_threshold": node.STUFF_OVERLAP_THRESHOLD,
-    }
-    check_at_least(0, **thresholds)
-    check_share(**overlaps)
-    if node.MERGING == "pixel_argmax":
-        return PixelArgmaxMerging(**thresholds)
-    if node.MERGING == "mask_wise":
-        powers = {"class_power": node.CLASS_POWER, "mask_power": node.MASK_POWER}
-        return MaskWiseMerging(**powers, **thresholds, **overlaps)
-    is_within = node.MERGING == "mask2former"
-    return MaskFormerMerging(**thresholds, **overlaps, within_mask=is_within)

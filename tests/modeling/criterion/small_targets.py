@@ -19,6 +19,8 @@ def random_targets(count: int, num_classes: int = 4, size: tuple[int, int] = (48
     )
 
 
-def image_targets(*classes: int, size: tuple[int, int] = (32, 48)) -> Targets:
-    """The slanted bands of :func:`small_models.segments` on a canvas of 32 x 48 pixels."""
-    return prepare_targets(segments(*size, list(classes)), THINGS, STUFF, (32, 48))
+def image_targets(
+    *classes: int, size: tuple[int, int] = (32, 48), canvas: tuple[int, int] = (32, 48)
+) -> Targets:
+    """The slanted bands of :func:`small_models.segments` on a canvas."""
+    return prepare_targets(segments(*size, list(classes)), THINGS, STUFF, canvas)

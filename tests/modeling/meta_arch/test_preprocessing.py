@@ -31,6 +31,15 @@ def test_canvas_is_a_multiple_where_the_backbone_wants_it(divisibility, canvas):
     assert batch.sizes == [(20, 33)]
 
 
+@pytest.mark.parametrize(
+    ("size", "canvas"),
+    [((1, 1), (1, 1)), ((17, 33), (17, 33)), ((16, 34), (17, 49)), ((2, 1), (17, 1))],
+)
+def test_canvas_is_one_more_than_a_multiple_where_corners_are_aligned(size, canvas):
+    batch = ImageNormalizer(MEAN, STD, 16, more=1)([image(*size)])
+    assert batch.tensor.shape[-2:] == canvas and batch.sizes == [size]
+
+
 def test_padding_of_the_mapper_is_padding():
     padding_mask = torch.zeros(20, 33, dtype=torch.bool)
     padding_mask[16:] = padding_mask[:, 30:] = True

@@ -181,7 +181,7 @@ def test_keys_that_another_backbone_does_not_read_are_refused():
         "MODEL.CHECKPOINTING": ["backbone"],
     }
     expected = (
-        r"NAME is 'build_resnet_backbone', but only TimmBackbone reads MODEL.BACKBONE.WEIGHTS, "
+        r"NAME is 'build_resnet_backbone', which does not read MODEL.BACKBONE.WEIGHTS, "
         r"'backbone' in MODEL.CHECKPOINTING: take that out"
     )
     with pytest.raises(UserError, match=expected):

@@ -17,6 +17,7 @@ from d2_psformer.modeling.postprocessing import (
     Placement,
     Postprocessor,
     ResizedMasks,
+    build_postprocessor,
 )
 from d2_psformer.utils.errors import UserError
 
@@ -213,7 +214,7 @@ def config(*options):
 
 def test_mask2formers_keys():
     cfg = config("MODEL.POSTPROCESSING.MERGING", "mask2former", "TEST.DETECTIONS_PER_IMAGE", 7)
-    made = Postprocessor.from_config(cfg, Classes((1, 4), (0, 2, 3)))
+    made = build_postprocessor(cfg, Classes((1, 4), (0, 2, 3)))
     assert made.max_instances == 7
     assert made.merging == MaskFormerMerging(0.8, 0.5, 0.4, 0.2, within_mask=True)
 
@@ -226,9 +227,9 @@ def test_pixels_have_semantic_results_alone():
         True,
     )
     with pytest.raises(UserError, match=r"PerPixelBaseline has semantic results alone: set .*"):
-        Postprocessor.from_config(config(*names), Classes((1, 4), (0, 2, 3)))
+        build_postprocessor(config(*names), Classes((1, 4), (0, 2, 3)))
     off = ("MODEL.POSTPROCESSING.PANOPTIC_ON", False)
-    assert Postprocessor.from_config(config(*names, *off), Classes((1, 4), (0, 2, 3))).semantic
+    assert build_postprocessor(config(*names, *off), Classes((1, 4), (0, 2, 3))).semantic
 
 
 # ---------------------------------------------------------------- resizing by way of the canvas

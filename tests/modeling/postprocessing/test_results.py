@@ -17,6 +17,7 @@ from d2_psformer.modeling.postprocessing import (
     Placement,
     Postprocessor,
     ResizedMasks,
+    build_postprocessor,
 )
 from d2_psformer.modeling.postprocessing.predictions import MaskPredictions
 
@@ -230,7 +231,7 @@ def test_every_key_is_used(name, merging):
             *("STUFF_OVERLAP_THRESHOLD", 0.8, "PANOPTIC_ON", False, "INSTANCE_ON", True),
         ]
     )
-    made = Postprocessor.from_config(cfg, Classes((1, 4), (0, 2)))
+    made = build_postprocessor(cfg, Classes((1, 4), (0, 2)))
     assert made == Postprocessor(
         merging, thing_ids=(1, 4), num_classes=5, panoptic=False, instances=True
     )

@@ -1,0 +1,85 @@
+"""Axial attention with position-sensitive encodings (Axial-DeepLab, arXiv 2003.07853)."""
+
+from collections import OrderedDict
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..utils.errors import UserError
+from .conv_norm import ConvNorm, batch_norm, truncated_normal_
+
+# A cell reads others up to this many cells away.
+REACH = 254
+
+
+class AxialAttention(nn.Module):
+    """Attention among the cells of a column, or of a row.
+
+    The logits are q·k, q·(encoding for queries) and k·(encoding for keys), each with a batch norm
+    of its own in every head; the result is made of values and of encodings for values, each with
+    batch norm. An encoding belongs to the distance of two cells and is shared by the heads.
+
+    Args:
+        key_dim, value_dim: channels of all heads together.
+        axis: "height" or "width".
+    """
+
+    def __init__(self, in_channels: int, key_dim: int, value_dim: int, axis: str, heads: int):
+        super().__init__()
+        self.heads, self.axis, self.sizes = heads, axis, (key_dim, key_dim, value_dim)
+        self.qkv = ConvNorm(in_channels, sum(self.sizes))
+        truncated_normal_(self.qkv.conv.weight, in_channels**-0.5)
+        self.query_encodings, self.key_encodings, self.value_encodings = (
+            nn.Parameter(torch.empty(2 * REACH + 1, size // heads)) for size in self.sizes
+        )
+        for table in (self.query_encodings, self.key_encodings, self.value_encodings):
+            truncated_normal_(table, 1.0)
+        self.similarity_norm = batch_norm(3 * heads)
+        self.output_norm = batch_norm(2 * value_dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, value_dim, H, W).
+
+        Raises:
+            UserError: the axis is longer than the encodings reach.
+        """
+        x = self.qkv(x)
+        x = x.transpose(2, 3) if self.axis == "height" else x
+        lines, length = x.shape[2:]
+        if length > REACH + 1:
+            raise UserError(
+                f"Axial attention reads {REACH + 1} cells a side at most, the map has {length}: "
+                "use smaller images."
+            )
+        # (B, lines, heads, cells, channels of a head)
+        q, k, v = (
+            y.unflatten(1, (self.heads, -1)).permute(0, 3, 1, 4, 2) for y in x.split(self.sizes, 1)
+        )
+        cells = torch.arange(length, device=x.device)
+        distances = cells - cells[:, None] + REACH
+        of_query, of_key, of_value = (
+            F.embedding(distances, table)
+            for table in (self.query_encodings, self.key_encodings, self.value_encodings)
+        )
+        similarities = (
+            q @ k.mT,
+            torch.einsum("bnhld,lmd->bnhlm", q, of_query),
+            torch.einsum("bnhmd,lmd->bnhlm", k, of_key),
+        )
+        logits = self.similarity_norm(torch.cat(similarities, dim=2).flatten(0, 1))
+        weights = logits.unflatten(1, (3, self.heads)).sum(1).softmax(-1).unflatten(0, (-1, lines))
+        read = weights @ v, torch.einsum("bnhlm,lmd->bnhld", weights, of_value)
+        read = torch.cat(read, dim=2).permute(0, 2, 4, 1, 3).flatten(1, 2)
+        read = read.transpose(2, 3) if self.axis == "height" else read
+        return self.output_norm(read).unflatten(1, (2, -1)).sum(1)
+
+
+def axial_attention(in_channels: int, key_dim: int, value_dim: int, heads: int) -> nn.Sequential:
+    """Attention along the height, then along the width: every cell is reached in two steps."""
+    return nn.Sequential(
+        OrderedDict(
+            height=AxialAttention(in_channels, key_dim, value_dim, "height", heads),
+            width=AxialAttention(value_dim, key_dim, value_dim, "width", heads),
+        )
+    )

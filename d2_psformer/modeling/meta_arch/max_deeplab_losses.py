@@ -1,0 +1,30 @@
+"""The losses of MaX-DeepLab as a config describes them."""
+
+from ..criterion import (
+    InstanceDiscrimination,
+    MaskId,
+    MaXDeepLabCriterion,
+    PQStyle,
+    SemanticEntropy,
+)
+from .segmenter import config_node
+
+
+def max_deeplab_criterion(cfg) -> MaXDeepLabCriterion:
+    """PQ-style, mask-id, instance-discrimination and semantic loss; those of weight 0 are off."""
+    weights, node = cfg.MODEL.LOSS, cfg.MODEL.MAX_DEEPLAB
+    with config_node("MODEL.MAX_DEEPLAB", weight="MODEL.LOSS"):
+        hardest = node.HARDEST_PIXELS
+        return MaXDeepLabCriterion(
+            [
+                PQStyle(weights.PQ_WEIGHT, node.POSITIVE_SHARE, node.NEGATIVE_WEIGHT),
+                MaskId(weights.MASK_ID_WEIGHT, hardest),
+                InstanceDiscrimination(weights.INSTANCE_WEIGHT, hardest, node.TEMPERATURE),
+                SemanticEntropy(
+                    weights.SEMANTIC_WEIGHT,
+                    hardest,
+                    node.SMALL_THING_WEIGHT,
+                    node.SMALL_THING_AREA,
+                ),
+            ]
+        )
