@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from d2_psformer import add_psformer_config
-from d2_psformer.config import RENAMED
+from d2_psformer.config.renamed import RENAMED
 from d2_psformer.d2.config import CfgNode, get_cfg
 from d2_psformer.engine import load_config
 from d2_psformer.utils.errors import UserError
@@ -43,16 +43,17 @@ def test_there_are_own_keys(own_keys):
 
 
 def test_every_own_key_is_read_somewhere(own_keys):
-    """Outside config.py, as an attribute of the node it stands in; nothing is declared in vain."""
-    files = [f for f in PACKAGE.rglob("*.py") if f.name != "config.py" and "d2lite" not in f.parts]
+    """Outside config/, as an attribute of the node it stands in; nothing is declared in vain."""
+    files = [f for f in PACKAGE.rglob("*.py") if not {"config", "d2lite"} & set(f.parts)]
     code = "\n".join(f.read_text() for f in [*files, *PROGRAMS] if f.exists())
     unread = {key for key in own_keys if not re.search(rf"\.{key.split('.')[-1]}\b", code)}
     assert not unread
 
 
-def test_every_own_key_is_explained():
+@pytest.mark.parametrize("file", sorted((PACKAGE / "config").glob("*.py")), ids=lambda f: f.stem)
+def test_every_own_key_is_explained(file):
     """A comment stands above every key, the key before it, or the node that it opens."""
-    lines = (PACKAGE / "config.py").read_text().splitlines()
+    lines = file.read_text().splitlines()
     key = re.compile(r"\s+\w[\w.]*\.[A-Z][A-Z0-9_]* = ")
     explained = False
     for line in lines:

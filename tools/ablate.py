@@ -6,16 +6,14 @@ or else, goes on where it was.
 """
 
 import argparse
-import json
 import os
-import re
 import statistics
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from ablations import ABLATIONS, Row, collect, metrics_file, read_ablations
 from runs import (
     ROOT,
     as_list,
@@ -30,7 +28,6 @@ from runs import (
 
 sys.path.insert(0, str(ROOT))  # works before installation too
 CONFIG = ROOT / "configs" / "scenes" / "ablation.yaml"
-ABLATIONS = Path(__file__).with_name("ablations.yaml")
 COLUMNS = {"PQ_th": "things", "PQ_st": "stuff"}  # metric: its name in tables
 COLUMNS |= {f"PQ_{size}": size for size in ("small", "medium", "large")}
 EPILOG = """
@@ -67,48 +64,6 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     return args
 
 
-@dataclass(frozen=True)
-class Row:
-    """A variant: its label, and the settings that it changes in training and in evaluation."""
-
-    label: str
-    train: dict
-    test: dict
-
-    def training_folder(self, output: Path, seed: int) -> Path:
-        """Rows that train alike share it."""
-        return output / "runs" / _folder_name(self.train, "base") / f"seed{seed}"
-
-    def evaluation_folder(self, output: Path, seed: int) -> Path:
-        return self.training_folder(output, seed) / _folder_name(self.test, "default")
-
-
-def read_ablations(path: str, only: list[str]) -> dict[str, dict]:
-    """name: {title, paper, rows} with :class:`Row`; all of them if ``only`` is empty.
-
-    Raises:
-        UserError: a sentence that names the file and what is wrong in it.
-    """
-    import yaml
-
-    from d2_psformer.utils.errors import UserError
-
-    try:
-        found = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-        for entry in found.values():
-            entry["rows"] = [
-                Row(str(label), changes.get("train", {}), changes.get("test", {}))
-                for label, changes in entry["rows"].items()
-            ]
-            entry["heading"] = f"### {entry['title']}\n\nThe paper: {entry['paper']}."
-    except (yaml.YAMLError, AttributeError, KeyError, TypeError) as error:
-        text = " ".join(str(error).split())
-        raise UserError(f"'{path}' is no file of ablations ({text}): see {ABLATIONS}.") from error
-    if unknown := [name for name in only if name not in found]:
-        raise UserError(f"There is no ablation '{unknown[0]}' in '{path}': {', '.join(found)}.")
-    return {name: entry for name, entry in found.items() if not only or name in only}
-
-
 def check_settings(args: argparse.Namespace, settings: dict, ablations: dict[str, dict]) -> None:
     """Load the config with the settings of every row, and compare with what the folder holds.
 
@@ -141,31 +96,11 @@ def run_seed(args: argparse.Namespace, settings: dict, rows: list[Row], seed: in
             return error
     for row in rows:
         folder = row.evaluation_folder(args.output, seed)
-        if not _metrics_file(folder):
+        if not metrics_file(folder):
             evaluation = {**common, **row.test, "MODEL.WEIGHTS": weights}
             if error := run(folder, "--eval-only", evaluation):
                 return error
     return None
-
-
-def _folder_name(settings: dict, default: str) -> str:
-    """A name made of settings, such as "LOSS.CLASS_WEIGHT=1"; the default if there are none."""
-    name = "+".join(f"{key}={settings[key]}" for key in sorted(settings)).replace("MODEL.", "")
-    return re.sub(r"[^\w=.+-]", "_", name) or default
-
-
-def _metrics_file(folder: Path) -> Path | None:
-    return next(folder.glob("inference/*/metrics.json"), None)
-
-
-def collect(row: Row, output: Path) -> dict[int, dict]:
-    """For each seed that is done, the figures of a row."""
-    found = {}
-    for folder in sorted(row.training_folder(output, 0).parent.glob("seed*")):
-        seed = int(folder.name.removeprefix("seed"))
-        if file := _metrics_file(row.evaluation_folder(output, seed)):
-            found[seed] = json.loads(file.read_text())["panoptic_seg"]
-    return found
 
 
 def as_table(results: dict[str, dict[int, dict]]) -> str:
@@ -238,7 +173,7 @@ def ablate(args: argparse.Namespace) -> int:
     if args.dry_run:
         for rows, seed in runs.values():
             for folder in {row.evaluation_folder(args.output, seed): None for row in rows}:
-                print(f"{'done' if _metrics_file(folder) else 'to do'}: {folder}")
+                print(f"{'done' if metrics_file(folder) else 'to do'}: {folder}")
         return 0
     if args.config_file == str(CONFIG):  # scenes that are there are left alone
         generate_scenes("--level", "hard")

@@ -15,7 +15,8 @@ from ..d2.utils import comm
 from ..data.coco_panoptic import PanopticFiles
 from ..data.panoptic_json import is_integer
 from ..utils.errors import UserError
-from .pq_counter import COCO_SIZE_BOUNDS, SIZES, PanopticQuality, integer_id
+from .pq_counter import COCO_SIZE_BOUNDS, SIZES, PanopticQuality
+from .pq_segments import integer_id
 from .pq_tables import per_class_table, summary_table
 
 logger = logging.getLogger(__name__)

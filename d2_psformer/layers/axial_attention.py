@@ -44,17 +44,17 @@ class AxialAttention(nn.Module):
         Raises:
             UserError: the axis is longer than the encodings reach.
         """
-        x = self.qkv(x)
+        # rows (B, lines, cells, channels) lie in memory as a map in channels_last does
         x = x.transpose(2, 3) if self.axis == "height" else x
-        lines, length = x.shape[2:]
+        qkv = self.qkv(x.contiguous(memory_format=torch.channels_last)).permute(0, 2, 3, 1)
+        lines, length = qkv.shape[1:3]
         if length > REACH + 1:
             raise UserError(
                 f"Axial attention reads {REACH + 1} cells a side at most, the map has {length}: "
                 "use smaller images."
             )
-        # (B, lines, heads, cells, channels of a head)
         q, k, v = (
-            y.unflatten(1, (self.heads, -1)).permute(0, 3, 1, 4, 2) for y in x.split(self.sizes, 1)
+            y.unflatten(-1, (self.heads, -1)).flatten(0, 1) for y in qkv.split(self.sizes, -1)
         )
         cells = torch.arange(length, device=x.device)
         distances = cells - cells[:, None] + REACH
@@ -63,16 +63,20 @@ class AxialAttention(nn.Module):
             for table in (self.query_encodings, self.key_encodings, self.value_encodings)
         )
         similarities = (
-            q @ k.mT,
-            torch.einsum("bnhld,lmd->bnhlm", q, of_query),
-            torch.einsum("bnhmd,lmd->bnhlm", k, of_key),
+            torch.einsum("nlhd,nmhd->nhlm", q, k),
+            torch.einsum("nlhd,lmd->nhlm", q, of_query),
+            torch.einsum("nmhd,lmd->nhlm", k, of_key),
         )
-        logits = self.similarity_norm(torch.cat(similarities, dim=2).flatten(0, 1))
-        weights = logits.unflatten(1, (3, self.heads)).sum(1).softmax(-1).unflatten(0, (-1, lines))
-        read = weights @ v, torch.einsum("bnhlm,lmd->bnhld", weights, of_value)
-        read = torch.cat(read, dim=2).permute(0, 2, 4, 1, 3).flatten(1, 2)
-        read = read.transpose(2, 3) if self.axis == "height" else read
-        return self.output_norm(read).unflatten(1, (2, -1)).sum(1)
+        logits = self.similarity_norm(torch.cat(similarities, dim=1))
+        weights = logits.unflatten(1, (3, -1)).sum(1).softmax(-1)
+        read = (
+            torch.einsum("nhlm,nmhd->nlhd", weights, v),
+            torch.einsum("nhlm,lmd->nlhd", weights, of_value),
+        )
+        read = self.output_norm(torch.cat(read, dim=2).flatten(0, 1).flatten(1)[..., None, None])
+        content, position = read.flatten(1).chunk(2, dim=1)
+        result = (content + position).unflatten(0, (-1, lines, length)).permute(0, 3, 1, 2)
+        return result.transpose(2, 3) if self.axis == "height" else result
 
 
 def axial_attention(in_channels: int, key_dim: int, value_dim: int, heads: int) -> nn.Sequential:

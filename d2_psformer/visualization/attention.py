@@ -137,8 +137,7 @@ class AttentionRecord:
 
     def _forget(self) -> None:
         self._calls: dict[str, _DecoderCall] = {}
-        self._features: PixelFeatures | None = None
-        self._located: tuple[Tensor, QueryOutputs] | None = None
+        self._located: tuple[PixelFeatures, Tensor, QueryOutputs] | None = None
         self._sampling: dict[nn.Module, tuple] = {}
 
     def attach(self, model: nn.Module) -> Iterator[Any]:
@@ -171,7 +170,7 @@ class AttentionRecord:
         self._calls[kind].inputs.setdefault(attention, args[0])
 
     def _note_located(self, decoder: LocationDecoder, args: tuple, located: tuple) -> None:
-        (self._features,), self._located = args, located
+        self._located = *args, *located
 
     def _note_sampling(self, module: nn.Module, args: tuple) -> None:
         query, reference, _, spatial_shapes, *_ = args
@@ -199,14 +198,14 @@ class AttentionRecord:
 
     def _row(self, call: _DecoderCall, query: int) -> int:
         """Only promising queries enter the mask decoder, as the location decoder left them."""
-        same = (call.queries[0] == self._located[0][0, query]).all(-1)
+        _, located, _ = self._located
+        same = (call.queries[0] == located[0, query]).all(-1)
         return int(same.nonzero()[0])
 
     def _points(self, query: int) -> list[SamplingPoints]:
-        one = slice(query, query + 1)
-        ratios = self._features.valid_ratios  # (1, levels, 2), the image's share of the canvas
-        boxes = self._located[1].boxes
-        points = []
+        features, _, outputs = self._located
+        ratios = features.valid_ratios  # (1, levels, 2), the image's share of the canvas
+        one, points = slice(query, query + 1), []
         for i, (attention, (queries, references, shapes)) in enumerate(self._sampling.items()):
             form = (attention.num_heads, attention.num_levels, attention.num_points)
             located, reference = queries[:, one].float(), references[:, one].float()
@@ -219,7 +218,7 @@ class AttentionRecord:
                     locations=(locations / ratios[:, None, None, :, None])[0, 0],
                     weights=weights_of(logits)[0, 0],
                     reference=reference[0, 0, 0] / ratios[0, 0].repeat(reference.shape[-1] // 2),
-                    box=boxes[i][0, query] if boxes else None,
+                    box=outputs.boxes[i][0, query] if outputs.boxes else None,
                 )
             )
         return points

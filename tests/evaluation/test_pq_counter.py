@@ -9,7 +9,7 @@ import pytest
 
 from d2_psformer.evaluation import PanopticQuality
 from d2_psformer.evaluation.panoptic_evaluator import with_dataset_ids
-from d2_psformer.evaluation.pq_counter import joint_histogram
+from d2_psformer.evaluation.pq_segments import joint_histogram
 from d2_psformer.utils.errors import UserError
 
 CATEGORIES = [

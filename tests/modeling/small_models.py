@@ -56,6 +56,28 @@ PER_PIXEL = MASKFORMER | {
     "MODEL.POSTPROCESSING.PANOPTIC_ON": False,
     "MODEL.POSTPROCESSING.SEMANTIC_ON": True,
 }
+MAX_DEEPLAB = {
+    "MODEL.META_ARCHITECTURE": "MaXDeepLab",
+    "MODEL.BACKBONE.NAME": "MaXDeepLabBackbone",
+    "MODEL.PIXEL_MEAN": [127.5, 127.5, 127.5],
+    "MODEL.PIXEL_STD": [127.5, 127.5, 127.5],
+    "MODEL.MAX_DEEPLAB.WIDTH": 0.0625,
+    "MODEL.MAX_DEEPLAB.STEM_WIDTH": 0.125,
+    "MODEL.MAX_DEEPLAB.TRANSFORMER_WIDTH": 16,
+    "MODEL.MAX_DEEPLAB.MEMORY_DIM": 24,
+    "MODEL.MAX_DEEPLAB.FEATURE_DIM": 20,
+    "MODEL.PIXEL_DECODER.MASK_DIM": 12,
+    "MODEL.POSTPROCESSING.MERGING": "max_deeplab",
+    # weights by rule give masks that share every pixel
+    "MODEL.POSTPROCESSING.MASK_THRESHOLD": 0.0,
+    "MODEL.POSTPROCESSING.THING_AREA_LIMIT": 0,
+    "MODEL.POSTPROCESSING.STUFF_AREA_LIMIT": 0,
+}
+MAX_DEEPLAB_L = MAX_DEEPLAB | {
+    "MODEL.MAX_DEEPLAB.VARIANT": "L",
+    "MODEL.MAX_DEEPLAB.DECODER_STACKS": 2,
+    "MODEL.MAX_DEEPLAB.TRANSFORMER_STAGES": [4, 5],
+}
 LAST_MASKS = {"MODEL.LOSS.DEEP_SUPERVISION": False}
 # Every architecture, and what changes the parts that it is made of.
 VARIANTS = {
@@ -70,6 +92,8 @@ VARIANTS = {
     "maskformer, plain FPN": MASKFORMER | {"MODEL.PIXEL_DECODER.LAYERS": 0},
     "maskformer, last layer alone": MASKFORMER | LAST_MASKS,
     "mask2former": MASK2FORMER,
+    "max-deeplab": MAX_DEEPLAB,
+    "max-deeplab, L": MAX_DEEPLAB_L,
     "per pixel": PER_PIXEL,
     "per pixel plus": PER_PIXEL | {"MODEL.META_ARCHITECTURE": "PerPixelBaselinePlus"},
 }
@@ -93,6 +117,7 @@ EVERY_ARCHITECTURE = (
     "version 1",
     "maskformer",
     "mask2former",
+    "max-deeplab",
     "per pixel",
     "per pixel plus",
 )
@@ -198,7 +223,7 @@ def tiny_model(*classes, filled: bool = True, **overrides) -> torch.nn.Module:
     Args:
         classes: ids of things and of stuff.
     """
-    model = small_model(*classes, **TINY_BACKBONE, **overrides)
+    model = small_model(*classes, **TINY_BACKBONE | overrides)
     if filled:
         fill_by_rule(model)
         for name, parameter in model.named_parameters():

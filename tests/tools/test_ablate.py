@@ -199,5 +199,5 @@ def test_with_the_real_train_net(tmp_path):
     folder = tmp_path / "out" / "runs" / "base" / "seed5"
     log = (folder / "metrics.json").read_text().splitlines()
     assert json.loads(log[-1])["iteration"] == 1
-    figures = json.loads(ablate._metrics_file(folder / "default").read_text())
+    figures = json.loads(ablate.metrics_file(folder / "default").read_text())
     assert 0 <= figures["panoptic_seg"]["PQ"] <= 100

@@ -19,8 +19,9 @@ class FrozenBatchNorm(nn.BatchNorm2d):
         return torch.addcmul(shift, x, scale)
 
 
-def freeze_batch_norms(model: nn.Module) -> None:
-    """Turn every ``nn.BatchNorm2d`` into a :class:`FrozenBatchNorm`, in place."""
-    for module in model.modules():
-        if type(module) is nn.BatchNorm2d:
-            module.__class__ = FrozenBatchNorm
+def freeze_batch_norms(model: nn.Module) -> list[FrozenBatchNorm]:
+    """Turn every ``nn.BatchNorm2d`` into a :class:`FrozenBatchNorm`, in place; returns them."""
+    norms = [module for module in model.modules() if type(module) is nn.BatchNorm2d]
+    for module in norms:
+        module.__class__ = FrozenBatchNorm
+    return norms

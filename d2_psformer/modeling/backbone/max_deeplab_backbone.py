@@ -10,8 +10,6 @@ from ...d2.config import configurable
 from ...d2.layers import ShapeSpec
 from ...d2.modeling import BACKBONE_REGISTRY, Backbone
 from ...layers import ConvNorm, truncated_normal_
-from ...utils.errors import check_known
-from .frozen_norms import FrozenBatchNorm, freeze_batch_norms
 from .max_deeplab_network import Network, StageLayers
 from .max_deeplab_stages import semantic_stage
 from .residual_blocks import stem
@@ -29,15 +27,13 @@ class MaXDeepLabBackbone(Backbone):
     aligned_corners = True
 
     @configurable
-    def __init__(self, *, network: Network, queries: int, feature_dim: int, norm: str = "BN"):
+    def __init__(self, *, network: Network, queries: int, feature_dim: int):
         """
         Args:
             queries: number of masks.
             feature_dim: channels of both sequences of the result.
-            norm: "BN", "FrozenBN", or "SyncBN", which the architecture turns them into.
         """
         super().__init__()
-        check_known("MODEL.BACKBONE.NORM", norm, ("BN", "FrozenBN", "SyncBN"))
         self.network, self.plan, self.feature_dim = network, network.stages, feature_dim
         self.semantic = semantic_stage(self.plan)
         self.stem = stem([round(width * network.stem_width) for width in network.parts.stem])
@@ -52,11 +48,6 @@ class MaXDeepLabBackbone(Backbone):
         self.class_memory, self.mask_memory = (
             ConvNorm(network.memory_dim, feature_dim, relu=True) for _ in range(2)
         )
-        if norm == "FrozenBN":
-            freeze_batch_norms(self)
-            for module in self.modules():
-                if isinstance(module, FrozenBatchNorm):
-                    module.requires_grad_(False)
 
     @classmethod
     def from_config(cls, cfg, input_shape):
@@ -79,7 +70,6 @@ class MaXDeepLabBackbone(Backbone):
             "network": network,
             "queries": memory.NUM_QUERIES,
             "feature_dim": node.FEATURE_DIM,
-            "norm": cfg.MODEL.BACKBONE.NORM,
         }
 
     @property

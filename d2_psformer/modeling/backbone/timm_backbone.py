@@ -1,7 +1,5 @@
 """Any timm feature extractor as a Detectron2 backbone."""
 
-import math
-
 import timm
 import torch
 import torch.nn.functional as F
@@ -13,16 +11,21 @@ from ...d2.config import configurable
 from ...d2.layers import ShapeSpec
 from ...d2.modeling import BACKBONE_REGISTRY, Backbone
 from ...d2.utils import comm
+from ...utils.checks import check_fraction
 from ...utils.errors import UserError, check_known
 from .frozen_norms import freeze_batch_norms
 from .swin_windows import use_whole_windows
+from .timm_plan import (
+    STRIDES,
+    divisibility,
+    feature_index,
+    feature_plan,
+    puts_channels_last,
+    unused_parameters,
+)
 
-_STRIDES = {"res2": 4, "res3": 8, "res4": 16, "res5": 32}
 # Families whose stages end without a norm -> eps of the norm that detectors add to each.
 _OUTPUT_NORM_EPS = {"swin": 1e-5, "convnext": 1e-6}
-# Multiples that images are padded to for models that do not take any size, the least one first:
-# of the coarsest stride, or of the windows that some cut their coarsest map into.
-_PADDINGS = (32, 64, 224, 256, 384, 512)
 
 
 @BACKBONE_REGISTRY.register()
@@ -63,27 +66,16 @@ class TimmBackbone(Backbone):
                 or checkpointed, or have no stochastic depth.
         """
         super().__init__()
-        if not 0 <= drop_path < 1:
-            raise UserError(
-                f"MODEL.BACKBONE.DROP_PATH is {drop_path}: it must be at least 0 and below 1."
-            )
+        check_fraction(**{"MODEL.BACKBONE.DROP_PATH": drop_path})
         check_known("MODEL.BACKBONE.NORM", norm, ("BN", "FrozenBN", "SyncBN"))
-        self.name = name
-        self.out_features = list(out_features)
+        self.name, self.out_features = name, list(out_features)
         self.is_swin = name.startswith("swin")
         options = {"drop_path_rate": drop_path} if drop_path else {}
         if self.is_swin:
             # any size of image, and shifted windows even where one window would cover the map
             options |= {"strict_img_size": False, "always_partition": True}
-        plan = _feature_plan(name, options)
-        strides = [info["reduction"] for info in plan.feature_info]
-        missing = [f for f in out_features if _STRIDES.get(f) not in strides]
-        if missing:
-            raise UserError(
-                f"timm model '{name}' has strides {strides}, none for {', '.join(missing)}; "
-                "res2 … res5 stand for 4, 8, 16, 32."
-            )
-        indices = [strides.index(_STRIDES[f]) for f in out_features]
+        plan = feature_plan(name, options)
+        indices = feature_index(plan, name, self.out_features)
         self.body = timm.create_model(
             name, pretrained=False, features_only=True, out_indices=indices, **options
         )
@@ -94,23 +86,17 @@ class TimmBackbone(Backbone):
         if checkpointing:
             self._checkpoint_stages()
         # Convolutions are 15 to 25 % faster in this layout on a CPU, and tensor cores want it too.
-        for module in self.body.modules():
-            if isinstance(module, nn.Conv2d):
-                module.to(memory_format=torch.channels_last)
-        self.puts_channels_last = _puts_channels_last(self.body)
+        self.body.to(memory_format=torch.channels_last)
+        self.puts_channels_last = puts_channels_last(self.body)
         self.channels = self.body.feature_info.channels()
-        eps = next((e for prefix, e in _OUTPUT_NORM_EPS.items() if name.startswith(prefix)), None)
-        self.output_norms = nn.ModuleList(
-            nn.Identity() if eps is None else LayerNorm2d(c, eps=eps) for c in self.channels
-        )
+        self.output_norms = nn.ModuleList(_output_norm(name, c) for c in self.channels)
         # Swin's own padding makes every stride round up.
-        self.divisibility = 0 if self.is_swin else _divisibility(name, plan)
+        self.divisibility = 0 if self.is_swin else divisibility(name, plan)
         self._frozen = self._frozen_stages(freeze_at, plan) if freeze_at > 0 else []
         if norm == "FrozenBN":
             freeze_batch_norms(self.body)
             self._frozen += [m for m in self.body.modules() if isinstance(m, _BatchNorm)]
-        for module in self._frozen:
-            module.requires_grad_(False)
+        self._switch_gradients_off(plan)
         self.train()
 
     @classmethod
@@ -132,7 +118,7 @@ class TimmBackbone(Backbone):
 
     def output_shape(self) -> dict[str, ShapeSpec]:
         return {
-            f: ShapeSpec(channels=c, stride=_STRIDES[f])
+            f: ShapeSpec(channels=c, stride=STRIDES[f])
             for f, c in zip(self.out_features, self.channels, strict=True)
         }
 
@@ -153,6 +139,16 @@ class TimmBackbone(Backbone):
             module.eval()
         return self
 
+    def _switch_gradients_off(self, plan: nn.Module) -> None:
+        """Of what is frozen, and of what has none: several processes refuse to train that."""
+        for module in self._frozen:
+            module.requires_grad_(False)
+        strides = [shape.stride for shape in self.output_shape().values()]
+        unused = unused_parameters(plan, strides, self.divisibility)
+        for name, parameter in self.body.named_parameters():
+            if name in unused:
+                parameter.requires_grad_(False)
+
     def _checkpoint_stages(self) -> None:
         try:
             self.body.set_grad_checkpointing(True)
@@ -165,7 +161,7 @@ class TimmBackbone(Backbone):
     def _frozen_stages(self, freeze_at: int, plan: nn.Module) -> list[nn.Module]:
         """What lies before the end of stage ``freeze_at - 1``, the stem being stage 0."""
         ends = {info["reduction"]: info["module"] for info in plan.feature_info}
-        stages = [ends[stride] for stride in _STRIDES.values() if stride in ends]
+        stages = [ends[stride] for stride in STRIDES.values() if stride in ends]
         frozen = None
         if freeze_at <= len(stages) + 1:
             last = stages[max(freeze_at - 2, 0)]
@@ -179,6 +175,11 @@ class TimmBackbone(Backbone):
         return frozen
 
 
+def _output_norm(name: str, channels: int) -> nn.Module:
+    eps = next((e for prefix, e in _OUTPUT_NORM_EPS.items() if name.startswith(prefix)), None)
+    return nn.Identity() if eps is None else LayerNorm2d(channels, eps=eps)
+
+
 def _modules_until(root: nn.Module, path: str, including: bool) -> list[nn.Module] | None:
     """Children of any depth that come before the module at ``path``; None if it is not there."""
     modules = []
@@ -190,52 +191,3 @@ def _modules_until(root: nn.Module, path: str, including: bool) -> list[nn.Modul
         modules += [root.get_submodule(name) for name in names[: names.index(part)]]
         root = root.get_submodule(part)
     return [*modules, root] if including else modules
-
-
-def _feature_plan(name: str, options: dict) -> nn.Module:
-    """The whole feature extractor without memory for weights."""
-    if not timm.is_model(name):
-        near = timm.list_models(f"*{name.split('_', maxsplit=1)[0]}*")[:5]
-        hint = f"; near it: {', '.join(near)}" if near else ""
-        raise UserError(f"timm has no model '{name}' (MODEL.BACKBONE.TIMM_NAME){hint}.")
-    try:
-        with torch.device("meta"):
-            return timm.create_model(name, pretrained=False, features_only=True, **options)
-    except TypeError as error:
-        if "drop_path_rate" not in str(error):
-            raise
-        raise UserError(
-            f"timm model '{name}' has no stochastic depth: set MODEL.BACKBONE.DROP_PATH to 0."
-        ) from error
-
-
-def _divisibility(name: str, plan: nn.Module) -> int:
-    """0 where odd sizes give ceil(size / stride) cells, else what sides must be a multiple of."""
-    coarsest = max(plan.feature_info.reduction())
-    if _fits(plan, 2 * coarsest + 1, 3 * coarsest + 1):
-        return 0
-    for side in _PADDINGS:
-        if _fits(plan, side, 2 * side):
-            return side
-    raise UserError(
-        f"timm model '{name}' cannot take images of any size, not even padded to multiples of "
-        f"{', '.join(map(str, _PADDINGS))} pixels: choose another MODEL.BACKBONE.TIMM_NAME."
-    )
-
-
-def _fits(plan: nn.Module, height: int, width: int) -> bool:
-    """Whether an image of this size gives maps of its size divided by the strides, rounded up."""
-    strides = plan.feature_info.reduction()
-    try:
-        maps = plan.eval()(torch.zeros(1, 3, height, width, device="meta"))
-    except (AssertionError, RuntimeError, ValueError, IndexError):
-        return False  # of windows that do not fit, of maps of odd sizes that cannot be added up
-    rows = 1 if _puts_channels_last(plan) else 2
-    return all(
-        tuple(y.shape[rows : rows + 2]) == (math.ceil(height / s), math.ceil(width / s))
-        for y, s in zip(maps, strides, strict=True)
-    )
-
-
-def _puts_channels_last(model: nn.Module) -> bool:
-    return getattr(model, "output_fmt", "NCHW") == "NHWC"

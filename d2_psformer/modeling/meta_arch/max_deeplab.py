@@ -6,12 +6,15 @@ from ...d2.config import configurable
 from ...d2.modeling import META_ARCH_REGISTRY
 from ...d2.utils import comm
 from ...utils.checks import check_choice
+from ...utils.errors import check_known
+from ..backbone.frozen_norms import freeze_batch_norms
 from ..criterion import Targets
 from ..outputs import SOFTMAX, QueryOutputs, SegmenterOutputs
 from .max_deeplab_heads import ClassHead, MaskHead, SemanticHead
 from .max_deeplab_losses import max_deeplab_criterion
 from .preprocessing import ImageBatch
 from .segmenter import Segmenter, shared_parts
+from .training_metrics import log_mask_id_accuracy
 
 
 @META_ARCH_REGISTRY.register()
@@ -28,19 +31,20 @@ class MaXDeepLab(Segmenter):
         *,
         num_classes: int,
         dim: int,
+        dropout: float,
         mask_dim: int,
         criterion: nn.Module,
         semantic: bool = True,
-        synchronised_norms: bool = False,
+        norm: str = "BN",
         **shared,
     ):
         """
         Args:
             num_classes: without void.
-            dim: channels inside of the heads of pixels.
+            dim, dropout: channels and dropout inside of the heads of pixels.
             mask_dim: channels of the embeddings.
             semantic: there is an auxiliary semantic head.
-            synchronised_norms: batch norms share their statistics between processes.
+            norm: "BN", "FrozenBN" or "SyncBN", in the whole network.
             shared: arguments of :class:`Segmenter`.
         """
         super().__init__(**shared)
@@ -50,9 +54,14 @@ class MaXDeepLab(Segmenter):
             features["panoptic"].channels, features["mask_memory"].channels, dim, mask_dim
         )
         self.class_head = ClassHead(features["class_memory"].channels, num_classes + 1)
-        self.semantic_head = SemanticHead(features, dim, num_classes + 1) if semantic else None
-        if synchronised_norms and comm.get_world_size() > 1:
+        self.semantic_head = None
+        if semantic:
+            self.semantic_head = SemanticHead(features, dim, num_classes + 1, dropout)
+        check_known("MODEL.BACKBONE.NORM", norm, ("BN", "FrozenBN", "SyncBN"))
+        if norm == "SyncBN" and comm.get_world_size() > 1:
             nn.SyncBatchNorm.convert_sync_batchnorm(self)
+        elif norm == "FrozenBN":
+            nn.ModuleList(freeze_batch_norms(self)).requires_grad_(False)
 
     @classmethod
     def from_config(cls, cfg) -> dict:
@@ -63,9 +72,10 @@ class MaXDeepLab(Segmenter):
             "mask_stride": 4,
             "num_classes": shared["classes"].num_classes,
             "dim": node.DIM,
+            "dropout": node.DROPOUT,
             "mask_dim": node.MASK_DIM,
             "criterion": max_deeplab_criterion(cfg),
-            "synchronised_norms": cfg.MODEL.BACKBONE.NORM == "SyncBN",
+            "norm": cfg.MODEL.BACKBONE.NORM,
             "semantic": cfg.MODEL.LOSS.SEMANTIC_WEIGHT > 0,
         }
 
@@ -84,4 +94,8 @@ class MaXDeepLab(Segmenter):
         return SegmenterOutputs({"queries": queries}, semantic, pixels)
 
     def losses(self, images: ImageBatch, targets: list[Targets]) -> dict[str, Tensor]:
-        return self.criterion(self.predict(images.tensor, images.padding), targets)
+        outputs = self.predict(images.tensor, images.padding)
+        matches = self.criterion.match(outputs, targets)
+        masks = outputs.queries["queries"].masks[-1]
+        log_mask_id_accuracy(masks, matches, targets, self.mask_stride)
+        return self.criterion(outputs, targets, matches)

@@ -71,15 +71,22 @@ class SemanticHead(nn.Module):
     Args:
         features: of the backbone.
         channels: inside of the decoder and the head.
+        dropout: inside of the decoder.
     """
 
-    def __init__(self, features: dict[str, ShapeSpec], channels: int, num_classes: int):
+    def __init__(
+        self,
+        features: dict[str, ShapeSpec],
+        channels: int,
+        num_classes: int,
+        dropout: float = 0.1,
+    ):
         super().__init__()
         self.decoder, source = None, features["semantic"]
         if source.stride > 4:
             skips = [(features["res3"].channels, channels // 4)]
             skips += [(features["res2"].channels, channels // 8)]
-            self.decoder = ASPPDecoder(source.channels, channels, skips)
+            self.decoder = ASPPDecoder(source.channels, channels, skips, dropout)
         self.head = pixel_head(channels if self.decoder else source.channels, channels, num_classes)
 
     def forward(self, features: dict[str, Tensor]) -> Tensor:

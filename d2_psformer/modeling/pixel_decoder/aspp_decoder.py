@@ -9,15 +9,16 @@ from ...layers import ConvNorm, resize, separable
 class ASPP(nn.Module):
     """Atrous spatial pyramid pooling: convolutions of several reaches and the mean of the map."""
 
-    def __init__(self, in_channels: int, channels: int, rates: tuple[int, ...] = (6, 12, 18)):
+    def __init__(self, in_channels: int, channels: int, dropout: float):
         super().__init__()
+        rates = 6, 12, 18
         self.convolutions = nn.ModuleList(
             [ConvNorm(in_channels, channels, relu=True)]
             + [ConvNorm(in_channels, channels, 3, dilation=rate, relu=True) for rate in rates]
         )
         self.pool = ConvNorm(in_channels, channels, relu=True)
         self.projection = ConvNorm((len(rates) + 2) * channels, channels, relu=True)
-        self.dropout = nn.Dropout(0.1)
+        self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, h, w) -> (B, channels, h, w)."""
@@ -30,14 +31,21 @@ class ASPP(nn.Module):
 class ASPPDecoder(nn.Module):
     """ASPP of the coarsest map, then fusion with one finer map after another."""
 
-    def __init__(self, in_channels: int, channels: int, skips: list[tuple[int, int]]):
+    def __init__(
+        self,
+        in_channels: int,
+        channels: int,
+        skips: list[tuple[int, int]],
+        dropout: float = 0.1,
+    ):
         """
         Args:
             channels: of the result and of all that is between.
             skips: of each finer map the channels and those that it is reduced to.
+            dropout: after ASPP.
         """
         super().__init__()
-        self.aspp = ASPP(in_channels, channels)
+        self.aspp = ASPP(in_channels, channels, dropout)
         self.skips = nn.ModuleList(ConvNorm(*sizes, relu=True) for sizes in skips)
         self.fusions = nn.ModuleList(separable(channels + size, channels) for _, size in skips)
 

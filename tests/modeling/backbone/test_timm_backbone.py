@@ -60,6 +60,16 @@ def test_only_wanted_levels_are_built():
     )
 
 
+@pytest.mark.parametrize("wanted", [LEVELS, ["res2", "res3", "res4"]])
+def test_parameters_that_wanted_levels_do_not_need_are_frozen(wanted):
+    """HRNet computes all strides to its end, whatever is wanted."""
+    model = TimmBackbone(name="hrnet_w18_small", out_features=wanted)
+    sum(y.sum() for y in model(torch.randn(1, 3, 64, 64)).values()).backward()
+    parameters = model.parameters()
+    assert {p.requires_grad for p in parameters} == {True, False}
+    assert all(p.requires_grad == (p.grad is not None) for p in parameters)
+
+
 def test_unknown_model_is_named_with_its_neighbours():
     with pytest.raises(ValueError, match=r"no model 'pvt_v3_b0'.*TIMM_NAME.*near it: pvt_v2_b0"):
         backbone("pvt_v3_b0")

@@ -91,6 +91,37 @@ def test_golden_classes_of_pixels(cases):
             assert torch.equal(found[compared], expected.long()[compared]), case.name
 
 
+def test_golden_results_of_the_whole_network(reference_max_deeplab):
+    """COCO and the options of its configs, from the reference's outputs on."""
+    with np.load(reference_max_deeplab / "max_deeplab_s_real_width.npz") as archive:
+        arrays = {key: archive[key] for key in archive.files if key.startswith(("out/", "post/"))}
+    config = {
+        "num_classes": arrays["out/transformer_class_logits"].shape[2],
+        "void_label": 0,
+        "thing_class_ids": list(range(1, 81)),
+        "label_divisor": 256,
+        "transformer_class_confidence_threshold": 0.7,
+        "pixel_confidence_threshold": 0.4,
+        "thing_area_limit": 100,
+        "stuff_area_limit": 1600,
+        "image_shape": arrays["post/panoptic"].shape[1:],
+    }
+    case = Case(
+        {
+            "network/config": json.dumps(config),
+            "network/mask_logits": arrays["out/pixel_space_mask_logits"],
+            "network/class_logits": arrays["out/transformer_class_logits"],
+        },
+        "network",
+    )
+    found = case.results(0)
+    panoptic = case.official_map(*found["panoptic_seg"]).numpy()
+    semantic = case.category_ids[found["sem_seg"].argmax(0)].numpy()
+    # rounding can change the decision of a pixel
+    assert (panoptic == arrays["post/panoptic"][0]).mean() > 0.999
+    assert (semantic == arrays["post/semantic"][0]).mean() > 0.999
+
+
 def test_golden_cases_have_results_in_the_shared_form(cases):
     for case in cases:
         size = tuple(case.config["image_shape"])

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from small_models import small_config
+from small_models import sample, small_config, small_model
 
 from d2_psformer.d2.utils import EventStorage
 from d2_psformer.modeling.criterion import (
@@ -84,3 +84,30 @@ def test_mask_id_accuracy_is_the_share_of_right_cells_of_matched_segments():
         assert "mask_id_accuracy" not in storage.latest()
         log_mask_id_accuracy(masks, [match], [target], 4)
         assert storage.latest()["mask_id_accuracy"][0] == 0.75
+
+
+TINY = {
+    "MODEL.META_ARCHITECTURE": "MaXDeepLab",
+    "MODEL.BACKBONE.NAME": "MaXDeepLabBackbone",
+    "MODEL.MAX_DEEPLAB.WIDTH": 0.125,
+    "MODEL.MAX_DEEPLAB.STEM_WIDTH": 0.125,
+    "MODEL.MAX_DEEPLAB.TRANSFORMER_WIDTH": 16,
+    "MODEL.MAX_DEEPLAB.MEMORY_DIM": 16,
+    "MODEL.MAX_DEEPLAB.FEATURE_DIM": 16,
+    "MODEL.POSTPROCESSING.MERGING": "max_deeplab",
+}
+
+
+def test_training_logs_the_accuracy_and_takes_images_without_segments():
+    model = small_model(**TINY).train()
+    with EventStorage() as storage:
+        losses = model([sample(50, 70, [0, 3, 1, 4, 0]), sample(50, 70, [])])
+        assert 0 <= storage.latest()["mask_id_accuracy"][0] <= 1
+    assert len(losses) == 5 and all(losses.values())
+    sum(losses.values()).backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
+    with EventStorage() as storage:
+        losses = model([sample(50, 70, []), sample(50, 70, [])])
+        assert "mask_id_accuracy" not in storage.latest()
+    assert [name for name, loss in losses.items() if loss] == ["loss_pq_class"]
+    sum(losses.values()).backward()

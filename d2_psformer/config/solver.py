@@ -1,0 +1,32 @@
+"""Keys of training."""
+
+from ..d2.config import CfgNode as CN
+
+
+def add_solver_keys(cfg: CN) -> None:
+    # [part of a parameter's name, factor on BASE_LR]; the first that fits is used.
+    cfg.SOLVER.LR_MULTIPLIERS = [
+        ["backbone", 0.1],
+        ["sampling_offsets", 0.1],
+        ["reference_points", 0.1],
+    ]
+    # Weight decay of norm layers, and of embeddings (modules of that type, absolute positions and
+    # Swin's tables of relative ones); None: WEIGHT_DECAY. Detectron2's default would be 0.
+    cfg.SOLVER.WEIGHT_DECAY_NORM = None
+    cfg.SOLVER.WEIGHT_DECAY_EMBED = None
+    # Schedules "WarmupPolyLR" and "WarmupThenPolyLR": the rate falls as
+    # (1 - iteration / MAX_ITER) ** POWER, not below this share of the first one. The warm-up is
+    # multiplied with it in the former, and stands in its place in the latter (deeplab2).
+    cfg.SOLVER.POLY_LR_POWER = 0.9
+    cfg.SOLVER.POLY_LR_CONSTANT_ENDING = 0.0
+    # "full_model": clip the norm over all parameters together, to CLIP_GRADIENTS.CLIP_VALUE.
+    cfg.SOLVER.CLIP_GRADIENTS.CLIP_TYPE = "full_model"
+    # Forward-backward passes per optimizer step; IMS_PER_BATCH images are split over them.
+    cfg.SOLVER.ACCUMULATION_STEPS = 1
+    # Autocast type when SOLVER.AMP.ENABLED: "float16" (with a gradient scaler) or "bfloat16".
+    cfg.SOLVER.AMP.DTYPE = "float16"
+    # "ADAMW", "ADAM" (as Keras has it; WEIGHT_DECAY is then an L2 penalty) or "SGD" (with
+    # SOLVER.MOMENTUM and SOLVER.NESTEROV).
+    cfg.SOLVER.OPTIMIZER = "ADAMW"
+    # Let MODEL.WEIGHTS be of another class count: layers whose shape differs start afresh.
+    cfg.SOLVER.FINETUNE = False
