@@ -104,7 +104,7 @@ def convert_deeplab2(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
             continue
         name = rename_part(re.sub(r"/_?", ".", path), _PARTS)
         if name is None:
-            raise UserError(f"'{path}' is no variable of deeplab2's MaX-DeepLab.")
+            raise UserError(f"'{path}' is no parameter of an official MaX-DeepLab.")
         before, _, leaf = name.rpartition(".")
         tensor = _in_our_layout(leaf, value)
         if path.startswith("semantic_last_layer/"):

@@ -159,5 +159,5 @@ def test_void_is_put_last():
 
 
 def test_other_models_are_refused():
-    with pytest.raises(UserError, match="'decoder/_conv/kernel' is no variable of deeplab2's MaX"):
+    with pytest.raises(UserError, match="'decoder/_conv/kernel' is no parameter of an official"):
         convert({"decoder/_conv/kernel": torch.ones(1, 1, 2, 2)}, "deeplab2")

@@ -150,6 +150,7 @@ SIGNS = {
     "mask2former": f"{PREDICTOR}.decoder_norm.weight",
     "hf-maskformer": "mask_embedder.0.0.weight",
     "hf-mask2former": "model.transformer_module.queries_features.weight",
+    "deeplab2": "encoder/_stage5/_block1/_conv1_bn_act/_conv/kernel",
 }
 
 
