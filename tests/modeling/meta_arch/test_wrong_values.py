@@ -84,7 +84,7 @@ WRONG = [
     (
         {f"{POST}.MERGING": "argmax"},
         f"{POST}: MERGING is 'argmax': use one of 'mask_wise', 'pixel_argmax', 'maskformer', "
-        "'mask2former'.",
+        "'mask2former', 'max_deeplab'.",
     ),
     (
         {"MODEL.AUTOCAST": "half"},
