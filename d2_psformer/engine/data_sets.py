@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from ..classes import Classes
 from ..d2.config import CfgNode
 from ..d2.data import DatasetCatalog, MetadataCatalog
 from ..data.class_metadata import align_data_set, class_metadata, has_classes
@@ -30,9 +31,21 @@ def align_data_sets(cfg: CfgNode, names: Iterable[str] | None = None) -> dict:
         check_registered(name)
         _check_ignored(name)
         if name in cfg.DATASETS.TRAIN or has_classes(name):
+            if name not in cfg.DATASETS.TRAIN:
+                _name_things(name, class_metadata(first))
             whose = "its registration" if name == first else f"data set '{first}'"
             align_data_set(name, class_metadata(first), whose)
     return class_metadata(first)
+
+
+def _name_things(name: str, reference: dict) -> None:
+    """Label PNGs do not say which classes are things: in evaluation they are the model's things."""
+    metadata = MetadataCatalog.get(name)
+    is_semantic = metadata.get("evaluator_type", None) in ("sem_seg", "cityscapes_sem_seg")
+    if is_semantic and not metadata.get("thing_classes", None):
+        model = Classes.from_metadata(reference)
+        things = {model.names[i] for i in model.thing_ids}
+        metadata.set(thing_classes=[c for c in metadata.stuff_classes if c in things])
 
 
 def _check_ignored(name: str) -> None:

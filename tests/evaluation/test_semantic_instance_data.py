@@ -13,6 +13,7 @@ from small_data import H, W, instance_content, write_instances, write_semantic
 from torchmetrics.functional.classification import multiclass_jaccard_index
 
 from d2_psformer import add_psformer_config
+from d2_psformer.classes import Classes
 from d2_psformer.d2.config import get_cfg
 from d2_psformer.d2.data import DatasetCatalog, MetadataCatalog
 from d2_psformer.d2.evaluation import inference_on_dataset
@@ -20,6 +21,7 @@ from d2_psformer.d2.structures import Boxes, Instances
 from d2_psformer.data import register_instances, register_semantic
 from d2_psformer.data.class_metadata import align_data_set
 from d2_psformer.data.coco_instances import decode_outline
+from d2_psformer.engine.data_sets import align_data_sets
 from d2_psformer.evaluation import build_evaluator
 from d2_psformer.utils.errors import UserError
 
@@ -95,6 +97,34 @@ def test_renumbered_classes_are_evaluated_by_name(cfg, labels):
     assert results["mIoU"] == pytest.approx(100)
     wrong = evaluate(cfg, "streets", map(one_hot, labels))["sem_seg"]
     assert wrong["mIoU"] == pytest.approx(0)
+
+
+@pytest.fixture
+def panoptic_model(cfg):
+    """One thing and two kinds of stuff, of the names in ``labels`` but in another order."""
+    kinds = {"tree": 1, "sky": 0, "road": 0}
+    classes = Classes.from_categories(
+        {"id": 7 + i, "name": name, "isthing": kinds[name]} for i, name in enumerate(kinds)
+    )
+    DatasetCatalog.register("panoptic", list)
+    MetadataCatalog.get("panoptic").set(**classes.to_metadata())
+    cfg.DATASETS.TRAIN, cfg.DATASETS.TEST = ("panoptic",), ("streets",)
+
+
+def test_a_panoptic_model_is_evaluated_on_labels(cfg, labels, panoptic_model):
+    """The labels do not say which of their classes are things."""
+    for _ in range(2):  # as before and after weights are loaded
+        align_data_sets(cfg)
+    numbers = np.array([2, 0, 1, *[255] * 253])
+    results = evaluate(cfg, "streets", [one_hot(numbers[x]) for x in labels])
+    assert set(results) == {"sem_seg"}
+    assert results["sem_seg"]["mIoU"] == results["sem_seg"]["IoU-tree"] == pytest.approx(100)
+
+
+def test_a_panoptic_model_does_not_learn_from_labels(cfg, labels, panoptic_model):
+    cfg.DATASETS.TRAIN = ("panoptic", "streets")
+    with pytest.raises(UserError, match="'streets' and data set 'panoptic' differ"):
+        align_data_sets(cfg)
 
 
 def test_labels_of_another_size_or_class_are_named(cfg, labels, tmp_path):

@@ -16,6 +16,7 @@ from ...utils.errors import UserError, check_known
 from .frozen_norms import freeze_batch_norms
 from .swin_windows import use_whole_windows
 from .timm_plan import (
+    STRIDES,
     divisibility,
     feature_index,
     feature_plan,
@@ -23,7 +24,6 @@ from .timm_plan import (
     unused_parameters,
 )
 
-_STRIDES = {"res2": 4, "res3": 8, "res4": 16, "res5": 32}
 # Families whose stages end without a norm -> eps of the norm that detectors add to each.
 _OUTPUT_NORM_EPS = {"swin": 1e-5, "convnext": 1e-6}
 
@@ -75,7 +75,7 @@ class TimmBackbone(Backbone):
             # any size of image, and shifted windows even where one window would cover the map
             options |= {"strict_img_size": False, "always_partition": True}
         plan = feature_plan(name, options)
-        indices = feature_index(plan, name, {f: _STRIDES.get(f) for f in out_features})
+        indices = feature_index(plan, name, self.out_features)
         self.body = timm.create_model(
             name, pretrained=False, features_only=True, out_indices=indices, **options
         )
@@ -118,7 +118,7 @@ class TimmBackbone(Backbone):
 
     def output_shape(self) -> dict[str, ShapeSpec]:
         return {
-            f: ShapeSpec(channels=c, stride=_STRIDES[f])
+            f: ShapeSpec(channels=c, stride=STRIDES[f])
             for f, c in zip(self.out_features, self.channels, strict=True)
         }
 
@@ -161,7 +161,7 @@ class TimmBackbone(Backbone):
     def _frozen_stages(self, freeze_at: int, plan: nn.Module) -> list[nn.Module]:
         """What lies before the end of stage ``freeze_at - 1``, the stem being stage 0."""
         ends = {info["reduction"]: info["module"] for info in plan.feature_info}
-        stages = [ends[stride] for stride in _STRIDES.values() if stride in ends]
+        stages = [ends[stride] for stride in STRIDES.values() if stride in ends]
         frozen = None
         if freeze_at <= len(stages) + 1:
             last = stages[max(freeze_at - 2, 0)]

@@ -8,6 +8,7 @@ from torch import nn
 
 from ...utils.errors import UserError
 
+STRIDES = {"res2": 4, "res3": 8, "res4": 16, "res5": 32}
 # Multiples that images are padded to for models that do not take any size, the least one first:
 # of the coarsest stride, or of the windows that some cut their coarsest map into.
 _PADDINGS = (32, 64, 224, 256, 384, 512)
@@ -30,20 +31,20 @@ def feature_plan(name: str, options: dict) -> nn.Module:
         ) from error
 
 
-def feature_index(plan: nn.Module, name: str, features: dict[str, int | None]) -> list[int]:
-    """The places of features, given with their strides, among all that the model has.
+def feature_index(plan: nn.Module, name: str, features: list[str]) -> list[int]:
+    """The places of features, each a key of ``STRIDES``, among all that the model has.
 
     Raises:
-        UserError: it has no feature of a given stride.
+        UserError: it has no feature of their strides.
     """
     strides = [info["reduction"] for info in plan.feature_info]
-    missing = [feature for feature, stride in features.items() if stride not in strides]
+    missing = [feature for feature in features if STRIDES.get(feature) not in strides]
     if missing:
         raise UserError(
             f"timm model '{name}' has strides {strides}, none for {', '.join(missing)}; "
             "res2 … res5 stand for 4, 8, 16, 32."
         )
-    return [strides.index(stride) for stride in features.values()]
+    return [strides.index(STRIDES[feature]) for feature in features]
 
 
 def unused_parameters(plan: nn.Module, strides: list[int], multiple: int) -> set[str]:
@@ -56,7 +57,8 @@ def unused_parameters(plan: nn.Module, strides: list[int], multiple: int) -> set
     with torch.enable_grad():
         maps = plan(torch.zeros(1, 3, side, 2 * side, device="meta"))
         every = zip(plan.feature_info.reduction(), maps, strict=True)
-        sum(y.sum() for stride, y in every if stride in strides).backward()
+        nothing = torch.zeros((), device="meta", requires_grad=True)
+        sum((y.sum() for stride, y in every if stride in strides), nothing).backward()
     return {name for name, parameter in plan.named_parameters() if parameter.grad is None}
 
 
