@@ -20,6 +20,7 @@ Examples:
   images a second for training   tools/benchmark.py loader --workers 0 2 4
   evaluation of 100 images       tools/benchmark.py pq
   from masks to the id map       tools/benchmark.py merging --threads 2
+  MaX-DeepLab's axial attention  tools/benchmark.py axial --threads 2
 
 All that is compared takes turns, so that noise of a shared machine meets all of it.
 """
@@ -59,6 +60,8 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     pq = command(
         "pq", "panoptic quality of maps in memory, against Detectron2's if it is there", rounds=3
     )
+    axial = command("axial", "MaX-DeepLab-S against axial attention as its formula is written")
+    axial.add_argument("--size", **count, default=641, help="pixels of the image's sides (641)")
     loader = command("loader", "the training loader alone: images a second", rounds=3)
     loader.add_argument("--config-file", default=str(ROOT / R50), metavar="FILE")
     loader.add_argument("--workers", nargs="+", type=int, default=[0, 1, 2], metavar="N")
@@ -67,7 +70,7 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     for one in (op, model):
         types = ("float32", "bfloat16")
         one.add_argument("--dtypes", nargs="+", choices=types, default=types)
-    for one in (op, model, merging):
+    for one in (op, model, merging, axial):
         one.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
         one.add_argument("--threads", **count, default=2, help="of PyTorch (2)")
     for one, sizes in ((model, ["800x1200", "480x640"]), (merging, ["800x1200", "427x640"])):

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..utils.checks import check_heads
 from ..utils.errors import UserError
 from .conv_norm import ConvNorm, batch_norm, truncated_normal_
 
@@ -27,6 +28,7 @@ class AxialAttention(nn.Module):
 
     def __init__(self, in_channels: int, key_dim: int, value_dim: int, axis: str, heads: int):
         super().__init__()
+        check_heads(key_dim, heads)
         self.heads, self.axis, self.sizes = heads, axis, (key_dim, key_dim, value_dim)
         self.qkv = ConvNorm(in_channels, sum(self.sizes))
         truncated_normal_(self.qkv.conv.weight, in_channels**-0.5)

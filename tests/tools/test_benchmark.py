@@ -8,10 +8,11 @@ from pathlib import Path
 import benchmark
 import pytest
 import torch
-from benchmarks import merging, model, model_driver, op, peers, pq
+from benchmarks import axial, merging, model, model_driver, op, peers, pq
 from benchmarks.timing import peak_memory, take_turns
 from tiny_model import write_tiny_model
 
+from d2_psformer.modeling.backbone.max_deeplab_network import Network
 from d2_psformer.utils.errors import UserError
 
 TOOLS = Path(__file__).parents[2] / "tools"
@@ -144,6 +145,17 @@ def test_some_queries_are_sure():
     assert kept.sum(1).tolist() == [model_driver.KEPT] * 2
     assert len(classes[0][kept[0]].unique()) == model_driver.KEPT
     assert 0 < (classes[kept] < peers.THINGS).sum() < kept.sum()
+
+
+def test_axial(capsys, monkeypatch, tmp_path):
+    small = Network(stem_width=0.125, width=0.0625, transformer_width=16, memory_dim=16)
+    monkeypatch.setattr(axial, "NETWORK", small)
+    file = tmp_path / "axial.json"
+    run(capsys, "axial", "--size", 33, "--rounds", 1, "--json", file)
+    rows = json.loads(file.read_text())["results"]
+    assert [row["implementation"] for row in rows] == ["formula", "ours"] * 4
+    calls = axial.build("layer of stage 5", False, 65, "cpu")
+    torch.testing.assert_close(calls["ours"](), calls["formula"]())
 
 
 def test_merging(capsys, monkeypatch, tmp_path):

@@ -5,6 +5,7 @@ from timm.layers import DropPath
 from torch import Tensor, nn
 
 from ...layers import ConvNorm, batch_norm, truncated_normal_
+from ...utils.checks import check_heads
 
 # Who reads whom: p2m is pixels reading memory. Pixels read pixels in axial attention.
 PATHS = ("p2m", "m2p", "m2m")
@@ -78,6 +79,7 @@ class DualPathLayer(nn.Module):
             paths: one of ``PATHS`` or more.
         """
         super().__init__()
+        check_heads(width, heads)
         self.paths = paths
         pixels_read, memory_reads = "p2m" in paths, "m2p" in paths or "m2m" in paths
         self.memory_projection = Projection(

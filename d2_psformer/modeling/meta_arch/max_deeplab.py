@@ -66,6 +66,8 @@ class MaXDeepLab(Segmenter):
     @classmethod
     def from_config(cls, cfg) -> dict:
         check_choice(("MaXDeepLabBackbone",), **{"MODEL.BACKBONE.NAME": cfg.MODEL.BACKBONE.NAME})
+        for part in cfg.MODEL.CHECKPOINTING:
+            check_choice(("backbone",), **{"MODEL.CHECKPOINTING": part})
         shared, node = shared_parts(cfg), cfg.MODEL.PIXEL_DECODER
         return {
             **shared,

@@ -145,7 +145,7 @@ def shared_parts(cfg) -> dict:
     ``aligned_corners`` (True) reads images whose sides are one more than a multiple.
     """
     classes = Classes.from_metadata(MetadataCatalog.get(cfg.DATASETS.TRAIN[0]))
-    with config_node("MODEL.BACKBONE"):
+    with config_node("MODEL.BACKBONE", heads="MODEL.TRANSFORMER_DECODER"):
         backbone = build_checked_backbone(cfg)
     with config_node("MODEL.POSTPROCESSING", max_instances="TEST.DETECTIONS_PER_IMAGE"):
         postprocessor = build_postprocessor(cfg, classes)

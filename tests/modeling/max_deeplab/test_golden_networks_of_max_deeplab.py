@@ -71,10 +71,9 @@ def test_golden_gradients(built, file):
         projection = torch.from_numpy(projection)
         loss = loss + (y * (projection.movedim(-1, 1) if y.ndim == 4 else projection)).mean()
     loss.backward()
-    assert abs(float(loss) - golden.arrays["grad_eval/loss"]) < 1e-4
-    norms = dict(
-        zip(golden.arrays["grad_eval/names"], golden.arrays["grad_eval/norms"], strict=True)
-    )
+    assert abs(loss.item() - golden.arrays["grad_eval/loss"]) < 1e-4
+    norms = (golden.arrays[f"grad_eval/{key}"].tolist() for key in ("names", "norms"))
+    norms = dict(zip(*norms, strict=True))
     names = names_of(model, golden, FILES[file])
     for ours, parameter in model.named_parameters():
         name = names[ours]

@@ -2,13 +2,13 @@
 
 import pytest
 import torch
-from small_models import sample, small_model
+from small_models import MAX_DEEPLAB_L, sample, small_model
 from torch.autograd.graph import saved_tensors_hooks
 
 PARTS = ["backbone", "pixel_decoder", "transformer_decoder"]
 
 
-def train_once(parts: list[str]) -> tuple[dict, dict, int]:
+def train_once(parts: list[str], **options) -> tuple[dict, dict, int]:
     """Losses, gradients and the bytes kept for the backward pass."""
     torch.manual_seed(0)
     model = small_model(
@@ -18,6 +18,7 @@ def train_once(parts: list[str]) -> tuple[dict, dict, int]:
             "MODEL.TRANSFORMER_DECODER.DROPOUT": 0.1,
             "MODEL.BACKBONE.NORM": "FrozenBN",
         }
+        | options
     )
     weights, kept = {p.data_ptr() for p in model.parameters()}, {}
 
@@ -51,3 +52,13 @@ def test_all_together(plain):
     _, gradients, kept = train_once(PARTS)
     torch.testing.assert_close(gradients, plain[1], rtol=1e-4, atol=1e-5)
     assert kept < 0.8 * plain[2]
+
+
+def test_a_backbone_with_queries():
+    """With drop path, whose random numbers have to be the same again."""
+    options = MAX_DEEPLAB_L | {"MODEL.BACKBONE.DROP_PATH": 0.2}
+    losses, gradients, kept = train_once([], **options)
+    again, same, less = train_once(["backbone"], **options)
+    torch.testing.assert_close(again, losses)
+    torch.testing.assert_close(same, gradients, rtol=1e-4, atol=1e-5)
+    assert less < 0.6 * kept

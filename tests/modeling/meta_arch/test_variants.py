@@ -11,6 +11,7 @@ from small_models import (
     LAST_MASKS,
     MASK2FORMER,
     MASKFORMER,
+    MAX_DEEPLAB,
     SEMANTIC_ALONE,
     VARIANTS,
     VERSION_1,
@@ -116,6 +117,13 @@ NAMES = {
     "maskformer": names(("loss_ce", 2), ("loss_mask", 2), ("loss_dice", 2)),
     "maskformer, last layer alone": {"loss_ce", "loss_mask", "loss_dice"},
     "mask2former": names(("loss_ce", 5), ("loss_mask", 5), ("loss_dice", 5)),
+    "max-deeplab": {
+        "loss_pq_class",
+        "loss_pq_mask",
+        "loss_mask_id",
+        "loss_instance",
+        "loss_semantic",
+    },
     "per pixel": {"loss_sem_seg"},
     "per pixel plus": names(("loss_sem_seg", 2)),
 }
@@ -189,8 +197,8 @@ def test_a_saved_model_loads_and_gives_the_same(name, tmp_path):
 
 @pytest.mark.parametrize(
     "options",
-    [{}, VERSION_1, MASKFORMER, MASK2FORMER],
-    ids=["decoupled", "version 1", "maskformer", "mask2former"],
+    [{}, VERSION_1, MASKFORMER, MASK2FORMER, MAX_DEEPLAB],
+    ids=["decoupled", "version 1", "maskformer", "mask2former", "max-deeplab"],
 )
 @pytest.mark.parametrize(
     ("things", "stuff"), [((0, 1, 2), ()), ((), (0, 1)), ((3, 4), (0, 1, 2)), ((1, 3), (0, 2))]

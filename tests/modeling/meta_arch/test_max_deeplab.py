@@ -1,0 +1,89 @@
+"""What is MaX-DeepLab's alone: the canvas, the heads, parts that training alone has."""
+
+import math
+
+import pytest
+import torch
+from small_models import MAX_DEEPLAB, MAX_DEEPLAB_L, image, sample, small_model, tiny_model
+from torch import nn
+
+from d2_psformer.modeling.backbone import fuse_batch_norms
+from d2_psformer.modeling.backbone.frozen_norms import FrozenBatchNorm
+from d2_psformer.modeling.outputs import SOFTMAX
+from d2_psformer.utils.errors import UserError
+
+
+@pytest.mark.parametrize(("size", "canvas"), [((33, 49), (33, 49)), ((34, 20), (49, 33))])
+def test_sides_of_the_canvas_are_one_more_than_a_multiple_of_16(size, canvas):
+    model = small_model(**MAX_DEEPLAB)
+    x = model.normalizer([image(*size)]).tensor
+    assert x.shape[2:] == canvas
+    if size != canvas:
+        assert not x[..., size[0] :, :].any(), "padding is the mean of the pixel values"
+
+
+def test_outputs():
+    model = tiny_model(**MAX_DEEPLAB)
+    x = model.normalizer([image(64, 96)]).tensor
+    in_training, after = model.predict(x), model.eval().predict(x)
+    assert in_training.pixel_logits[0].shape == (1, 6, 17, 25)
+    lengths = in_training.pixel_embedding.norm(dim=1)
+    torch.testing.assert_close(lengths, torch.ones_like(lengths))
+    assert not after.pixel_logits and after.pixel_embedding is None
+    queries = after.queries["queries"]
+    assert queries.mask_kind == SOFTMAX
+    assert queries.masks[0].shape == (1, 12, 17, 25) and queries.logits[0].shape == (1, 12, 6)
+
+
+def test_fused_norms_give_the_same():
+    model = tiny_model(**MAX_DEEPLAB).eval()
+    x = model.normalizer([image(64, 96)]).tensor
+    before = model.predict(x).queries["queries"]
+    count = sum(isinstance(m, nn.BatchNorm2d) for m in model.modules())
+    fuse_batch_norms(model)
+    after = model.predict(x).queries["queries"]
+    torch.testing.assert_close(after.masks, before.masks, rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(after.logits, before.logits, rtol=1e-3, atol=1e-4)
+    assert sum(isinstance(m, nn.BatchNorm2d) for m in model.modules()) < 0.4 * count
+
+
+def test_untrained_queries_are_void_nine_times_out_of_ten():
+    model = small_model(**MAX_DEEPLAB)
+    nn.init.zeros_(model.class_head.weight)
+    logits = model.class_head(torch.randn(1, 3, 20))
+    assert logits.softmax(-1)[0, 0, -1].item() == pytest.approx(0.9)
+    assert not model.class_head.bias.any() and model.class_head.void_logit == math.log(45)
+
+
+def test_no_semantic_loss_no_semantic_head():
+    model = tiny_model(**MAX_DEEPLAB, **{"MODEL.LOSS.SEMANTIC_WEIGHT": 0.0})
+    assert model.semantic_head is None
+    losses = model([sample(64, 64, [0, 3])])
+    assert "loss_semantic" not in losses
+    sum(losses.values()).backward()
+    assert all(p.grad is not None for p in model.parameters() if p.requires_grad)
+
+
+@pytest.mark.parametrize("options", [MAX_DEEPLAB, MAX_DEEPLAB_L], ids=["S", "L"])
+def test_one_small_image_trains_with_norms_that_learn(options):
+    """The mean over the map is a single value, which has no variance."""
+    model = small_model(**options)
+    assert not any(isinstance(m, FrozenBatchNorm) for m in model.modules())
+    sum(model([sample(30, 20, [0, 3])]).values()).backward()
+    assert all(torch.isfinite(p.grad).all() for p in model.parameters())
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"MODEL.BACKBONE.NAME": "TimmBackbone"}, "MODEL.BACKBONE.NAME is 'TimmBackbone'"),
+        ({"MODEL.CHECKPOINTING": ["pixel_decoder"]}, "MODEL.CHECKPOINTING is 'pixel_decoder'"),
+        ({"MODEL.BACKBONE.FREEZE_AT": 2}, "does not read MODEL.BACKBONE.FREEZE_AT: "),
+        ({"MODEL.TRANSFORMER_DECODER.HEADS": 3}, "^MODEL.TRANSFORMER_DECODER: heads is 3"),
+        ({"MODEL.BACKBONE.NORM": "GN"}, "'GN'"),
+        ({"MODEL.MAX_DEEPLAB.VARIANT": "XL"}, "^MODEL.MAX_DEEPLAB.VARIANT is 'XL'"),
+    ],
+)
+def test_wrong_values_are_named(options, message):
+    with pytest.raises(UserError, match=message):
+        small_model(**MAX_DEEPLAB | options)
