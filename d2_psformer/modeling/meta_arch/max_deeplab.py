@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from ...d2.config import configurable
 from ...d2.modeling import META_ARCH_REGISTRY
 from ...d2.utils import comm
-from ...utils.checks import check_choice
+from ...utils.checks import check_at_least, check_choice, check_fraction
 from ...utils.errors import check_known
 from ..backbone.frozen_norms import freeze_batch_norms
 from ..criterion import Targets
@@ -34,6 +34,7 @@ class MaXDeepLab(Segmenter):
         dropout: float,
         mask_dim: int,
         criterion: nn.Module,
+        learns_classes: bool = True,
         semantic: bool = True,
         norm: str = "BN",
         **shared,
@@ -43,6 +44,7 @@ class MaXDeepLab(Segmenter):
             num_classes: without void.
             dim, dropout: channels and dropout inside of the heads of pixels.
             mask_dim: channels of the embeddings.
+            learns_classes: a loss teaches the classes of queries (the PQ-style loss).
             semantic: there is an auxiliary semantic head.
             norm: "BN", "FrozenBN" or "SyncBN", in the whole network.
             shared: arguments of :class:`Segmenter`.
@@ -54,6 +56,8 @@ class MaXDeepLab(Segmenter):
             features["panoptic"].channels, features["mask_memory"].channels, dim, mask_dim
         )
         self.class_head = ClassHead(features["class_memory"].channels, num_classes + 1)
+        if not learns_classes:  # a gradient that never comes would stop several processes
+            nn.ModuleList([self.backbone.class_memory, self.class_head]).requires_grad_(False)
         self.semantic_head = None
         if semantic:
             self.semantic_head = SemanticHead(features, dim, num_classes + 1, dropout)
@@ -69,6 +73,10 @@ class MaXDeepLab(Segmenter):
         for part in cfg.MODEL.CHECKPOINTING:
             check_choice(("backbone",), **{"MODEL.CHECKPOINTING": part})
         shared, node = shared_parts(cfg), cfg.MODEL.PIXEL_DECODER
+        least = {"DIM": 8, "MASK_DIM": 1}  # the semantic head has an eighth of DIM inside
+        for key, channels in least.items():
+            check_at_least(channels, **{f"MODEL.PIXEL_DECODER.{key}": node[key]})
+        check_fraction(**{"MODEL.PIXEL_DECODER.DROPOUT": node.DROPOUT})
         return {
             **shared,
             "mask_stride": 4,
@@ -78,6 +86,7 @@ class MaXDeepLab(Segmenter):
             "mask_dim": node.MASK_DIM,
             "criterion": max_deeplab_criterion(cfg),
             "norm": cfg.MODEL.BACKBONE.NORM,
+            "learns_classes": cfg.MODEL.LOSS.PQ_WEIGHT > 0,
             "semantic": cfg.MODEL.LOSS.SEMANTIC_WEIGHT > 0,
         }
 
