@@ -34,7 +34,6 @@ class MaXDeepLab(Segmenter):
         dropout: float,
         mask_dim: int,
         criterion: nn.Module,
-        learns_classes: bool = True,
         semantic: bool = True,
         norm: str = "BN",
         **shared,
@@ -44,7 +43,6 @@ class MaXDeepLab(Segmenter):
             num_classes: without void.
             dim, dropout: channels and dropout inside of the heads of pixels.
             mask_dim: channels of the embeddings.
-            learns_classes: a loss teaches the classes of queries (the PQ-style loss).
             semantic: there is an auxiliary semantic head.
             norm: "BN", "FrozenBN" or "SyncBN", in the whole network.
             shared: arguments of :class:`Segmenter`.
@@ -56,8 +54,6 @@ class MaXDeepLab(Segmenter):
             features["panoptic"].channels, features["mask_memory"].channels, dim, mask_dim
         )
         self.class_head = ClassHead(features["class_memory"].channels, num_classes + 1)
-        if not learns_classes:  # a gradient that never comes would stop several processes
-            nn.ModuleList([self.backbone.class_memory, self.class_head]).requires_grad_(False)
         self.semantic_head = None
         if semantic:
             self.semantic_head = SemanticHead(features, dim, num_classes + 1, dropout)
@@ -86,7 +82,6 @@ class MaXDeepLab(Segmenter):
             "mask_dim": node.MASK_DIM,
             "criterion": max_deeplab_criterion(cfg),
             "norm": cfg.MODEL.BACKBONE.NORM,
-            "learns_classes": cfg.MODEL.LOSS.PQ_WEIGHT > 0,
             "semantic": cfg.MODEL.LOSS.SEMANTIC_WEIGHT > 0,
         }
 

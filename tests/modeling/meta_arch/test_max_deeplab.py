@@ -1,12 +1,14 @@
 """What is MaX-DeepLab's alone: the canvas, the heads, parts that training alone has."""
 
 import math
+from contextlib import nullcontext
 
 import pytest
 import torch
 from small_models import MAX_DEEPLAB, MAX_DEEPLAB_L, image, sample, small_model, tiny_model
 from torch import nn
 
+from d2_psformer.d2.utils import comm
 from d2_psformer.modeling.backbone import fuse_batch_norms
 from d2_psformer.modeling.backbone.frozen_norms import FrozenBatchNorm
 from d2_psformer.modeling.outputs import SOFTMAX
@@ -65,13 +67,16 @@ def test_no_semantic_loss_no_semantic_head():
 
 
 @pytest.mark.parametrize("loss", ["PQ", "MASK_ID", "INSTANCE"])
-def test_without_a_loss_all_that_trains_has_a_gradient(loss):
-    """Else several processes would stop."""
-    model = small_model(**MAX_DEEPLAB | {f"MODEL.LOSS.{loss}_WEIGHT": 0.0})
+def test_without_a_loss(loss, monkeypatch):
+    """A parameter without a gradient would stop several processes."""
+    options = MAX_DEEPLAB | {f"MODEL.LOSS.{loss}_WEIGHT": 0.0}
+    model = small_model(**options)
     sum(model([sample(30, 20, [0, 3])]).values()).backward()
-    assert all(p.grad is not None for p in model.parameters() if p.requires_grad)
-    frozen = {n.partition(".")[0] for n, p in model.named_parameters() if not p.requires_grad}
-    assert frozen == ({"backbone", "class_head"} if loss == "PQ" else set())
+    idle = {name for name, p in model.named_parameters() if p.grad is None}
+    assert all("class" in name for name in idle) and bool(idle) == (loss == "PQ")
+    monkeypatch.setattr(comm, "get_world_size", lambda: 2)
+    with pytest.raises(UserError, match="PQ_WEIGHT is 0") if idle else nullcontext():
+        small_model(**options)
 
 
 @pytest.mark.parametrize("options", [MAX_DEEPLAB, MAX_DEEPLAB_L], ids=["S", "L"])
