@@ -35,7 +35,8 @@ class QueryOutputs:
 
     Attributes:
         logits: (B, Q, K) of every layer; (B, Q, 1) where ``classes`` is set. Queries with masks of
-            the kind LOGIT have (B, Q, K + 1), for a softmax whose last entry is "no object".
+            the other kinds than SCORE have (B, Q, K + 1), for a softmax whose last entry is "no
+            object".
         masks: (B, Q, h, w) of every layer, of the kind ``mask_kind``.
         boxes: (B, Q, 4) of every layer: cx, cy, w, h, normalised to the valid image.
         classes: (B, Q) long, contiguous class ids, where these are known beforehand: of stuff

@@ -59,7 +59,7 @@ class MaskPredictions:
 
 @dataclass(frozen=True)
 class QueryPredictions:
-    """Masks of queries that give every class a probability (MaskFormer, Mask2Former).
+    """Masks of queries that give every class a probability (all but Panoptic SegFormer).
 
     Attributes:
         masks: Q of them, at the size (H, W) of the result.
@@ -73,7 +73,7 @@ class QueryPredictions:
     def of(cls, outputs: QueryOutputs, image: int, placement: Placement) -> "QueryPredictions":
         """The last layer's outputs for one image of the batch.
 
-        As in the official code, masks are resized to the canvas, cropped to the image, and resized
+        As in the official codes, masks are resized to the canvas, cropped to the image, and resized
         to the output.
         """
         via = placement.canvas, placement.image

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from small_models import sample, small_config, small_model
+from small_models import MAX_DEEPLAB, sample, small_config, small_model
 
 from d2_psformer.d2.utils import EventStorage
 from d2_psformer.modeling.criterion import (
@@ -86,20 +86,8 @@ def test_mask_id_accuracy_is_the_share_of_right_cells_of_matched_segments():
         assert storage.latest()["mask_id_accuracy"][0] == 0.75
 
 
-TINY = {
-    "MODEL.META_ARCHITECTURE": "MaXDeepLab",
-    "MODEL.BACKBONE.NAME": "MaXDeepLabBackbone",
-    "MODEL.MAX_DEEPLAB.WIDTH": 0.125,
-    "MODEL.MAX_DEEPLAB.STEM_WIDTH": 0.125,
-    "MODEL.MAX_DEEPLAB.TRANSFORMER_WIDTH": 16,
-    "MODEL.MAX_DEEPLAB.MEMORY_DIM": 16,
-    "MODEL.MAX_DEEPLAB.FEATURE_DIM": 16,
-    "MODEL.POSTPROCESSING.MERGING": "max_deeplab",
-}
-
-
 def test_training_logs_the_accuracy_and_takes_images_without_segments():
-    model = small_model(**TINY).train()
+    model = small_model(**MAX_DEEPLAB).train()
     with EventStorage() as storage:
         losses = model([sample(50, 70, [0, 3, 1, 4, 0]), sample(50, 70, [])])
         assert 0 <= storage.latest()["mask_id_accuracy"][0] <= 1
