@@ -91,7 +91,7 @@ def convert_deeplab2(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
     model the classifier is left out.
 
     Raises:
-        UserError: a name that none of these models has.
+        UserError: a name that none of these models has, or a shape that none has there.
     """
     imagenet = {
         path.replace(_IMAGENET, "encoder/"): value
@@ -106,7 +106,12 @@ def convert_deeplab2(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
         if name is None:
             raise UserError(f"'{path}' is no parameter of an official MaX-DeepLab.")
         before, _, leaf = name.rpartition(".")
-        tensor = _in_our_layout(leaf, value)
+        try:
+            tensor = _in_our_layout(leaf, value)
+        except (IndexError, RuntimeError) as error:
+            raise UserError(
+                f"'{path}' has the shape {tuple(value.shape)}: is it another model's?"
+            ) from error
         if path.startswith("semantic_last_layer/"):
             tensor = tensor.roll(-1, 0)
         converted[f"{before}.{_LEAVES.get(leaf, leaf)}"] = tensor

@@ -53,7 +53,12 @@ def read_tensorflow_checkpoint(path: str) -> dict[str, Tensor]:
         raise UserError(
             f"'{error.filename}' is missing: the numbers of '{path}' must be beside it."
         ) from error
-    except (ArithmeticError, LookupError, ValueError) as error:  # of bytes that are anything else
+    except (
+        ArithmeticError,
+        LookupError,
+        TypeError,
+        ValueError,
+    ) as error:  # of bytes that are anything else
         raise UserError(
             f"'{path}' cannot be read: it or a file of its numbers is damaged, or it is no "
             "checkpoint of TensorFlow 2."

@@ -24,7 +24,8 @@ def add_decoder_keys(model: CN) -> None:
     model.CHECKPOINTING = []
     # torch.compile the backbone and the decoders: minutes at the start, then less time a step.
     model.COMPILE = False
-    # Images are padded to a multiple of this many pixels, and of what the backbone needs.
+    # Images are padded to a multiple of this many pixels, and of what the backbone needs; in
+    # MaX-DeepLab to one pixel more.
     model.SIZE_DIVISIBILITY = 0
     # Type of autocast in inference: "float32" (none), "bfloat16", "float16", or "auto": bfloat16
     # where the device is fast with it, but float32 in evaluation, so that figures compare.

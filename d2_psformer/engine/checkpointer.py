@@ -171,6 +171,6 @@ def _counted_by_rows(key: str, names: Iterable[str]) -> tuple[str, str, int] | N
     if re.match(r"(transformer|location)_decoder\.query_", key):
         # Queries are classes where nothing classifies them (PerPixelBaselinePlus).
         return queries if any("class_embed" in name for name in names) else classes
-    if ".mask_heads.class_embed." in key:
+    if ".mask_heads.class_embed." in key or key.startswith("class_head."):
         return *classes[:2], 1  # "no object"
     return classes if key.startswith("classifier.") else None

@@ -23,6 +23,11 @@ _READ_BY = {
         "POSTPROCESSING.THING_AREA_LIMIT",
         "POSTPROCESSING.STUFF_AREA_LIMIT",
     ),
+    (*_PSFORMER, *_MASKFORMER, "Mask2Former"): (
+        "LOSS.CLASS_WEIGHT",
+        "LOSS.DICE_WEIGHT",
+        "LOSS.DEEP_SUPERVISION",
+    ),
     (*_MASKFORMER, "Mask2Former", "MaXDeepLab"): ("PIXEL_DECODER.MASK_DIM",),
     (*_MASKFORMER, "Mask2Former"): (
         "LOSS.MASK_WEIGHT",

@@ -29,6 +29,7 @@ class AxialAttention(nn.Module):
     def __init__(self, in_channels: int, key_dim: int, value_dim: int, axis: str, heads: int):
         super().__init__()
         check_heads(key_dim, heads)
+        check_heads(value_dim, heads)
         self.heads, self.axis, self.sizes = heads, axis, (key_dim, key_dim, value_dim)
         self.qkv = ConvNorm(in_channels, sum(self.sizes))
         truncated_normal_(self.qkv.conv.weight, in_channels**-0.5)

@@ -48,5 +48,5 @@ def check_channels(dim: int) -> None:
 def check_heads(dim: int, heads: int) -> None:
     """Raise :class:`UserError` unless ``heads`` attention heads divide ``dim`` channels."""
     check_at_least(1, heads=heads)
-    if dim % heads:
+    if dim < heads or dim % heads:
         raise UserError(f"heads is {heads}: it must divide dim, which is {dim}.")

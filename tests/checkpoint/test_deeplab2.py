@@ -161,3 +161,6 @@ def test_void_is_put_last():
 def test_other_models_are_refused():
     with pytest.raises(UserError, match="'decoder/_conv/kernel' is no parameter of an official"):
         convert({"decoder/_conv/kernel": torch.ones(1, 1, 2, 2)}, "deeplab2")
+    for path, shape in (("encoder/_stem/_conv/kernel", (1,) * 5), ("encoder/_memory_feature", ())):
+        with pytest.raises(UserError, match=f"'{path}' has the shape"):
+            convert({path: torch.ones(shape)}, "deeplab2")

@@ -57,7 +57,9 @@ def test_any_damage_to_the_index_is_one_sentence(copy):
     whole = SMALL.read_bytes()
     damaged = [whole[:end] for end in range(0, len(whole), 37)]
     damaged += [
-        whole[:i] + bytes([whole[i] ^ 255]) + whole[i + 1 :] for i in range(0, len(whole), 3)
+        whole[:i] + bytes([whole[i] ^ bits]) + whole[i + 1 :]
+        for bits in (2, 255)  # the former makes integers bytes and the other way round
+        for i in range(0, len(whole), 3)
     ]
     for content in damaged:
         copy.write_bytes(content)

@@ -14,6 +14,7 @@ SMALL = {  # a config of each architecture
     "PanopticSegFormerV1": "scenes/psformer_v1",
     "MaskFormer": "scenes/maskformer",
     "Mask2Former": "scenes/mask2former",
+    "MaXDeepLab": "scenes/max_deeplab",
     "PerPixelBaseline": "ade20k/per_pixel_baseline_R50",
     "PerPixelBaselinePlus": "ade20k/per_pixel_baseline_plus_R50",
 }

@@ -10,6 +10,7 @@ from ...d2.config import configurable
 from ...d2.layers import ShapeSpec
 from ...d2.modeling import BACKBONE_REGISTRY, Backbone
 from ...layers import ConvNorm, truncated_normal_
+from ...utils.checks import check_at_least
 from .max_deeplab_network import Network, StageLayers
 from .max_deeplab_stages import semantic_stage
 from .residual_blocks import stem
@@ -30,10 +31,12 @@ class MaXDeepLabBackbone(Backbone):
     def __init__(self, *, network: Network, queries: int, feature_dim: int):
         """
         Args:
-            queries: number of masks.
+            queries: number of masks; two at least, as a single one would have every pixel.
             feature_dim: channels of both sequences of the result.
         """
         super().__init__()
+        check_at_least(2, **{"MODEL.TRANSFORMER_DECODER.NUM_QUERIES": queries})
+        check_at_least(1, **{"MODEL.MAX_DEEPLAB.FEATURE_DIM": feature_dim})
         self.network, self.plan, self.feature_dim = network, network.stages, feature_dim
         self.semantic = semantic_stage(self.plan)
         self.stem = stem([round(width * network.stem_width) for width in network.parts.stem])

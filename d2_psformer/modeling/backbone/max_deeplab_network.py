@@ -25,12 +25,12 @@ class Network:
         stem_width, width: factors on the channels of stride 2, and of the other strides.
         transformer_width: channels of the keys in the dual-path layers of stage 5; half of them in
             stage 4, and so on.
-        transformer_stages: 2 to 5; the stages, decoder stages of their size included, where a
-            dual-path layer follows every block.
+        transformer_stages: 2 to 5, in L also 1; the stages, decoder stages of their size included,
+            where a dual-path layer follows every block.
         paths: attention that exists, of "p2p", "p2m", "m2p" and "m2m": the first reads the second,
             pixels (p) and memory (m). Without p2p, convolutions stand for axial attention.
         memory_dim: channels of the memory.
-        dim_feedforward: hidden channels of the memory's feed-forward layers.
+        dim_feedforward: hidden channels of the memory's feed-forward layers; 0 for none.
         drop_path: largest rate of stochastic depth, which grows with the stage.
         checkpointing: compute activations of the layers again in the backward pass. Batch norms
             that are not frozen then see every batch twice.
@@ -50,14 +50,19 @@ class Network:
     checkpointing: bool = False
 
     def __post_init__(self):
-        node = "MODEL.MAX_DEEPLAB"
+        node, memory = "MODEL.MAX_DEEPLAB", "MODEL.TRANSFORMER_DECODER"
         check_choice(tuple(VARIANTS), **{f"{node}.VARIANT": self.variant})
         check_at_least(0, **{f"{node}.DECODER_STACKS": self.stacks})
+        widths = {f"{node}.STEM_WIDTH": self.stem_width, f"{node}.WIDTH": self.width}
+        check_at_least(1 / 64, **widths)  # the narrowest convolution has 64 channels
+        check_at_least(1, **{f"{node}.MEMORY_DIM": self.memory_dim})
+        check_at_least(0, **{f"{memory}.DIM_FEEDFORWARD": self.dim_feedforward})
         check_fraction(**{"MODEL.BACKBONE.DROP_PATH": self.drop_path})
         for path in self.paths:
             check_choice((AXIAL, *PATHS), **{f"{node}.ATTENTION_PATHS": path})
+        levels = sorted({stage.level for stage in self.stages[1:]})
         for stage in self.transformer_stages:
-            check_choice((1, 2, 3, 4, 5), **{f"{node}.TRANSFORMER_STAGES": stage})
+            check_choice(tuple(levels), **{f"{node}.TRANSFORMER_STAGES": stage})
 
     @property
     def parts(self) -> Variant:

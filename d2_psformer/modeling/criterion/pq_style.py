@@ -18,7 +18,8 @@ _EPS = 1e-5  # of the dice of a pair, and the least weight of a loss
 class PQStyle(CellTerm):
     """Loss of the classes and of the masks: each of them is weighed by how good the other one is.
 
-    Segments without a slot, which exist where there are more segments than slots, teach nothing.
+    Segments without a slot, which exist where there are more segments than slots, have no loss of
+    their own; their cells are in none of the masks that have one.
 
     Attributes:
         positive_share: weight of the matched slots; the unmatched ones have the rest to 1.

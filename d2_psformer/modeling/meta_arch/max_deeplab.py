@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from ...d2.config import configurable
 from ...d2.modeling import META_ARCH_REGISTRY
 from ...d2.utils import comm
-from ...utils.checks import check_choice
+from ...utils.checks import check_at_least, check_choice, check_fraction
 from ...utils.errors import check_known
 from ..backbone.frozen_norms import freeze_batch_norms
 from ..criterion import Targets
@@ -69,6 +69,10 @@ class MaXDeepLab(Segmenter):
         for part in cfg.MODEL.CHECKPOINTING:
             check_choice(("backbone",), **{"MODEL.CHECKPOINTING": part})
         shared, node = shared_parts(cfg), cfg.MODEL.PIXEL_DECODER
+        least = {"DIM": 8, "MASK_DIM": 1}  # the semantic head has an eighth of DIM inside
+        for key, channels in least.items():
+            check_at_least(channels, **{f"MODEL.PIXEL_DECODER.{key}": node[key]})
+        check_fraction(**{"MODEL.PIXEL_DECODER.DROPOUT": node.DROPOUT})
         return {
             **shared,
             "mask_stride": 4,

@@ -29,8 +29,8 @@ class ImageNormalizer(nn.Module):
     """Subtracts the mean, divides by the standard deviation, pads to one canvas.
 
     Args:
-        size_divisibility, more: the sides of the canvas are a multiple of the first plus the
-            second, pixels.
+        size_divisibility, more: the sides of the canvas are the first one once or more often, plus
+            the second, pixels.
     """
 
     def __init__(
@@ -73,10 +73,8 @@ class ImageNormalizer(nn.Module):
     def _pad(self, images: list[Tensor]) -> list[Tensor]:
         """The images, padded at the right and the bottom to one size."""
         multiple, more = max(self.size_divisibility, 1), self.more
-        height, width = (
-            math.ceil((max(x.shape[axis] for x in images) - more) / multiple) * multiple + more
-            for axis in (1, 2)
-        )
+        longest = (max(more + 1, *(x.shape[axis] for x in images)) for axis in (1, 2))
+        height, width = (math.ceil((side - more) / multiple) * multiple + more for side in longest)
         return [F.pad(x, (0, width - x.shape[2], 0, height - x.shape[1])) for x in images]
 
 

@@ -1,12 +1,14 @@
 """What is MaX-DeepLab's alone: the canvas, the heads, parts that training alone has."""
 
 import math
+from contextlib import nullcontext
 
 import pytest
 import torch
 from small_models import MAX_DEEPLAB, MAX_DEEPLAB_L, image, sample, small_model, tiny_model
 from torch import nn
 
+from d2_psformer.d2.utils import comm
 from d2_psformer.modeling.backbone import fuse_batch_norms
 from d2_psformer.modeling.backbone.frozen_norms import FrozenBatchNorm
 from d2_psformer.modeling.outputs import SOFTMAX
@@ -64,12 +66,25 @@ def test_no_semantic_loss_no_semantic_head():
     assert all(p.grad is not None for p in model.parameters() if p.requires_grad)
 
 
+@pytest.mark.parametrize("loss", ["PQ", "MASK_ID", "INSTANCE"])
+def test_without_a_loss(loss, monkeypatch):
+    """A parameter without a gradient would stop several processes."""
+    options = MAX_DEEPLAB | {f"MODEL.LOSS.{loss}_WEIGHT": 0.0}
+    model = small_model(**options)
+    sum(model([sample(30, 20, [0, 3])]).values()).backward()
+    idle = {name for name, p in model.named_parameters() if p.grad is None}
+    assert all("class" in name for name in idle) and bool(idle) == (loss == "PQ")
+    monkeypatch.setattr(comm, "get_world_size", lambda: 2)
+    with pytest.raises(UserError, match="PQ_WEIGHT is 0") if idle else nullcontext():
+        small_model(**options)
+
+
 @pytest.mark.parametrize("options", [MAX_DEEPLAB, MAX_DEEPLAB_L], ids=["S", "L"])
 def test_one_small_image_trains_with_norms_that_learn(options):
-    """The mean over the map is a single value, which has no variance."""
+    """Even of one pixel; the mean over the map is a single value, which has no variance."""
     model = small_model(**options)
     assert not any(isinstance(m, FrozenBatchNorm) for m in model.modules())
-    sum(model([sample(30, 20, [0, 3])]).values()).backward()
+    sum(model([sample(1, 1, [3])]).values()).backward()
     assert all(torch.isfinite(p.grad).all() for p in model.parameters())
 
 
@@ -82,6 +97,15 @@ def test_one_small_image_trains_with_norms_that_learn(options):
         ({"MODEL.TRANSFORMER_DECODER.HEADS": 3}, "^MODEL.TRANSFORMER_DECODER: heads is 3"),
         ({"MODEL.BACKBONE.NORM": "GN"}, "'GN'"),
         ({"MODEL.MAX_DEEPLAB.VARIANT": "XL"}, "^MODEL.MAX_DEEPLAB.VARIANT is 'XL'"),
+        ({"MODEL.MAX_DEEPLAB.FEATURE_DIM": 0}, "^MODEL.MAX_DEEPLAB.FEATURE_DIM is 0: it must be"),
+        ({"MODEL.TRANSFORMER_DECODER.NUM_QUERIES": 1}, "NUM_QUERIES is 1: it must be at least 2"),
+        ({"MODEL.PIXEL_DECODER.DIM": 7}, "^MODEL.PIXEL_DECODER.DIM is 7: it must be at least 8"),
+        ({"MODEL.PIXEL_DECODER.MASK_DIM": 0}, "^MODEL.PIXEL_DECODER.MASK_DIM is 0: it must be"),
+        ({"MODEL.PIXEL_DECODER.DROPOUT": 1.0}, "^MODEL.PIXEL_DECODER.DROPOUT is 1.0: it must be"),
+        (
+            {"MODEL.LOSS.PQ_WEIGHT": 0.0, "MODEL.LOSS.MASK_ID_WEIGHT": 0.0},
+            "^MODEL.LOSS.PQ_WEIGHT and MODEL.LOSS.MASK_ID_WEIGHT are 0: no masks would be learned",
+        ),
     ],
 )
 def test_wrong_values_are_named(options, message):

@@ -33,7 +33,7 @@ def test_canvas_is_a_multiple_where_the_backbone_wants_it(divisibility, canvas):
 
 @pytest.mark.parametrize(
     ("size", "canvas"),
-    [((1, 1), (1, 1)), ((17, 33), (17, 33)), ((16, 34), (17, 49)), ((2, 1), (17, 1))],
+    [((1, 1), (17, 17)), ((17, 33), (17, 33)), ((16, 34), (17, 49)), ((2, 18), (17, 33))],
 )
 def test_canvas_is_one_more_than_a_multiple_where_corners_are_aligned(size, canvas):
     batch = ImageNormalizer(MEAN, STD, 16, more=1)([image(*size)])

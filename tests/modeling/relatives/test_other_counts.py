@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from small_models import tiny_model
+from small_models import MAX_DEEPLAB, tiny_model
 
 from d2_psformer.engine import AtomicCheckpointer
 from d2_psformer.utils.errors import UserError
@@ -39,6 +39,14 @@ def test_per_pixel_classification(architecture, tmp_path):
     words = "of 6 classes, this model of 4", CLASSES
     other = model(architecture, things=(0, 1, 2, 3, 4))
     expect_refusal(other, model(architecture), words, tmp_path)
+
+
+def test_max_deeplab(tmp_path):
+    saved, loading = (
+        tiny_model(things, (len(things),), filled=False, **MAX_DEEPLAB)
+        for things in ((0, 1, 2, 3, 4), (0, 1, 2))
+    )
+    expect_refusal(saved, loading, ("of 6 classes, this model of 4", CLASSES), tmp_path)
 
 
 @pytest.mark.parametrize("other", ["Mask2Former", "PerPixelBaselinePlus"])
