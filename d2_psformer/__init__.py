@@ -1,4 +1,4 @@
-"""Panoptic SegFormer, MaskFormer and Mask2Former as a Detectron2 project."""
+"""Panoptic SegFormer, MaskFormer, Mask2Former and MaX-DeepLab as a Detectron2 project."""
 
 __all__ = ["add_psformer_config"]
 

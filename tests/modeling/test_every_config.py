@@ -27,7 +27,7 @@ from d2_psformer.model_zoo import list_configs
 
 NAMES = list_configs()
 # Models that differ from one with a smaller backbone, or for other data, by a few numbers.
-SLOW = re.compile(r"mask2?former.*(R101|Swin[SBL])|mask2?former_(instance|semantic)_R50|SwinL")
+SLOW = re.compile(r"mask2?former.*(R101|Swin[SBL])|mask2?former_(instance|semantic)_R50|SwinL|_L_")
 STEPS = [pytest.param(n, marks=pytest.mark.slow) if SLOW.search(n) else n for n in NAMES]
 HEIGHT, WIDTH = 64, 96
 
@@ -101,7 +101,9 @@ def test_augmentation(name):
         augmented = T.AugInput(image)
         T.AugmentationList(build_augmentation(cfg, is_train))(augmented)
         sides = sorted(augmented.image.shape[:2])
-        if is_train and cfg.INPUT.LARGE_SCALE_JITTER.ENABLED:
+        if cfg.INPUT.DEEPLAB2.ENABLED:
+            assert sides == [cfg.INPUT.DEEPLAB2.SIZE] * 2
+        elif is_train and cfg.INPUT.LARGE_SCALE_JITTER.ENABLED:
             assert sides == [cfg.INPUT.LARGE_SCALE_JITTER.SIZE] * 2
         elif is_train and cfg.INPUT.SIZE_DIVISIBILITY > 0:
             assert sides == [cfg.INPUT.SIZE_DIVISIBILITY] * 2
