@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -122,6 +123,12 @@ def test_files_are_short():
     lengths = {name(path): len(path.read_text().splitlines()) for path in files}
     assert len(lengths) > 100
     assert not {path: length for path, length in lengths.items() if length > 300}
+
+
+def test_test_files_have_names_of_their_own():
+    """pytest imports them by their names alone."""
+    names = Counter(path.name for path in (ROOT / "tests").rglob("test_*.py"))
+    assert [name for name, count in names.items() if count > 1] == []
 
 
 def test_nothing_in_the_package_prints():
