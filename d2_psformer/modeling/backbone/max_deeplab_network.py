@@ -17,7 +17,7 @@ AXIAL = "p2p"
 
 @dataclass(frozen=True)
 class Network:
-    """Options of MaX-DeepLab's backbone, of which each stage is made.
+    """Options of MaX-DeepLab's backbone, and the layers that follow from them.
 
     Attributes:
         variant: "S" or "L".
