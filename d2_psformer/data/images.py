@@ -30,7 +30,7 @@ def read_pixels(path: str | os.PathLike, image_format: str) -> np.ndarray:
 
     Raises:
         UserError: the file is missing or cannot be decoded, or has values (32-bit, floating-point)
-            of which it is not known what is black and what is white; or the format is another one.
+            whose black and white are not known; or the format is another one.
     """
     if image_format not in ("RGB", "BGR"):
         raise UserError(f"Image format '{image_format}' is unknown: set INPUT.FORMAT RGB or BGR.")

@@ -8,7 +8,7 @@ from ...d2.utils import comm
 from ...utils.checks import check_at_least, check_choice, check_fraction
 from ...utils.errors import check_known
 from ..backbone.frozen_norms import freeze_batch_norms
-from ..criterion import Targets
+from ..criterion import MaXDeepLabCriterion, Targets
 from ..outputs import SOFTMAX, QueryOutputs, SegmenterOutputs
 from .max_deeplab_heads import ClassHead, MaskHead, SemanticHead
 from .max_deeplab_losses import max_deeplab_criterion
@@ -33,7 +33,7 @@ class MaXDeepLab(Segmenter):
         dim: int,
         dropout: float,
         mask_dim: int,
-        criterion: nn.Module,
+        criterion: MaXDeepLabCriterion,
         semantic: bool = True,
         norm: str = "BN",
         **shared,
