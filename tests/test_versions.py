@@ -12,10 +12,9 @@ except ModuleNotFoundError:  # Python 3.10, where pytest itself brings it
     import tomli as tomllib
 
 PROJECT = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]
-REQUIREMENTS = [
-    Requirement(line)
-    for line in (*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["dev"])
-]
+EXTRAS = PROJECT["optional-dependencies"]
+LINES = [*PROJECT["dependencies"], *(line for extra in EXTRAS.values() for line in extra)]
+REQUIREMENTS = [Requirement(line) for line in LINES if not line.startswith(PROJECT["name"])]
 
 
 @pytest.mark.parametrize("requirement", REQUIREMENTS, ids=lambda requirement: requirement.name)
