@@ -1,0 +1,126 @@
+"""An ONNX file of ``psformer export`` as a model: one image in, segments out."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from .masks import Placement
+from .postprocessing import Postprocessor
+from .preprocessing import prepare
+
+KEY = "d2_psformer"  # of the settings among the metadata of a file
+
+
+@dataclass(frozen=True)
+class Result:
+    """
+    Attributes:
+        panoptic: id map (H, W) int32, 0 = void; None if the model gives none.
+        segments: of the ids: id, class_name, category_id (the data set's), class_index, isthing,
+            score, area and box (x0, y0, x1, y1, the last two exclusive) in pixels.
+        semantic: class scores (K, H, W) float32, or logits of a model of pixels; None likewise.
+    """
+
+    panoptic: np.ndarray | None
+    segments: list[dict[str, Any]]
+    semantic: np.ndarray | None
+
+    def classes(self) -> np.ndarray:
+        """The class index of every pixel, int64 (H, W); -1 = void."""
+        if self.panoptic is None:
+            return self.semantic.argmax(0)
+        return np.array([-1] + [s["class_index"] for s in self.segments])[self.panoptic]
+
+
+class Model:
+    """
+    Attributes:
+        settings: what the file says of the model: "architecture", "categories" (id, name, isthing
+            and color by class index), "resize", "multiple", "more" and "canvas" of the input,
+            "stride", "aligned_corners" and "mask_kind" of the masks, "merging" with its thresholds,
+            and "panoptic" and "semantic", whether there is such a result. Thresholds can be changed.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        threads: int = 0,
+        providers: tuple[str, ...] = ("CPUExecutionProvider",),
+    ):
+        """
+        Args:
+            path: of the ONNX file.
+            threads: of onnxruntime; 0: as many as it likes.
+            providers: of onnxruntime, the first that can run is taken, e.g. "CUDAExecutionProvider".
+
+        Raises:
+            ValueError: the file is not one of ``psformer export``.
+        """
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        self.session = onnxruntime.InferenceSession(path, options, providers=list(providers))
+        metadata = self.session.get_modelmeta().custom_metadata_map
+        if KEY not in metadata:
+            raise ValueError(f"'{path}' is no file of `psformer export`: it has no settings.")
+        self.settings: dict[str, Any] = json.loads(metadata[KEY])
+
+    def __call__(self, image: np.ndarray) -> Result:
+        """
+        Args:
+            image: uint8 (H, W, 3), RGB.
+
+        Raises:
+            ValueError: the image is of another type or shape.
+        """
+        canvas, size = prepare(image, self.settings)
+        outputs = self.run(canvas[None], np.array([size]))
+        stride, aligned = self.settings["stride"], self.settings["aligned_corners"]
+        placement = Placement(canvas.shape[1:], size, image.shape[:2], stride, aligned)
+        return self.postprocess({name: value[0] for name, value in outputs.items()}, placement)
+
+    def run(self, images: np.ndarray, sizes: np.ndarray) -> dict[str, np.ndarray]:
+        """The network alone.
+
+        Args:
+            images: float32 (B, 3, H, W), RGB, 0...255, each in the upper left corner.
+            sizes: int64 (B, 2), height and width of each; the rest of the canvas is padding.
+
+        Returns:
+            The outputs of the network by name.
+        """
+        names = [output.name for output in self.session.get_outputs()]
+        values = self.session.run(names, {"images": images, "sizes": sizes})
+        return dict(zip(names, values, strict=True))
+
+    def postprocess(self, outputs: dict[str, np.ndarray], placement: Placement) -> Result:
+        """Outputs of one image -> its result."""
+        processor, panoptic, segments, semantic = Postprocessor(self.settings), None, [], None
+        if self.settings["panoptic"]:
+            panoptic, segments = processor.panoptic(outputs, placement)
+        if self.settings["semantic"]:
+            semantic = processor.semantic(outputs, placement)
+        return Result(panoptic, segments, semantic)
+
+
+def read_image(file: Any) -> np.ndarray:
+    """Any picture that Pillow reads, upright, as uint8 (H, W, 3) RGB.
+
+    Args:
+        file: a path, or an open file.
+    """
+    with Image.open(file) as picture:
+        return np.asarray(ImageOps.exif_transpose(picture).convert("RGB"))
+
+
+def id_picture(panoptic: np.ndarray) -> Image.Image:
+    """An id map as a picture of COCO's panoptic format: id = R + 256 G + 65536 B."""
+    return Image.fromarray(
+        np.stack([panoptic >> shift & 255 for shift in (0, 8, 16)], -1).astype(np.uint8)
+    )
