@@ -33,7 +33,7 @@ def config_of_checkpoint(path: str | os.PathLike[str]) -> CfgNode:
         raise UserError(
             f"Checkpoint '{path}' holds no config, and no config.yaml lies beside it: copy the "
             "config.yaml of its training there, or name the config and give the checkpoint as its "
-            "weights."
+            "weights, in Python load(CONFIG, weights=FILE)."
         )
     cfg.MODEL.WEIGHTS = str(path)
     return cfg

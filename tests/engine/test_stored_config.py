@@ -20,9 +20,9 @@ def trained(tmp_path_factory):
 
 def test_the_trainer_stores_it_in_the_checkpoint(trained, tmp_path):
     cfg, checkpoint = trained
-    alone = shutil.copy(checkpoint, tmp_path)
+    alone = str(shutil.copy(checkpoint, tmp_path))
     found = config_of_checkpoint(alone)
-    assert found.MODEL.WEIGHTS == str(alone)
+    assert alone == found.MODEL.WEIGHTS
     found.MODEL.WEIGHTS = cfg.MODEL.WEIGHTS
     assert found.dump() == cfg.dump()
 
