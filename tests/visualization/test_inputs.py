@@ -75,7 +75,7 @@ def test_names_never_meet(stems):
 
 @pytest.mark.parametrize("missing", ["nothing.jpg", "none/*.jpg"])
 def test_missing(folder, missing):
-    with pytest.raises(ValueError, match=r"does not exist: check --input"):
+    with pytest.raises(ValueError, match=r"does not exist"):
         find_inputs([f"{folder}/{missing}"])
 
 
