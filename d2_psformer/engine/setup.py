@@ -16,6 +16,7 @@ from ..data.description import read_data_yaml
 from ..model_zoo import get_config_file
 from ..official_configs import Translation, translate_official
 from ..utils.files import atomic_write
+from .stored_config import is_checkpoint, read_stored_config
 
 logger = logging.getLogger(__name__)
 
@@ -86,13 +87,14 @@ def find_config(path_or_name: str) -> str:
 def load_config(
     config_file: str | None, opts: list[str] | None = None, data: str | None = None
 ) -> CfgNode:
-    """Defaults, a YAML file with its ``_BASE_``, a data set, then "KEY VALUE" pairs; not frozen.
+    """Defaults, a config with its ``_BASE_``, a data set, then "KEY VALUE" pairs; not frozen.
 
     No config file can run code. Those of the official MaskFormer and Mask2Former are translated,
     which is logged.
 
     Args:
-        config_file: a path, or a name of :mod:`d2_psformer.model_zoo`; None: the defaults alone.
+        config_file: a YAML file, a name of :mod:`d2_psformer.model_zoo`, or a checkpoint that holds
+            its config; None: the defaults alone.
         opts: keys and values in turns.
         data: a ``data.yaml``, which describes a data set, or its folder.
 
@@ -105,13 +107,18 @@ def load_config(
     return cfg
 
 
+def config_of_checkpoint(path: str | os.PathLike[str]) -> CfgNode:
+    """See :func:`load_config`."""
+    return load_config(os.fspath(path))
+
+
 def _read_config(
     config_file: str | None, opts: list[str] | None, data: str | None
 ) -> tuple[CfgNode, Translation | None]:
     cfg, translation = default_config(), None
     if config_file:
         path = find_config(config_file)
-        loaded = cfg.load_file(path)
+        loaded = read_stored_config(path) if is_checkpoint(path) else cfg.load_file(path)
         translation = translate_official(loaded, path)
         cfg.merge_loaded(translation.config if translation else loaded, path)
     if data:

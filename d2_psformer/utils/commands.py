@@ -39,7 +39,7 @@ def add_config(parser: argparse.ArgumentParser) -> None:
         "--config-file",
         dest="config_file",
         metavar="CONFIG",
-        help="YAML file of settings, or a name that `psformer models` lists",
+        help="YAML file, name that `psformer models` lists, or checkpoint with its config inside",
     )
     add("--data", metavar="YAML_OR_DIR", help="data.yaml of your data set, or the folder it is in")
     add("opts", nargs=argparse.REMAINDER, help="settings at the very end: KEY VALUE KEY VALUE ...")
