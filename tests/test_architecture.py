@@ -21,8 +21,10 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 FACADE = {"d2", "classes", "utils"}
 MAY_IMPORT = {
     "__init__": {"config", "api"},
+    "__main__": {"cli"},
     "api": FACADE | {"data", "engine", "checkpoint", "visualization"},
-    "cli": FACADE | {"data", "evaluation"},
+    "cli": FACADE
+    | {"checkpoint", "data", "engine", "evaluation", "export", "model_zoo", "visualization"},
     "config": {"d2", "utils"},
     "classes": {"utils"},
     "utils": set(),
@@ -34,6 +36,8 @@ MAY_IMPORT = {
     "layers": {"ops", "utils"},
     "modeling": FACADE | {"layers", "ops"},
     "data": FACADE,
+    "deployment": set(),  # programs without torch read it
+    "export": FACADE | {"data", "deployment", "engine", "modeling", "ops"},
     "checkpoint": FACADE,
     "evaluation": FACADE | {"data"},
     "visualization": FACADE | {"data", "evaluation", "modeling", "layers", "ops"},
@@ -132,10 +136,11 @@ def test_test_files_have_names_of_their_own():
     assert [name for name, count in names.items() if count > 1] == []
 
 
-def test_nothing_in_the_package_prints():
+def test_only_commands_print():
     calls = [
         f"{name(path)}:{node.lineno}"
         for path in FILES
+        if part(path) != "cli"
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "print"
     ]

@@ -101,7 +101,9 @@ class Postprocessor:
             return summed
         return placement.cut(summed)
 
-    def _placed(self, ids: np.ndarray, segments: list, found: Found, placement: Placement) -> Merged:
+    def _placed(
+        self, ids: np.ndarray, segments: list, found: Found, placement: Placement
+    ) -> Merged:
         """Segments of the canvas in the output's pixels, without those that are too small."""
         rule = self.settings["merging"]
         limits = rule["stuff_area_limit"], rule["thing_area_limit"]

@@ -1,18 +1,5 @@
 """Trained models as files for other programs: ONNX, torch.export, slim safetensors."""
 
-from .files import FORMATS, write_onnx, write_program, write_safetensors
-from .network import ExportedNetwork, trace
-from .settings import deployment_settings
-from .verification import check_differences, largest_differences
+from .export import export, export_safetensors
 
-__all__ = [
-    "FORMATS",
-    "ExportedNetwork",
-    "check_differences",
-    "deployment_settings",
-    "largest_differences",
-    "trace",
-    "write_onnx",
-    "write_program",
-    "write_safetensors",
-]
+__all__ = ["export", "export_safetensors"]

@@ -11,7 +11,6 @@ import torch
 
 from ..deployment.model import KEY
 from ..utils.errors import UserError
-from ..utils.files import atomic_path
 
 OPSET = 20  # the first one whose GridSample knows all that deformable attention asks of it
 
@@ -37,7 +36,7 @@ def write_onnx(
         UserError: onnx, onnxscript or, for ``int8``, onnxruntime is not installed.
     """
     import_or_tell("onnx", "onnxscript", *(["onnxruntime"] if int8 else []))
-    with atomic_path(path) as temporary, quiet():
+    with quiet():
         onnx_program = torch.onnx.export(
             program,
             (),
@@ -48,19 +47,19 @@ def write_onnx(
             verbose=False,
         )
         onnx_program.model.metadata_props[KEY] = json.dumps(settings)
-        onnx_program.save(temporary, external_data=False)
+        onnx_program.save(path, external_data=False)
         if int8:
             from onnxruntime.quantization import quantize_dynamic
 
-            quantize_dynamic(temporary, temporary, op_types_to_quantize=["MatMul", "Gemm"])
+            quantize_dynamic(path, path, op_types_to_quantize=["MatMul", "Gemm"])
 
 
 def write_program(
     program: torch.export.ExportedProgram, path: Path, settings: dict[str, Any]
 ) -> None:
     """Write a program of torch.export, with the settings as its extra file "d2_psformer"."""
-    with atomic_path(path) as temporary, quiet():
-        torch.export.save(program, temporary, extra_files={KEY: json.dumps(settings)})
+    with quiet():
+        torch.export.save(program, path, extra_files={KEY: json.dumps(settings)})
 
 
 def import_or_tell(*packages: str) -> None:
@@ -71,9 +70,7 @@ def import_or_tell(*packages: str) -> None:
     import importlib.util
 
     if missing := [name for name in packages if importlib.util.find_spec(name) is None]:
-        raise UserError(
-            f"This needs {' and '.join(missing)}: pip install 'd2_psformer[export]'."
-        )
+        raise UserError(f"This needs {' and '.join(missing)}: pip install 'd2_psformer[export]'.")
 
 
 @contextmanager
