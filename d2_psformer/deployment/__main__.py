@@ -14,9 +14,9 @@ from .model import Model, id_picture, read_image
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m d2_psformer.deployment",
-        description="Segment images with an ONNX file of `psformer export`, without PyTorch. For "
-        "NAME.jpg it writes NAME_segments.json and NAME_ids.png (segment id = R + 256 G + 65536 B), "
-        "or NAME_classes.png (class index, 255 = none) if the model has semantic results alone.",
+        description="Segment images with an ONNX file of `psformer export`, without PyTorch. It "
+        "writes, for NAME.jpg, NAME_segments.json and NAME_ids.png (segment id = R + 256 G + 65536 "
+        "B), or NAME_classes.png (class index) if the model has semantic results alone.",
     )
     parser.add_argument("model", type=Path, help="the ONNX file")
     parser.add_argument("images", type=Path, nargs="+", help="pictures")
@@ -30,8 +30,14 @@ def main(arguments: list[str] | None = None) -> int:
     except ValueError as error:
         parser.error(str(error))
     options.output.mkdir(parents=True, exist_ok=True)
+    failed = 0
     for path in options.images:
-        result = model(read_image(path))
+        try:
+            result = model(read_image(path))
+        except OSError as error:
+            sys.stderr.write(f"'{path}' cannot be read: {error}\n")
+            failed = 1
+            continue
         stem = options.output / path.stem
         if result.panoptic is None:
             classes = Image.fromarray(result.classes().astype(np.uint8))
@@ -40,7 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
             id_picture(result.panoptic).save(f"{stem}_ids.png")
             Path(f"{stem}_segments.json").write_text(json.dumps(result.segments, indent=1))
         sys.stdout.write(f"{path}: {len(result.segments)} segments\n")
-    return 0
+    return failed
 
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ class Result:
         """The class index of every pixel, int64 (H, W); -1 = void."""
         if self.panoptic is None:
             return self.semantic.argmax(0)
-        return np.array([-1] + [s["class_index"] for s in self.segments])[self.panoptic]
+        return np.array([-1, *(s["class_index"] for s in self.segments)])[self.panoptic]
 
 
 class Model:
@@ -42,7 +42,7 @@ class Model:
         settings: what the file says of the model: "architecture", "categories" (id, name, isthing
             and color by class index), "resize", "multiple", "more" and "canvas" of the input,
             "stride", "aligned_corners" and "mask_kind" of the masks, "merging" with its thresholds,
-            and "panoptic" and "semantic", whether there is such a result. Thresholds can be changed.
+            which can be changed, "panoptic" and "semantic", whether there is such a result.
     """
 
     def __init__(
@@ -56,16 +56,19 @@ class Model:
         Args:
             path: of the ONNX file.
             threads: of onnxruntime; 0: as many as it likes.
-            providers: of onnxruntime, the first that can run is taken, e.g. "CUDAExecutionProvider".
+            providers: of onnxruntime; the first that can run is taken.
 
         Raises:
-            ValueError: the file is not one of ``psformer export``.
+            ValueError: there is no such file, or it is not one of ``psformer export``.
         """
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
-        self.session = onnxruntime.InferenceSession(path, options, providers=list(providers))
+        try:
+            self.session = onnxruntime.InferenceSession(path, options, providers=list(providers))
+        except Exception as error:  # its own classes of errors have no common base
+            raise ValueError(f"'{path}' cannot be read by onnxruntime: {error}") from error
         metadata = self.session.get_modelmeta().custom_metadata_map
         if KEY not in metadata:
             raise ValueError(f"'{path}' is no file of `psformer export`: it has no settings.")

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from .interpolation import resize
 from .masks import Masks, Placement
 from .merging import MERGINGS, Merged, class_scores, one_segment_per_stuff, recount
 
@@ -61,14 +62,16 @@ class Postprocessor:
     def semantic(self, outputs: dict[str, np.ndarray], placement: Placement) -> np.ndarray:
         """Scores of classes, or logits of a model of pixels: float32 (K, H, W)."""
         if "pixel_logits" in outputs:
-            return placement.resized(outputs["pixel_logits"])
+            logits, stride = outputs["pixel_logits"], placement.stride
+            height, width = logits.shape[1:]
+            return placement.cut(resize(logits, (height * stride, width * stride)))
         rule = self.settings["merging"]
         if "probabilities" in outputs and rule["name"] != "max_deeplab":
             return self._summed(outputs, placement)
         found = self._found(outputs, placement)
+        scores = np.ones_like(found.scores)  # a mask is the whole score of MaX-DeepLab's queries
         if "scores" in outputs:
-            found = found.select(found.masks.peaks() > 0)
-        scores = class_scores(found.masks, found.scores, rule)
+            scores = class_scores(found.masks, found.scores, rule)
         best = np.zeros((len(self.settings["categories"]), *placement.output), np.float32)
         for index, score in enumerate(scores):
             of_class = best[found.classes[index]]

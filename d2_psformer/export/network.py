@@ -33,8 +33,9 @@ class ExportedNetwork(nn.Module):
             sizes: int64 (B, 2), height and width of each; the rest of the canvas is padding.
 
         Returns:
-            The last layer's pixel_logits (B, K, h, w); or scores (B, N), classes (B, N), contiguous
-            ids, and masks (B, N, h, w); or probabilities (B, N, K + 1), "no object" last, and masks.
+            The last layer's pixel_logits (B, K, h, w); or scores (B, N), classes (B, N), which are
+            contiguous ids, and masks (B, N, h, w); or probabilities (B, N, K + 1), "no object"
+            last, and masks.
         """
         height, width = images.shape[-2:]
         below = torch.arange(height, device=images.device)[:, None] >= sizes[:, :1, None]
@@ -42,7 +43,9 @@ class ExportedNetwork(nn.Module):
         padding = below | right
         normalizer = self.model.normalizer
         pixels = ((images.flip(1) if self.bgr else images) - normalizer.mean) / normalizer.std
-        return _named(self.model.predict(pixels.where(~padding[:, None], self.fill), padding))
+        return named_outputs(
+            self.model.predict(pixels.where(~padding[:, None], self.fill), padding)
+        )
 
     @torch.no_grad()
     def kinds(self) -> tuple[tuple[str, ...], str | None]:
@@ -51,10 +54,11 @@ class ExportedNetwork(nn.Module):
         side = 64 * max(normalizer.size_divisibility // 64, 1) + normalizer.more
         outputs = self.model.predict(self.fill.new_zeros(1, 3, side, side))
         kind = next((queries.mask_kind for queries in outputs.queries.values()), None)
-        return tuple(_named(outputs)), kind
+        return tuple(named_outputs(outputs)), kind
 
 
-def _named(outputs: SegmenterOutputs) -> dict[str, Tensor]:
+def named_outputs(outputs: SegmenterOutputs) -> dict[str, Tensor]:
+    """See :meth:`ExportedNetwork.forward`."""
     if outputs.pixel_logits:
         return {"pixel_logits": outputs.pixel_logits[-1]}
     sets = list(outputs.queries.values())
