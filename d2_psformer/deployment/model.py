@@ -1,7 +1,6 @@
 """An ONNX file of ``psformer export`` as a model: one image in, segments out."""
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,31 +8,10 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from .masks import Placement
-from .postprocessing import Postprocessor
+from .postprocessing import Result, postprocess
 from .preprocessing import prepare
 
 KEY = "d2_psformer"  # of the settings among the metadata of a file
-
-
-@dataclass(frozen=True)
-class Result:
-    """
-    Attributes:
-        panoptic: id map (H, W) int32, 0 = void; None if the model gives none.
-        segments: of the ids: id, class_name, category_id (the data set's), class_index, isthing,
-            score, area and box (x0, y0, x1, y1, the last two exclusive) in pixels.
-        semantic: class scores (K, H, W) float32, or logits of a model of pixels; None likewise.
-    """
-
-    panoptic: np.ndarray | None
-    segments: list[dict[str, Any]]
-    semantic: np.ndarray | None
-
-    def classes(self) -> np.ndarray:
-        """The class index of every pixel, int64 (H, W); -1 = void."""
-        if self.panoptic is None:
-            return self.semantic.argmax(0)
-        return np.array([-1, *(s["class_index"] for s in self.segments)])[self.panoptic]
 
 
 class Model:
@@ -86,7 +64,8 @@ class Model:
         outputs = self.run(canvas[None], np.array([size]))
         stride, aligned = self.settings["stride"], self.settings["aligned_corners"]
         placement = Placement(canvas.shape[1:], size, image.shape[:2], stride, aligned)
-        return self.postprocess({name: value[0] for name, value in outputs.items()}, placement)
+        outputs = {name: value[0] for name, value in outputs.items()}
+        return postprocess(self.settings, outputs, placement)
 
     def run(self, images: np.ndarray, sizes: np.ndarray) -> dict[str, np.ndarray]:
         """The network alone.
@@ -101,15 +80,6 @@ class Model:
         names = [output.name for output in self.session.get_outputs()]
         values = self.session.run(names, {"images": images, "sizes": sizes})
         return dict(zip(names, values, strict=True))
-
-    def postprocess(self, outputs: dict[str, np.ndarray], placement: Placement) -> Result:
-        """Outputs of one image -> its result."""
-        processor, panoptic, segments, semantic = Postprocessor(self.settings), None, [], None
-        if self.settings["panoptic"]:
-            panoptic, segments = processor.panoptic(outputs, placement)
-        if self.settings["semantic"]:
-            semantic = processor.semantic(outputs, placement)
-        return Result(panoptic, segments, semantic)
 
 
 def read_image(file: Any) -> np.ndarray:

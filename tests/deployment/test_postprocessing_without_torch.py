@@ -23,7 +23,7 @@ from small_models import (
 
 from d2_psformer import deployment
 from d2_psformer.deployment.masks import Placement
-from d2_psformer.deployment.postprocessing import Postprocessor
+from d2_psformer.deployment.postprocessing import Result, postprocess
 from d2_psformer.export.network import ExportedNetwork, named_outputs
 from d2_psformer.export.settings import deployment_settings
 
@@ -37,60 +37,65 @@ MERGINGS = {
     | {"MODEL.POSTPROCESSING.MERGING": "pixel_argmax"},
     "max-deeplab, limits": MAX_DEEPLAB
     | {"MODEL.POSTPROCESSING.THING_AREA_LIMIT": 900, "MODEL.POSTPROCESSING.STUFF_AREA_LIMIT": 300},
-    "max-deeplab, mask_wise": MAX_DEEPLAB
-    | {"MODEL.POSTPROCESSING.MERGING": "mask_wise", "MODEL.POSTPROCESSING.SCORE_THRESHOLD": 0.0},
 }
 CASES = {name: VARIANTS[name] for name in EVERY_ARCHITECTURE} | MERGINGS
 
 
 class Both:
-    """The model's results of one image, ours, and what both are made from."""
+    """The model's results and ours, from the same outputs of its network."""
 
-    def __init__(self, options: dict, size: tuple[int, int], output: tuple[int, int]):
+    def __init__(self, options: dict):
         overrides = {"MODEL.POSTPROCESSING.SCORE_THRESHOLD": 0.01, **options}
         overrides["MODEL.POSTPROCESSING.SEMANTIC_ON"] = True
         if options.get("MODEL.META_ARCHITECTURE") == "MaXDeepLab":
-            model = fill_by_rule(small_model(**overrides))
+            self.model = fill_by_rule(small_model(**overrides)).eval()
         else:
-            model = tiny_model(**overrides)
-        model.eval()
-        categories = model.classes.categories()
-        cfg = small_config(**overrides)
-        settings = deployment_settings(cfg, ExportedNetwork(model), categories, None)
+            self.model = tiny_model(**overrides).eval()
+        categories, cfg = self.model.classes.categories(), small_config(**overrides)
+        settings = deployment_settings(cfg, ExportedNetwork(self.model), categories, None)
         self.settings = json.loads(json.dumps(settings))
-        given = [{"image": image(*size), "height": output[0], "width": output[1]}]
-        with torch.no_grad():
-            batch = model.normalizer([given[0]["image"]])
-            outputs = model.predict(batch.tensor, batch.padding)
-            (self.expected,) = model.postprocess(outputs, batch, given)
+
+    @torch.no_grad()
+    def run(self, size: tuple[int, int], output: tuple[int, int]) -> tuple[dict, Result]:
+        model, given = (
+            self.model,
+            [{"image": image(*size), "height": output[0], "width": output[1]}],
+        )
+        batch = model.normalizer([given[0]["image"]])
+        outputs = model.predict(batch.tensor, batch.padding)
+        (expected,) = model.postprocess(outputs, batch, given)
         arrays = {name: value[0].numpy() for name, value in named_outputs(outputs).items()}
-        canvas, stride = tuple(batch.tensor.shape[-2:]), model.mask_stride
-        placement = Placement(canvas, size, output, stride, model.aligned_corners)
-        processor = Postprocessor(self.settings)
-        if self.settings["panoptic"]:
-            self.ids, self.segments = processor.panoptic(arrays, placement)
-        self.semantic = processor.semantic(arrays, placement)
+        canvas = tuple(batch.tensor.shape[-2:])
+        placement = Placement(canvas, size, output, model.mask_stride, model.aligned_corners)
+        return expected, postprocess(self.settings, arrays, placement)
 
 
-@pytest.mark.parametrize(("size", "output"), SIZES)
 @pytest.mark.parametrize("name", CASES)
-def test_results_are_those_of_the_model(name, size, output):
-    both = Both(CASES[name], size, output)
-    expected = both.expected["sem_seg"].numpy()
-    assert both.semantic.shape == expected.shape and both.semantic.dtype == np.float32
-    np.testing.assert_allclose(both.semantic, expected, rtol=1e-3, atol=1e-5 * abs(expected).max())
-    if "panoptic_seg" not in both.expected:
+def test_results_are_those_of_the_model(name):
+    both = Both(CASES[name])
+    for size, output in SIZES:
+        check(*both.run(size, output), output)
+
+
+def check(expected: dict, found: Result, output: tuple[int, int]) -> None:
+    semantic = expected["sem_seg"].numpy()
+    assert found.semantic.shape == semantic.shape and found.semantic.dtype == np.float32
+    largest = abs(semantic).max()
+    np.testing.assert_allclose(found.semantic, semantic, rtol=1e-3, atol=1e-5 * largest)
+    if "panoptic_seg" not in expected:
+        assert found.panoptic is None
         return
-    ids, segments = both.expected["panoptic_seg"]
-    assert both.ids.shape == output and both.ids.dtype == np.int32
-    assert (both.ids != ids.numpy()).mean() < 1e-3  # rounding, where two masks are equally high
-    assert len(both.segments) == len(segments) > 0
-    for ours, theirs in zip(both.segments, segments, strict=True):
+    ids, segments = expected["panoptic_seg"]
+    assert found.panoptic.shape == output and found.panoptic.dtype == np.int32
+    # rounding decides where two masks are equally high
+    assert (found.panoptic != ids.numpy()).mean() < 1e-3
+    assert len(found.segments) == len(segments) > 0
+    for ours, theirs in zip(found.segments, segments, strict=True):
         assert ours["class_index"] == theirs["category_id"]
         assert ours["category_id"] == 10 + theirs["category_id"]  # the data set's
         assert ours["isthing"] is theirs["isthing"] and ours["id"] == theirs["id"]
         assert ours["score"] == pytest.approx(theirs["score"], rel=1e-4)
-        pixels = both.ids == ours["id"]
+        pixels = found.panoptic == ours["id"]
         assert ours["area"] == pixels.sum()
         x0, y0, x1, y1 = ours["box"]
         assert pixels[y0:y1, x0:x1].sum() == ours["area"]
@@ -99,9 +104,9 @@ def test_results_are_those_of_the_model(name, size, output):
 
 
 def test_semantic_results_alone_are_summed_up_on_the_canvas():
-    options = VARIANTS["maskformer"] | {"MODEL.POSTPROCESSING.PANOPTIC_ON": False}
-    both = Both(options, *SIZES[1])
-    np.testing.assert_allclose(both.semantic, both.expected["sem_seg"], rtol=1e-4, atol=1e-5)
+    both = Both(VARIANTS["maskformer"] | {"MODEL.POSTPROCESSING.PANOPTIC_ON": False})
+    expected, found = both.run(*SIZES[1])
+    np.testing.assert_allclose(found.semantic, expected["sem_seg"], rtol=1e-4, atol=1e-5)
 
 
 def test_the_module_needs_neither_torch_nor_the_package(tmp_path):
