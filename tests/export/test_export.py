@@ -20,9 +20,15 @@ from d2_psformer.checkpoint import read_checkpoint
 from d2_psformer.d2.data import MetadataCatalog
 from d2_psformer.deployment import Model
 from d2_psformer.deployment.model import KEY
+from d2_psformer.deployment.preprocessing import prepare
 from d2_psformer.engine import Predictor, class_metadata, load_config
 from d2_psformer.export import export, export_safetensors
-from d2_psformer.export.verification import check_differences, largest_differences
+from d2_psformer.export.network import ExportedNetwork
+from d2_psformer.export.verification import (
+    check_differences,
+    largest_differences,
+    run_network,
+)
 from d2_psformer.utils.errors import UserError
 
 # Scores and masks, as shares of the largest: weights by rule make rounding grow.
@@ -85,14 +91,16 @@ def test_an_onnx_file_gives_the_results_of_the_model(name, tmp_path):
     differences = export(cfg, file, "onnx", size=(96, 128), bound=BOUND)
     assert differences and max(differences.values()) < BOUND
     model = Model(file, threads=1)
-    domains = {domain for domain in onnx_domains(file) if domain}
-    assert domains <= {"pkg.onnxscript.torch_lib"} and not domains, "standard operators alone"
-    shares = agreement(model, Predictor(cfg), pictures())
-    assert len(shares) == 20 and min(shares) > 0.99
-    batch = np.random.default_rng(0).uniform(0, 255, (3, 3, 97, 129)).astype(np.float32)
-    batch = batch[
-        ..., : 97 if name == "max-deeplab" else 96, : 129 if name == "max-deeplab" else 128
-    ]
+    assert onnx_domains(file) == {""}, "standard operators alone"
+    predictor, images = Predictor(cfg), pictures()
+    prepared = (prepare(pixels, model.settings) for pixels in images)
+    inputs = ((canvas[None], np.array([size])) for canvas, size in prepared)
+    network = run_network(ExportedNetwork(predictor.model, bgr=True))
+    assert max(largest_differences(network, model.run, inputs).values()) < BOUND
+    # Weights by rule leave masks near thresholds, where rounding decides about whole segments.
+    assert len(images) == 20 and np.median(agreement(model, predictor, images)) > 0.98
+    side = 97 if name == "max-deeplab" else 96
+    batch = np.random.default_rng(0).uniform(0, 255, (3, 3, side, side + 32)).astype(np.float32)
     sizes = np.array([batch.shape[2:], (80, 90), (50, 128)])
     together = model.run(batch, sizes)
     for i in range(3):
