@@ -20,7 +20,10 @@ _CONFIGS = ("", ".yaml", ".yml")  # names have no suffix
 
 
 def model_config(
-    source: StrPath, weights: StrPath | None, device: Device, options: Options
+    source: StrPath,
+    weights: StrPath | None = None,
+    device: Device = None,
+    options: Options = None,
 ) -> CfgNode:
     """The config of a trained model with its checkpoint as MODEL.WEIGHTS; not frozen.
 
@@ -47,11 +50,10 @@ def model_config(
         )
     else:
         cfg = config_of_checkpoint(path)
+    # A config may come from another machine: its device does not count.
+    default = "cuda" if torch.cuda.is_available() else "cpu"
+    cfg.MODEL.DEVICE = default if device is None else checked_device(device)
     merge_options(cfg, options)
-    if device is not None:
-        cfg.MODEL.DEVICE = checked_device(device)
-    elif cfg.MODEL.DEVICE.startswith("cuda") and not torch.cuda.is_available():
-        cfg.MODEL.DEVICE = "cpu"
     return cfg
 
 

@@ -57,7 +57,7 @@ def push(
     from huggingface_hub import HfApi
 
     name = name.removeprefix(PREFIX)
-    cfg = model.cfg if isinstance(model, Model) else model_config(model, None, None, None)
+    cfg = model.cfg if isinstance(model, Model) else model_config(model)
     with tempfile.TemporaryDirectory() as folder:
         _write(Path(folder), cfg, name)
         try:
