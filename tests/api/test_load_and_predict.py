@@ -12,6 +12,7 @@ from tiny_model import TOYS, write_tiny_model
 import d2_psformer
 from d2_psformer.api.configs import model_config
 from d2_psformer.d2.data import MetadataCatalog
+from d2_psformer.data.scenes import generate_scene
 from d2_psformer.engine import Predictor, load_config
 from d2_psformer.utils.errors import UserError
 from d2_psformer.visualization import write_video
@@ -58,16 +59,21 @@ def test_where_the_config_may_be(tiny, checkpoint, tmp_path):
     assert [first, first] == others
 
 
+def test_the_model_of_this_package_needs_no_file():
+    image, _, _ = generate_scene(20_000_001)
+    found = d2_psformer.load("scenes/demo", device="cpu").predict(image)
+    assert {"pebbles", "water"} <= {segment.class_name for segment in found.segments}
+
+
 @pytest.mark.parametrize(
     ("source", "options", "sentence"),
     [
-        ("nowhere.pth", {}, r"Checkpoint 'nowhere\.pth' does not exist"),
+        ("nowhere.pth", {}, r"'nowhere\.pth' does not exist"),
         ("scenes/dem", {}, r"Config 'scenes/dem' does not exist.*scenes/demo"),
-        ("scenes/demo", {}, r"'scenes/demo' is a config: give a checkpoint too"),
+        ("ade20k/mask2former_R50", {}, r"R50' is a config: give a checkpoint too"),
         ("scenes/demo", {"weights": "nowhere.pth"}, r"'nowhere\.pth' does not exist"),
         (".", {}, r"Folder '\.' is none of a training"),
         ("{tiny}", {}, r"holds no config, and no config\.yaml lies beside it.*weights=FILE"),
-        ("{whole}", {"weights": "other.pth"}, r"is no config.*with weights='other\.pth'"),
         ("{whole}", {"device": "gpu"}, r"device is 'gpu': use 'cuda' or 'cpu'"),
         ("{whole}", {"dtype": "int8"}, r"MODEL\.AUTOCAST is 'int8': use one of 'auto'"),
         ("{whole}", {"options": {"SOLVER.LRR": 1}}, r"Unknown config key 'SOLVER\.LRR'"),
