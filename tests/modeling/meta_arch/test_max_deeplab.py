@@ -5,7 +5,15 @@ from contextlib import nullcontext
 
 import pytest
 import torch
-from small_models import MAX_DEEPLAB, MAX_DEEPLAB_L, image, sample, small_model, tiny_model
+from small_models import (
+    MAX_DEEPLAB,
+    MAX_DEEPLAB_L,
+    image,
+    infer,
+    sample,
+    small_model,
+    tiny_model,
+)
 from torch import nn
 
 from d2_psformer.d2.utils import comm
@@ -77,6 +85,16 @@ def test_without_a_loss(loss, monkeypatch):
     monkeypatch.setattr(comm, "get_world_size", lambda: 2)
     with pytest.raises(UserError, match="PQ_WEIGHT is 0") if idle else nullcontext():
         small_model(**options)
+
+
+@pytest.mark.parametrize("path", ["p2p", "p2m", "m2p", "m2m"])
+def test_without_an_attention_path(path):
+    paths = [other for other in ("p2p", "p2m", "m2p", "m2m") if other != path]
+    model = small_model(**MAX_DEEPLAB, **{"MODEL.MAX_DEEPLAB.ATTENTION_PATHS": paths})
+    sum(model([sample(30, 20, [0, 3])]).values()).backward()
+    assert all(torch.isfinite(p.grad).all() for p in model.parameters())
+    (result,) = infer(model, {"image": image(30, 20)})
+    assert result["panoptic_seg"][0].shape == (30, 20)
 
 
 @pytest.mark.parametrize("options", [MAX_DEEPLAB, MAX_DEEPLAB_L], ids=["S", "L"])
