@@ -110,7 +110,9 @@ def test_what_the_figure_of_max_deeplab_shows(tmp_path):
     file = tmp_path / "curves.png"
     curves = read_curves(write_lines(file, {"iteration": 19, **entry}, {"iteration": 39, **entry}))
     panel = image_of(tmp_path, {"lr": curves["lr"]})
-    rows, columns = (a // b for a, b in zip(image_of(tmp_path, curves).shape, panel.shape[:2]))
+    rows, columns = (
+        a // b for a, b in zip(image_of(tmp_path, curves).shape[:2], panel.shape[:2], strict=True)
+    )
     assert (rows, columns) == (2, 3)
     without = {name: points for name, points in curves.items() if name != "mask_id_accuracy"}
     assert image_of(tmp_path, without).shape[0] == panel.shape[0]
