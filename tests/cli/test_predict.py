@@ -275,7 +275,6 @@ def test_attention_of_chosen_segments(photos, tmp_path, capsys):
 
 
 def test_without_arguments_the_scenes_model_is_shown(tmp_path, monkeypatch):
-    _, checkpoint = write_tiny_model(tmp_path)
     seen = []
 
     class Stub(RedIsBall):
