@@ -176,4 +176,3 @@ def _log_size(model: nn.Module) -> None:
         "%s has %.1fM parameters, %.1fM of them are trained.",
         type(model).__name__, sum(size for size, _ in sizes) / 1e6, trained / 1e6,
     )  # fmt: skip
-
