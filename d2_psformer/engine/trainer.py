@@ -106,6 +106,8 @@ class Trainer(TrainerBase):
         """
         resume = resume and self.checkpointer.has_checkpoint()
         if not resume and not self.cfg.MODEL.WEIGHTS:
+            if self.cfg.SOLVER.FINETUNE:
+                raise UserError("SOLVER.FINETUNE is True: set MODEL.WEIGHTS to what to start from.")
             load_pretrained_backbone(self.model, self.cfg)
             return
         self.checkpointer.finetune = self.cfg.SOLVER.FINETUNE and not resume
