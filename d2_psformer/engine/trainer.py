@@ -6,7 +6,6 @@ import time
 import weakref
 
 from torch import nn
-from torch.nn.parallel import DistributedDataParallel
 
 from ..checkpoint import load_pretrained_backbone
 from ..d2.config import CfgNode
@@ -17,6 +16,7 @@ from ..utils.errors import UserError
 from .checkpointer import AtomicCheckpointer
 from .data_loader import Mapper, build_train_loader, images_per_batch
 from .data_sets import align_data_sets
+from .distributed import distribute
 from .evaluate import check_evaluation, test
 from .model import build_model
 from .optimizer import build_gradient_clipper, build_optimizer
@@ -68,7 +68,7 @@ class Trainer(TrainerBase):
         )
         self.model = model
         self.train_step = TrainStep(
-            _distribute(model),
+            distribute(model),
             self.optimizer,
             clip=build_gradient_clipper(cfg),
             amp_dtype=amp_dtype(cfg),
@@ -179,11 +179,3 @@ def _log_size(model: nn.Module) -> None:
         type(model).__name__, sum(size for size, _ in sizes) / 1e6, trained / 1e6,
     )  # fmt: skip
 
-
-def _distribute(model: nn.Module) -> nn.Module:
-    """Average gradients over the processes, if there are several."""
-    if comm.get_world_size() == 1:
-        return model
-    on_gpu = next(model.parameters()).is_cuda
-    device_ids = [comm.get_local_rank()] if on_gpu else None
-    return DistributedDataParallel(model, device_ids=device_ids, broadcast_buffers=False)
