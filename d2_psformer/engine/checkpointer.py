@@ -33,15 +33,16 @@ def check_exists(path: str) -> None:
 class AtomicCheckpointer(DetectionCheckpointer):
     """Detectron2's checkpointer and layout, with atomic writes and strict reading.
 
-    A file holds ``{"model", "trainer", "iteration", "metadata"}``: weights, the state of the given
-    ``checkpointables``, the iteration just done, and the classes of the training data. It loads
-    with ``torch.load(weights_only=True)``. A process killed at any moment leaves the last file and
-    ``last_checkpoint`` as they were.
+    A file holds ``{"model", "trainer", "iteration", "metadata", "config"}``: weights, the state of
+    the given ``checkpointables``, the iteration just done, the classes of the training data, and
+    the config as YAML. It loads with ``torch.load(weights_only=True)``. A process killed at any
+    moment leaves the last file and ``last_checkpoint`` as they were.
 
     Args:
         metadata: see :func:`class_metadata`; saved, and compared by names with that of files that
             are read. Where those number the same classes otherwise, it takes over their numbers:
             pass it to :func:`set_classes` after loading.
+        config: ``cfg.dump()`` of the training, to be saved; none by default.
         finetune: accept weights of other classes: rows of classes of the same name are loaded,
             all else that does not fit keeps its initial weights. A table of it is logged.
     """
@@ -52,11 +53,13 @@ class AtomicCheckpointer(DetectionCheckpointer):
         save_dir: str = "",
         *,
         metadata: dict,
+        config: str = "",
         finetune: bool = False,
         **checkpointables: Any,
     ):
         super().__init__(model, save_dir, **checkpointables)
         self.metadata = metadata
+        self.config = config
         self.finetune = finetune
         self.path = ""
 
@@ -69,6 +72,7 @@ class AtomicCheckpointer(DetectionCheckpointer):
         if not self.save_dir or not self.save_to_disk:
             return
         data = {"model": self.model.state_dict(), "metadata": self.metadata}
+        data.update({"config": self.config} if self.config else {})
         advice = "lower SOLVER.BASE_LR and resume from the last checkpoint"
         check_finite(data["model"], "the model to be saved", advice)
         data.update((key, obj.state_dict()) for key, obj in self.checkpointables.items())

@@ -64,7 +64,11 @@ class Trainer(TrainerBase):
         except ValueError as error:
             raise UserError(f"SOLVER describes no learning-rate schedule: {error}") from error
         self.checkpointer = AtomicCheckpointer(
-            model, cfg.OUTPUT_DIR, metadata=metadata, trainer=weakref.proxy(self)
+            model,
+            cfg.OUTPUT_DIR,
+            metadata=metadata,
+            config=cfg.dump(),
+            trainer=weakref.proxy(self),
         )
         self.model = model
         self.train_step = TrainStep(

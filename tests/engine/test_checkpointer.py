@@ -34,7 +34,7 @@ def test_what_a_checkpoint_of_the_trainer_holds(tmp_path):
     trainer = Trainer(dummy_cfg(tmp_path, "SOLVER.AMP.ENABLED", True))
     trainer.checkpointer.save("model_0000000", iteration=0)
     saved = torch.load(tmp_path / "model_0000000.pth", weights_only=True)
-    assert set(saved) == {"model", "trainer", "iteration", "metadata"}
+    assert set(saved) == {"model", "trainer", "iteration", "metadata", "config"}
     assert {"iteration", "optimizer", "grad_scaler", "hooks", "seed"} == set(saved["trainer"])
     assert "last_epoch" in saved["trainer"]["hooks"]["LRScheduler"]
     assert saved["metadata"]["name"] == "dummy_train"
