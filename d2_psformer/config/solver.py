@@ -28,5 +28,6 @@ def add_solver_keys(cfg: CN) -> None:
     # "ADAMW", "ADAM" (as Keras has it; WEIGHT_DECAY is then an L2 penalty) or "SGD" (with
     # SOLVER.MOMENTUM and SOLVER.NESTEROV).
     cfg.SOLVER.OPTIMIZER = "ADAMW"
-    # Let MODEL.WEIGHTS be of another class count: layers whose shape differs start afresh.
+    # MODEL.WEIGHTS is of other classes: what the model knows of classes of the same name is kept,
+    # of others it starts anew.
     cfg.SOLVER.FINETUNE = False

@@ -64,7 +64,11 @@ class Trainer(TrainerBase):
         except ValueError as error:
             raise UserError(f"SOLVER describes no learning-rate schedule: {error}") from error
         self.checkpointer = AtomicCheckpointer(
-            model, cfg.OUTPUT_DIR, metadata=metadata, trainer=weakref.proxy(self)
+            model,
+            cfg.OUTPUT_DIR,
+            metadata=metadata,
+            config=cfg.dump(),
+            trainer=weakref.proxy(self),
         )
         self.model = model
         self.train_step = TrainStep(
@@ -106,6 +110,8 @@ class Trainer(TrainerBase):
         """
         resume = resume and self.checkpointer.has_checkpoint()
         if not resume and not self.cfg.MODEL.WEIGHTS:
+            if self.cfg.SOLVER.FINETUNE:
+                raise UserError("SOLVER.FINETUNE is True: set MODEL.WEIGHTS to what to start from.")
             load_pretrained_backbone(self.model, self.cfg)
             return
         self.checkpointer.finetune = self.cfg.SOLVER.FINETUNE and not resume
