@@ -21,7 +21,8 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 FACADE = {"d2", "classes", "utils"}
 MAY_IMPORT = {
     "__init__": {"config"},
-    "cli": FACADE | {"data", "evaluation"},
+    "__main__": {"cli"},
+    "cli": FACADE | {"checkpoint", "data", "engine", "evaluation", "model_zoo", "visualization"},
     "config": {"d2", "utils"},
     "classes": {"utils"},
     "utils": set(),
@@ -131,10 +132,11 @@ def test_test_files_have_names_of_their_own():
     assert [name for name, count in names.items() if count > 1] == []
 
 
-def test_nothing_in_the_package_prints():
+def test_only_commands_print():
     calls = [
         f"{name(path)}:{node.lineno}"
         for path in FILES
+        if part(path) != "cli"
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "print"
     ]

@@ -9,8 +9,7 @@ from .model import build_model
 from .optimizer import build_gradient_clipper, build_optimizer
 from .predictor import Predictor, return_one_result
 from .processes import run
-from .setup import load_config, setup
-from .stored_config import config_of_checkpoint
+from .setup import config_of_checkpoint, load_config, setup
 from .train_step import TrainStep
 from .trainer import Trainer
 
