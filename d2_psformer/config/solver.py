@@ -28,5 +28,9 @@ def add_solver_keys(cfg: CN) -> None:
     # "ADAMW", "ADAM" (as Keras has it; WEIGHT_DECAY is then an L2 penalty) or "SGD" (with
     # SOLVER.MOMENTUM and SOLVER.NESTEROV).
     cfg.SOLVER.OPTIMIZER = "ADAMW"
-    # Let MODEL.WEIGHTS be of another class count: layers whose shape differs start afresh.
+    # MODEL.WEIGHTS is of other classes: what the model knows of classes of the same name is kept,
+    # of others it starts anew.
     cfg.SOLVER.FINETUNE = False
+    # Where the scalars of training go beside metrics.json: any of "tensorboard", "wandb" (Weights &
+    # Biases, offline unless WANDB_MODE is set) and "mlflow" (MLFLOW_TRACKING_URI, or OUTPUT_DIR).
+    cfg.TRACKERS = ["tensorboard"]

@@ -1,17 +1,18 @@
 """The checkpointer: atomic writes, and strict checks of the files that are read."""
 
 import os
-import re
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ..checkpoint import check_finite, read_checkpoint, source_of
-from ..classes import Classes
+from ..checkpoint.class_rows import LOADED, ROWS, fits_classes, layer_of, transfer
+from ..classes import NO_OBJECT, Classes
 from ..d2.checkpoint import DetectionCheckpointer
+from ..d2.data import MetadataCatalog
 from ..data.class_metadata import align_classes, is_class_metadata
 from ..utils.errors import UserError
 from ..utils.files import atomic_write
@@ -42,8 +43,8 @@ class AtomicCheckpointer(DetectionCheckpointer):
             are read. Where those number the same classes otherwise, it takes over their numbers:
             pass it to :func:`set_classes` after loading.
         config: ``cfg.dump()`` of the training, to be saved; none by default.
-        finetune: accept weights of other classes; layers that do not fit keep their initial
-            weights, with a warning.
+        finetune: accept weights of other classes: rows of classes of the same name are loaded,
+            all else that does not fit keeps its initial weights. A table of it is logged.
     """
 
     def __init__(
@@ -107,8 +108,10 @@ class AtomicCheckpointer(DetectionCheckpointer):
 
     def _load_model(self, checkpoint: dict[str, Any]):
         # Backbones of the model zoo are matched by name and are a part of the model only.
-        is_partial = checkpoint.get("matching_heuristics", False) or self.finetune
-        if not is_partial and is_class_metadata(checkpoint.get("metadata")):
+        is_partial = checkpoint.get("matching_heuristics", False)
+        if self.finetune and not is_partial:
+            checkpoint["model"] = self._transferred(checkpoint)
+        elif not is_partial and is_class_metadata(checkpoint.get("metadata")):
             self.metadata = self._aligned(checkpoint["metadata"])
         shapes = {key: tuple(value.shape) for key, value in checkpoint["model"].items()}
         incompatible = super()._load_model(checkpoint)
@@ -118,10 +121,47 @@ class AtomicCheckpointer(DetectionCheckpointer):
         check_finite(self.model.state_dict(), whose, "use an earlier checkpoint")
         return incompatible
 
+    def _transferred(self, checkpoint: dict[str, Any]) -> dict[str, Tensor]:
+        """Return the state to fine-tune from, and log where each part of it is from."""
+        self._refuse_other_code(checkpoint["model"])
+        theirs = self._classes_of(checkpoint)
+        ours = Classes.from_metadata(self.metadata)
+        own = self.model.state_dict()
+        found = transfer(own, checkpoint["model"], self._class_rows, ours, theirs)
+        if not found.names[LOADED] and not found.names[ROWS]:
+            raise UserError(
+                f"Nothing of checkpoint '{self.path}' fits this model: use the config of the "
+                "architecture that it is of."
+            )
+        self.logger.info("Fine-tuning from '%s':\n%s", self.path, found.table())
+        return found.state
+
+    def _classes_of(self, checkpoint: dict[str, Any]) -> Classes | None:
+        """The classes of a checkpoint; COCO's where it lists none but has as many, else None."""
+        if is_class_metadata(checkpoint.get("metadata")):
+            return Classes.from_metadata(checkpoint["metadata"])
+        coco = Classes.from_metadata(MetadataCatalog.get("coco_2017_val_panoptic"))
+        is_coco = fits_classes(checkpoint["model"], self._class_rows, coco)
+        consequence = "as many as COCO has: they are taken for these" if is_coco else "start anew"
+        self.logger.info(
+            "'%s' has no names of classes; its rows of classes %s.", self.path, consequence
+        )
+        return coco if is_coco else None
+
+    def _class_rows(self, classes: Classes) -> Mapping[str, Sequence[int]]:
+        """See :meth:`Segmenter.class_rows`; nothing is known of other models."""
+        rows_of = getattr(self.model, "class_rows", None)
+        return rows_of(classes) if rows_of else {}
+
     def _aligned(self, reference: dict) -> dict:
         """Return our classes in the order of the checkpoint's weights."""
         whose = f"checkpoint '{self.path}'"
-        aligned = align_classes(self.metadata, reference, whose)
+        try:
+            aligned = align_classes(self.metadata, reference, whose)
+        except UserError as error:
+            raise UserError(
+                f"{error} To train your classes from these weights, set SOLVER.FINETUNE True."
+            ) from error
         new, old = Classes.from_metadata(aligned), Classes.from_metadata(self.metadata)
         if (new.thing_ids, new.stuff_ids) != (old.thing_ids, old.stuff_ids):
             raise UserError(
@@ -132,11 +172,7 @@ class AtomicCheckpointer(DetectionCheckpointer):
 
     def _refuse(self, incompatible, shapes: dict[str, tuple[int, ...]]) -> None:
         """Raise UserError if anything does not fit, naming the first such key."""
-        if source := source_of(shapes):
-            raise UserError(
-                f"Checkpoint '{self.path}' has the names of other code: convert it with "
-                f"tools/convert_checkpoint.py --source {source}."
-            )
+        self._refuse_other_code(shapes)
         own = self.model.state_dict()
         misshapen = {key for key, *_ in incompatible.incorrect_shapes}
         # Those of another shape are listed as missing too.
@@ -149,7 +185,7 @@ class AtomicCheckpointer(DetectionCheckpointer):
         elif incompatible.incorrect_shapes:
             key, theirs, ours = incompatible.incorrect_shapes[0]
             what = f"key '{key}' is {tuple(theirs)} there and {tuple(ours)} in this model"
-            if theirs[0] != ours[0] and (counted := _counted_by_rows(key, own)):
+            if theirs[0] != ours[0] and (counted := self._counted_by_rows(key)):
                 of_what, setting, extra = counted
                 raise UserError(
                     f"Checkpoint '{self.path}' is of {theirs[0] - extra} {of_what}, this model of "
@@ -163,18 +199,18 @@ class AtomicCheckpointer(DetectionCheckpointer):
             "the config it was trained with, or set SOLVER.FINETUNE True to load what fits."
         )
 
+    def _refuse_other_code(self, names: Mapping[str, Any]) -> None:
+        if source := source_of(names):
+            raise UserError(
+                f"Checkpoint '{self.path}' has the names of other code: convert it with "
+                f"tools/convert_checkpoint.py --source {source}."
+            )
 
-def _counted_by_rows(key: str, names: Iterable[str]) -> tuple[str, str, int] | None:
-    """What the rows of a weight count, the setting that decides it, and how many rows are beyond.
-
-    Args:
-        names: of all weights of the model.
-    """
-    queries = "queries", "MODEL.TRANSFORMER_DECODER.NUM_QUERIES", 0
-    classes = "classes", "the data set DATASETS.TRAIN", 0
-    if re.match(r"(transformer|location)_decoder\.query_", key):
-        # Queries are classes where nothing classifies them (PerPixelBaselinePlus).
-        return queries if any("class_embed" in name for name in names) else classes
-    if ".mask_heads.class_embed." in key or key.startswith("class_head."):
-        return *classes[:2], 1  # "no object"
-    return classes if key.startswith("classifier.") else None
+    def _counted_by_rows(self, key: str) -> tuple[str, str, int] | None:
+        """What rows of a weight count, the setting that decides it, and how many are beyond."""
+        rows = self._class_rows(Classes.from_metadata(self.metadata))
+        if layer := layer_of(key, rows):
+            return "classes", "the data set DATASETS.TRAIN", list(rows[layer]).count(NO_OBJECT)
+        if ".query_" in key:
+            return "queries", "MODEL.TRANSFORMER_DECODER.NUM_QUERIES", 0
+        return None

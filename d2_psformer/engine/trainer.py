@@ -3,26 +3,28 @@
 import logging
 import os
 import time
+import uuid
 import weakref
 
 from torch import nn
-from torch.nn.parallel import DistributedDataParallel
 
 from ..checkpoint import load_pretrained_backbone
 from ..d2.config import CfgNode
 from ..d2.engine import HookBase, TrainerBase, hooks
-from ..d2.utils import EventWriter, JSONWriter, TensorboardXWriter, comm, seed_all_rng
+from ..d2.utils import EventWriter, JSONWriter, comm, seed_all_rng
 from ..data.class_metadata import set_classes
 from ..utils.errors import UserError
 from .checkpointer import AtomicCheckpointer
 from .data_loader import Mapper, build_train_loader, images_per_batch
 from .data_sets import align_data_sets
+from .distributed import distribute
 from .evaluate import check_evaluation, test
 from .model import build_model
 from .optimizer import build_gradient_clipper, build_optimizer
 from .optimizer_state import load_optimizer_state
 from .schedule import build_lr_scheduler
 from .setup import save_config
+from .trackers import build_trackers
 from .train_step import TrainStep, amp_dtype
 from .writers import MetricPrinter
 
@@ -43,6 +45,7 @@ class Trainer(TrainerBase):
 
     Attributes:
         results: of the last evaluation, empty before the first.
+        run_id: names the training in experiment trackers; a resumed one keeps it.
     """
 
     def __init__(self, cfg: CfgNode, mapper: Mapper | None = None):
@@ -51,6 +54,7 @@ class Trainer(TrainerBase):
         self.mapper = mapper
         self.max_iter = cfg.SOLVER.MAX_ITER
         self.results: dict = {}
+        self.run_id = uuid.uuid4().hex
         metadata = align_data_sets(cfg)
         images_per_batch(cfg)  # raises an error now, before the model is built
         self.seed = cfg.SEED if cfg.SEED >= 0 else comm.shared_random_seed()
@@ -72,7 +76,7 @@ class Trainer(TrainerBase):
         )
         self.model = model
         self.train_step = TrainStep(
-            _distribute(model),
+            distribute(model),
             self.optimizer,
             clip=build_gradient_clipper(cfg),
             amp_dtype=amp_dtype(cfg),
@@ -94,13 +98,12 @@ class Trainer(TrainerBase):
         return every
 
     def build_writers(self) -> list[EventWriter]:
-        """Return writers to the terminal, ``metrics.json`` and TensorBoard, in OUTPUT_DIR."""
+        """Return writers to the terminal and to ``metrics.json`` in OUTPUT_DIR."""
         folder = self.cfg.OUTPUT_DIR
         os.makedirs(folder, exist_ok=True)
         return [
             MetricPrinter(self.max_iter),
             JSONWriter(os.path.join(folder, "metrics.json")),
-            TensorboardXWriter(folder),
         ]
 
     def resume_or_load(self, resume: bool = True) -> None:
@@ -110,6 +113,8 @@ class Trainer(TrainerBase):
         """
         resume = resume and self.checkpointer.has_checkpoint()
         if not resume and not self.cfg.MODEL.WEIGHTS:
+            if self.cfg.SOLVER.FINETUNE:
+                raise UserError("SOLVER.FINETUNE is True: set MODEL.WEIGHTS to what to start from.")
             load_pretrained_backbone(self.model, self.cfg)
             return
         self.checkpointer.finetune = self.cfg.SOLVER.FINETUNE and not resume
@@ -135,6 +140,8 @@ class Trainer(TrainerBase):
             )
         )
         save_config(self.cfg)
+        if comm.is_main_process():  # a checkpoint may have named the run
+            self.register_hooks([hooks.PeriodicWriter(build_trackers(self.cfg, self.run_id))])
         self.model.train()
         super().train(self.start_iter, self.max_iter)
         return self.results
@@ -155,12 +162,13 @@ class Trainer(TrainerBase):
         return self.results
 
     def state_dict(self) -> dict:
-        """Detectron2's entries, and "optimizer", "grad_scaler" and "seed"."""
+        """Detectron2's entries, and "optimizer", "grad_scaler", "seed" and "run"."""
         return {
             **super().state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "grad_scaler": self.train_step.scaler.state_dict(),
             "seed": self.seed,
+            "run": self.run_id,
         }
 
     def load_state_dict(self, state_dict: dict) -> None:
@@ -169,6 +177,7 @@ class Trainer(TrainerBase):
         load_optimizer_state(self.optimizer, state_dict.get("optimizer"), source)
         if state_dict["grad_scaler"] and self.train_step.scaler.is_enabled():
             self.train_step.scaler.load_state_dict(state_dict["grad_scaler"])
+        self.run_id = state_dict.get("run", self.run_id)
         if self.cfg.SEED < 0:  # the seed was drawn by the first run
             self.seed = self.train_step.seed = state_dict["seed"]
 
@@ -180,12 +189,3 @@ def _log_size(model: nn.Module) -> None:
         "%s has %.1fM parameters, %.1fM of them are trained.",
         type(model).__name__, sum(size for size, _ in sizes) / 1e6, trained / 1e6,
     )  # fmt: skip
-
-
-def _distribute(model: nn.Module) -> nn.Module:
-    """Average gradients over the processes, if there are several."""
-    if comm.get_world_size() == 1:
-        return model
-    on_gpu = next(model.parameters()).is_cuda
-    device_ids = [comm.get_local_rank()] if on_gpu else None
-    return DistributedDataParallel(model, device_ids=device_ids, broadcast_buffers=False)

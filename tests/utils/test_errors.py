@@ -20,7 +20,7 @@ SENTENCE = "Image 'a.jpg' is blue: paint it 'red'."
 @pytest.fixture(autouse=True)
 def command(monkeypatch):
     monkeypatch.delenv("D2_PSFORMER_TRACEBACK", raising=False)
-    monkeypatch.delenv("RANK", raising=False)
+    monkeypatch.delenv("LOCAL_RANK", raising=False)
     monkeypatch.setattr(sys, "argv", ["somewhere/paint.py"])
 
 
