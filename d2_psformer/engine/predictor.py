@@ -2,6 +2,7 @@
 
 import logging
 import os
+from collections.abc import Sequence
 from contextlib import nullcontext
 
 import numpy as np
@@ -69,7 +70,6 @@ class Predictor:
         set_classes(name, checkpointer.metadata)
         self.metadata = MetadataCatalog.get(name)
 
-    @torch.inference_mode()
     def __call__(self, image: np.ndarray) -> dict:
         """
         Args:
@@ -81,12 +81,21 @@ class Predictor:
         Raises:
             UserError: the image is of another type or shape.
         """
+        return self.predict_batch([image])[0]
+
+    @torch.inference_mode()
+    def predict_batch(self, images: Sequence[np.ndarray]) -> list[dict]:
+        """Results of images that go through the model together; their sizes may differ."""
+        samples = [self._sample(image) for image in images]
+        with self.autocast:
+            return self.model(samples)
+
+    def _sample(self, image: np.ndarray) -> dict:
         _check_image(image)
         height, width = image.shape[:2]
         resized = T.AugInput(image if self.image_format == "RGB" else image[:, :, ::-1])
         sample, _ = augment(self.augmentations, resized)
-        with self.autocast:
-            return self.model([{**sample, "height": height, "width": width}])[0]
+        return {**sample, "height": height, "width": width}
 
 
 def return_one_result(cfg: CfgNode) -> None:

@@ -107,11 +107,6 @@ def load_config(
     return cfg
 
 
-def config_of_checkpoint(path: str | os.PathLike[str]) -> CfgNode:
-    """See :func:`load_config`."""
-    return load_config(os.fspath(path))
-
-
 def _read_config(
     config_file: str | None, opts: list[str] | None, data: str | None
 ) -> tuple[CfgNode, Translation | None]:

@@ -93,7 +93,7 @@ class MaXDeepLabBackbone(Backbone):
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         """(B, 3, H, W) -> maps (B, C, ceil(H / stride), …), sequences (B, N, feature_dim)."""
         x = self.stem(x.contiguous(memory_format=torch.channels_last))
-        memory = self.memory[None, :, :, None].expand(len(x), -1, -1, -1)
+        memory = self.memory[None, :, :, None].expand(x.shape[0], -1, -1, -1)
         maps, by_stride = {}, defaultdict(list)
         for stage in self.plan[1:]:
             earlier = by_stride[stage.stride]
