@@ -107,10 +107,9 @@ def convert(
     add_to_data_yaml(folder, name, [str(reader.images), *files], training=is_training)
     journal.unlink()
     pixels = sum(image["height"] * image["width"] for image in images)
-    segments, hidden, void = (
-        sum(r[key] for r in results) for key in ("segments", "hidden", "void")
-    )
-    return Summary(name, len(images), segments, hidden, void / pixels)
+    counts = ("things", "stuff", "hidden", "void")
+    things, stuff, hidden, void = (sum(r[key] for r in results) for key in counts)
+    return Summary(name, len(images), things, stuff, hidden, void / pixels)
 
 
 @dataclass(frozen=True)

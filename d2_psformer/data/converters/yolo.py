@@ -96,7 +96,11 @@ def _read_yaml(path: Path) -> dict[str, Any]:
 
 
 def _split_folder(content: dict[str, Any], source: Source) -> Path | None:
-    """The folder of images of the split. Some exports write ../train/images for train/images."""
+    """The folder of images of the split.
+
+    Beside ``path`` of the YAML, which is often that of another machine, its own folder is tried;
+    some exports write ../train/images for train/images.
+    """
     given = content.get(source.split)
     if given is None:
         return None
@@ -104,9 +108,10 @@ def _split_folder(content: dict[str, Any], source: Source) -> Path | None:
         raise UserError(
             f"'{source.split}' of '{source.path}' is {given!r}: name one folder of images."
         )
-    root = source.path.parent / str(content.get("path") or "")
-    folder = root / given
-    return folder if folder.is_dir() else root / given.removeprefix("../")
+    here = source.path.parent
+    folders = [here / str(content.get("path") or "") / given, here / given]
+    folders.append(here / given.removeprefix("../"))
+    return next((folder for folder in folders if folder.is_dir()), folders[0])
 
 
 def _label_folder(images: Path) -> Path:
