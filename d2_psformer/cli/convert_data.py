@@ -98,8 +98,8 @@ def run(args: argparse.Namespace) -> None:
         workers=args.workers,
     )
     lines = [
-        f"{summary.name}: {summary.images} images, {summary.things} things, {summary.stuff} "
-        f"regions of stuff, {summary.void:.0%} of the pixels void. Written to {args.output}."
+        f"{summary.name}: {summary.images} images, {summary.things} things and {summary.stuff} "
+        f"stuff segments, {summary.void:.0%} of the pixels void. Written to {args.output}."
     ]
     if summary.hidden:
         lines.append(f"{summary.hidden} segments were left out: they have no pixel of their own.")
