@@ -29,7 +29,7 @@ Examples:
   psformer convert-data labelme photos/val fruit --split val
   psformer convert-data coco-instances instances.json pets --images images --stuff grass sky
   psformer convert-data yolo data.yaml parts --split val --background background
-  psformer convert-data semantic labels streets --images images --classes road tree sky
+  psformer convert-data semantic label_pngs streets --images images --classes road tree sky
   psformer convert-data coco-panoptic predictions.json out --images images --to instances
 Then:
   psformer check --data fruit

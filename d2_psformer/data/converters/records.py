@@ -82,7 +82,7 @@ class Source:
         """
         folder = self.images or default
         if folder is None:
-            raise UserError(f"The images of '{self.path}' may be anywhere: name their folder.")
+            raise UserError(f"'{self.path}' does not say where its images are: add --images DIR.")
         return folder
 
 

@@ -102,11 +102,12 @@ def _split_folder(content: dict[str, Any], source: Source) -> Path | None:
     some exports write ../train/images for train/images.
     """
     given = content.get(source.split)
-    if given is None:
+    if source.images:
         return None
     if not isinstance(given, str) or given.endswith(".txt"):
         raise UserError(
-            f"'{source.split}' of '{source.path}' is {given!r}: name one folder of images."
+            f"'{source.split}' of '{source.path}' is {given!r} instead of one folder of images: "
+            "choose another --split, or name the folder with --images."
         )
     here = source.path.parent
     folders = [here / str(content.get("path") or "") / given, here / given]

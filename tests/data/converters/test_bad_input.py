@@ -124,8 +124,8 @@ def test_yolo(tmp_path, line, sentence):
     [
         ("names: [", "is not valid YAML"),
         ("train: images", "has no 'names'"),
-        ("names: [a]", "name their folder"),
-        ("{names: [a], train: [x, y]}", "name one folder of images"),
+        ("names: [a]", "'train' of '.*' is None instead of one folder"),
+        ("{names: [a], train: [x, y]}", "instead of one folder of images"),
         ("{names: [a], train: nowhere}", "Folder '.*nowhere' does not exist"),
     ],
 )
@@ -156,6 +156,7 @@ def test_coco_instances_of_other_images(tmp_path):
     refuse(tmp_path, "coco-instances", path, "is 12 x 9 pixels, but upright it is 12 x 8")
     (tmp_path / "images" / "0.jpg").unlink()
     refuse(tmp_path, "coco-instances", path, r"Image '0\.jpg' of '.*' is not in")
+    refuse(tmp_path, "coco-instances", path, "add --images DIR", images=None)
     refuse(tmp_path, "coco-instances", path, "leave --classes out", classes=["cat"])
     path.write_text("{")
     refuse(tmp_path, "coco-instances", path, r"instances\.json' is not valid JSON")
