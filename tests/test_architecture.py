@@ -21,7 +21,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 FACADE = {"d2", "classes", "utils"}
 MAY_IMPORT = {
     "__init__": {"config"},
-    "cli": FACADE | {"data", "evaluation"},
+    "cli": FACADE | {"data", "evaluation", "report"},
     "config": {"d2", "utils"},
     "classes": {"utils"},
     "utils": set(),
@@ -39,6 +39,7 @@ MAY_IMPORT = {
     "engine": FACADE
     | {"config", "data", "modeling", "evaluation", "checkpoint", "visualization", "model_zoo"}
     | {"official_configs"},
+    "report": FACADE | {"config", "data", "engine", "evaluation", "visualization"},
 }
 PLAIN_TORCH = [
     *PACKAGE.glob("layers/*.py"),
