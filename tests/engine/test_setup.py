@@ -123,6 +123,7 @@ def test_setup(config_file, tmp_path, monkeypatch, clean_loggers):
     log = (out / "log.txt").read_text()
     assert "No CUDA device found" in log
     assert "SEED: 3" in log
+    assert "ROI_HEADS" not in log  # only what differs from the defaults
     assert not (out / "config.yaml").exists()  # training writes it
 
 
