@@ -37,6 +37,8 @@ MAY_IMPORT = {
     "layers": {"ops", "utils"},
     "modeling": FACADE | {"layers", "ops"},
     "data": FACADE,
+    "deployment": set(),  # programs without torch read it
+    "export": FACADE | {"data", "deployment", "engine", "modeling", "ops"},
     "checkpoint": FACADE,
     "evaluation": FACADE | {"data"},
     "visualization": FACADE | {"data", "evaluation", "modeling", "layers", "ops"},

@@ -107,13 +107,20 @@ def run(args: argparse.Namespace) -> int:
     return 1 if failures else 0
 
 
-def build_config(args: argparse.Namespace):
+def config_of(model: str, weights: str | None, opts: list[str]):
+    """The config that ``model`` names, with its checkpoint as MODEL.WEIGHTS."""
     from ..api.configs import model_config
+
+    settings = dict(zip(opts[::2], opts[1::2], strict=False))
+    cfg = model_config(model, weights or settings.get("MODEL.WEIGHTS"))
+    cfg.merge_from_list(opts)
+    return cfg
+
+
+def build_config(args: argparse.Namespace):
     from ..engine import return_one_result
 
-    settings = dict(zip(args.opts[::2], args.opts[1::2], strict=False))
-    cfg = model_config(args.model or DEMO, args.weights or settings.get("MODEL.WEIGHTS"))
-    cfg.merge_from_list(args.opts)
+    cfg = config_of(args.model or DEMO, args.weights, args.opts)
     return_one_result(cfg)
     if args.confidence_threshold is not None:
         cfg.MODEL.POSTPROCESSING.SCORE_THRESHOLD = args.confidence_threshold
