@@ -7,7 +7,7 @@ from pathlib import Path
 from ..utils.commands import add_workers
 from ..utils.errors import UserError
 
-SUMMARY = "Convert annotation of another format, or predictions, and describe it in data.yaml."
+SUMMARY = "convert annotation of another format, or predictions, and describe it in data.yaml"
 EPILOG = """\
 Formats, and what SOURCE is:
   coco-instances   a JSON of polygons or run lengths; needs --images
