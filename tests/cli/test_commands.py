@@ -32,7 +32,7 @@ def test_an_unknown_subcommand_is_refused(capsys):
     [
         (["train"], "--config scenes/demo"),
         (["evaluate"], "--config scenes/demo"),
-        (["train", "--config", "scenes/demo", "--num-machines", "2"], "--dist-url tcp://HOST:PORT"),
+        (["train", "--config", "scenes/demo", "--num-machines", "2"], "need tcp://HOST:PORT"),
         (["evaluate", "--predictions", "x.json"], "--predictions and --ground-truth go together"),
         (["check"], "--data FOLDER"),
         (["predict", "--model", "scenes/demo"], "Say what to segment"),
