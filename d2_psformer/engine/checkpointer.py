@@ -69,14 +69,21 @@ class AtomicCheckpointer(DetectionCheckpointer):
         Raises:
             UserError: a weight is not finite; the files stay as they were.
         """
+        states = {key: obj.state_dict() for key, obj in self.checkpointables.items()}
+        if self._write(name, {**states, **kwargs}):
+            self.tag_last_checkpoint(f"{name}.pth")
+
+    def save_weights(self, name: str, **kwargs: Any) -> None:
+        """Write a file without what resuming needs; ``last_checkpoint`` stays as it is."""
+        self._write(name, kwargs)
+
+    def _write(self, name: str, entries: dict[str, Any]) -> bool:
         if not self.save_dir or not self.save_to_disk:
-            return
-        data = {"model": self.model.state_dict(), "metadata": self.metadata}
+            return False
+        data = {"model": self.model.state_dict(), "metadata": self.metadata, **entries}
         data.update({"config": self.config} if self.config else {})
         advice = "lower SOLVER.BASE_LR and resume from the last checkpoint"
         check_finite(data["model"], "the model to be saved", advice)
-        data.update((key, obj.state_dict()) for key, obj in self.checkpointables.items())
-        data.update(kwargs)
         path = Path(self.save_dir, f"{name}.pth")
         # Processes that were killed while saving have left these behind.
         for stale in path.parent.glob(".*.tmp.pth"):
@@ -84,7 +91,7 @@ class AtomicCheckpointer(DetectionCheckpointer):
         self.logger.info("Saving checkpoint to %s", path)
         with atomic_write(path) as file:
             torch.save(data, file)
-        self.tag_last_checkpoint(path.name)
+        return True
 
     def tag_last_checkpoint(self, last_filename_basename: str) -> None:
         with atomic_write(os.path.join(self.save_dir, "last_checkpoint"), "w") as file:
