@@ -29,8 +29,10 @@ def add_solver_keys(cfg: CN) -> None:
     cfg.SOLVER.CLIP_GRADIENTS.CLIP_TYPE = "full_model"
     # Forward-backward passes per optimizer step; IMS_PER_BATCH images are split over them.
     cfg.SOLVER.ACCUMULATION_STEPS = 1
-    # Autocast type when SOLVER.AMP.ENABLED: "float16" (with a gradient scaler) or "bfloat16".
-    cfg.SOLVER.AMP.DTYPE = "float16"
+    # Mixed precision: "auto" is bfloat16 on a GPU that computes in it, float16 (with a gradient
+    # scaler) on an older one, float32 on a CPU. "bfloat16" and "float16" hold on every device.
+    cfg.SOLVER.AMP.ENABLED = True
+    cfg.SOLVER.AMP.DTYPE = "auto"
     # "ADAMW", "ADAM" (as Keras has it; WEIGHT_DECAY is then an L2 penalty) or "SGD" (with
     # SOLVER.MOMENTUM and SOLVER.NESTEROV).
     cfg.SOLVER.OPTIMIZER = "ADAMW"
