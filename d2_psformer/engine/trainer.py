@@ -6,6 +6,7 @@ import time
 import weakref
 from contextlib import suppress
 
+import torch
 from torch import nn
 
 from ..checkpoint import load_pretrained_backbone
@@ -83,11 +84,13 @@ class Trainer(TrainerBase):
             trainer=weakref.proxy(self),
         )
         self.model = model
+        dtype = amp_dtype(cfg)
+        logger.info("Training in %s (SOLVER.AMP).", dtype or torch.float32)
         self.train_step = TrainStep(
             distribute(model),
             self.optimizer,
             clip=build_gradient_clipper(cfg),
-            amp_dtype=amp_dtype(cfg),
+            amp_dtype=dtype,
             seed=self.seed,
             rank=comm.get_rank(),
         )
