@@ -169,8 +169,8 @@ def build_trackers(cfg: CfgNode, run_id: str) -> list[EventWriter]:
 
 
 def _has_failed() -> bool:
-    """True while an error ends the training, which closes its writers."""
-    return sys.exc_info()[0] is not None
+    """True while an error, not an interruption or early stopping, ends the training."""
+    return isinstance(sys.exc_info()[1], Exception)
 
 
 def _flat(node: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -22,7 +22,7 @@ def test_the_trainer_stores_it_in_the_checkpoint(trained, tmp_path):
     cfg, checkpoint = trained
     alone = shutil.copy(checkpoint, tmp_path)
     found = config_of_checkpoint(alone)
-    assert found.MODEL.WEIGHTS == str(alone)
+    assert str(alone) == found.MODEL.WEIGHTS
     found.MODEL.WEIGHTS = cfg.MODEL.WEIGHTS
     assert found.dump() == cfg.dump()
 
