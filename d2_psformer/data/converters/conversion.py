@@ -83,6 +83,7 @@ def convert(
         UserError: bad input, in one sentence that names the file.
     """
     name = name or f"{folder.resolve().name}_{source.split}"
+    _check_folder(folder, source)
     target = TARGETS[to](folder, source.split)
     others = _other_data_sets(target, name, force)
     reader = READERS[kind](source)
@@ -141,22 +142,24 @@ class _ConvertImage:
         """One segment per stuff class; ids from 1 on; the number of segments without pixels."""
         known = {c["name"]: {**c, "place": place} for place, c in enumerate(self.categories)}
         groups: dict[Any, dict[str, Any]] = {}
+
+        def number(key: Any, *entry: Any) -> int:
+            return groups.setdefault(key, {"id": len(groups) + 1, **_entry(*entry)})["id"]
+
         numbers = [0]
         for segment in labelled.segments:
             category = known[segment.class_name]
             key = segment.id if category["isthing"] else segment.class_name
-            groups.setdefault(key, _entry(category, segment.iscrowd, segment.score))
-            numbers.append([*groups].index(key) + 1)
+            numbers.append(number(key, category, segment.iscrowd, segment.score))
         if self.background:
-            groups.setdefault(self.background, _entry(known[self.background]))
-            numbers[0] = [*groups].index(self.background) + 1
+            numbers[0] = number(self.background, known[self.background])
         labels = label_segments(labelled.ids, [segment.id for segment in labelled.segments])
         ids = np.array(numbers, np.int32)[labels]
         areas = segment_areas(ids, len(groups))
         new = np.concatenate([[0], np.cumsum(areas > 0) * (areas > 0)]).astype(np.int32)
-        kept = [group for group, area in zip(groups.values(), areas, strict=True) if area]
-        segments = [{"id": number, **group} for number, group in enumerate(kept, start=1)]
-        return new[ids], segments, len(groups) - len(kept)
+        kept = [{**group, "id": int(new[group["id"]])} for group in groups.values()]
+        segments = [group for group in kept if group["id"]]
+        return new[ids], segments, len(groups) - len(segments)
 
 
 def _entry(category: dict, iscrowd: bool = False, score: float | None = None) -> dict[str, Any]:
@@ -168,6 +171,15 @@ def _entry(category: dict, iscrowd: bool = False, score: float | None = None) ->
         "iscrowd": int(iscrowd and category["isthing"]),
         **scores,
     }
+
+
+def _check_folder(folder: Path, source: Source) -> None:
+    """Refuse to write where annotation and images are looked for."""
+    for read in filter(None, (source.path, source.images)):
+        if read.is_dir() and folder.resolve().is_relative_to(read.resolve()):
+            raise UserError(
+                f"'{folder}' lies in '{read}', whose files are read: write to a folder outside."
+            )
 
 
 def _other_data_sets(target: Target, name: str, force: bool) -> list[str]:
