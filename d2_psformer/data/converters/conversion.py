@@ -85,12 +85,14 @@ def convert(
     name = name or f"{folder.resolve().name}_{source.split}"
     _check_folder(folder, source)
     target = TARGETS[to](folder, source.split)
-    others = _other_data_sets(target, name, force)
+    journal = folder / f"{target.stem.name}.partial.jsonl"
+    others = _other_data_sets(target, name, force or journal.exists())
+    if force and not journal.exists():  # else an interrupted run goes on
+        shutil.rmtree(target.stem, ignore_errors=True)
     reader = READERS[kind](source)
     earlier = folder / CATEGORIES if others else None
     categories = settled_categories(reader.categories, source.stuff, background, earlier)
     target.check(categories)
-    journal = folder / f"{target.stem.name}.partial.jsonl"
     results = map_resumable(
         _ConvertImage(reader, target, categories, background),
         reader.items(),
@@ -159,7 +161,8 @@ class _ConvertImage:
         new = np.concatenate([[0], np.cumsum(areas > 0) * (areas > 0)]).astype(np.int32)
         kept = [{**group, "id": int(new[group["id"]])} for group in groups.values()]
         segments = [group for group in kept if group["id"]]
-        return new[ids], segments, len(groups) - len(segments)
+        hidden = {key for key, group in groups.items() if not new[group["id"]]}
+        return new[ids], segments, len(hidden - {self.background})
 
 
 def _entry(category: dict, iscrowd: bool = False, score: float | None = None) -> dict[str, Any]:
@@ -182,21 +185,19 @@ def _check_folder(folder: Path, source: Source) -> None:
             )
 
 
-def _other_data_sets(target: Target, name: str, force: bool) -> list[str]:
-    """The names in ``data.yaml`` apart from this one, whose files are removed with ``force``.
+def _other_data_sets(target: Target, name: str, replaces: bool) -> list[str]:
+    """The names in ``data.yaml`` apart from this one.
 
     Raises:
-        UserError: this one is there, and ``force`` is not given.
+        UserError: this one is there, and is not to be replaced.
     """
     path = target.folder / DESCRIPTION
     listed = [e[0] for e in read_data_yaml(path)["DATASETS"]["REGISTER"]] if path.exists() else []
-    if name in listed:
-        if not force:
-            raise UserError(
-                f"'{path}' lists '{name}' already: give another --split, --name or folder, or "
-                "replace it with --force."
-            )
-        shutil.rmtree(target.stem, ignore_errors=True)
+    if name in listed and not replaces:
+        raise UserError(
+            f"'{path}' lists '{name}' already: give another --split, --name or folder, or replace "
+            "it with --force."
+        )
     return [other for other in listed if other != name]
 
 
