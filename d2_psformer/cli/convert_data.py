@@ -5,7 +5,6 @@ import sys
 from pathlib import Path
 
 from ..utils.commands import add_workers
-from ..utils.errors import UserError
 
 SUMMARY = "Convert annotation of another format, or predictions, and describe it in data.yaml."
 EPILOG = """\
@@ -33,7 +32,7 @@ Examples:
   psformer convert-data coco-panoptic predictions.json out --images images --to instances
 Then:
   psformer check --data fruit
-  psformer train --data fruit ...
+  psformer train --config coco/mask2former_R50 --data fruit
 """
 FORMATS = "coco-instances", "coco-panoptic", "cvat", "instance-ids", "labelme", "semantic", "yolo"
 _MOSTLY_VOID = 0.5
@@ -83,8 +82,6 @@ def run(args: argparse.Namespace) -> int:
         suffixes=(args.label_suffix, args.image_suffix),
         categories=args.categories,
     )
-    if not args.source.exists():
-        raise UserError(f"'{args.source}' does not exist: check the path of the annotation.")
     try:
         summary = convert(
             args.format,

@@ -83,7 +83,7 @@ def convert(
         UserError: bad input, in one sentence that names the file.
     """
     name = name or f"{folder.resolve().name}_{source.split}"
-    _check_folder(folder, source)
+    _check_paths(kind, source, folder)
     target = TARGETS[to](folder, source.split)
     journal = folder / f"{target.stem.name}.partial.jsonl"
     others = _other_data_sets(target, name, force or journal.exists())
@@ -176,8 +176,16 @@ def _entry(category: dict, iscrowd: bool = False, score: float | None = None) ->
     }
 
 
-def _check_folder(folder: Path, source: Source) -> None:
-    """Refuse to write where annotation and images are looked for."""
+def _check_paths(kind: str, source: Source, folder: Path) -> None:
+    """Refuse a source that is missing or of another kind, and results among the sources."""
+    kinds = ("a file", "a folder")
+    if not source.path.exists():
+        raise UserError(f"'{source.path}' does not exist: check the path of the annotation.")
+    if (is_folder := source.path.is_dir()) != READERS[kind].takes_folder:
+        raise UserError(
+            f"'{source.path}' is {kinds[is_folder]}, but the annotation of {kind} is "
+            f"{kinds[not is_folder]}: give its path."
+        )
     for read in filter(None, (source.path, source.images)):
         if read.is_dir() and folder.resolve().is_relative_to(read.resolve()):
             raise UserError(
