@@ -1,5 +1,6 @@
 """One function over many items, in several processes, with a progress bar."""
 
+import signal
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sized
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -30,17 +31,21 @@ def _in_processes(
     function: Callable[[Item], Result], items: Iterable[Item], workers: int
 ) -> Iterator[Result]:
     waiting: deque[Future] = deque()
-    with ProcessPoolExecutor(workers, initializer=_start, initargs=(function,)) as pool:
+    pool = ProcessPoolExecutor(workers, initializer=_start, initargs=(function,))
+    try:
         for item in items:
             waiting.append(pool.submit(_call, item))
             if len(waiting) == _WAITING * workers:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _start(function: Callable) -> None:
-    """A process gets the function once, which may hold much, and not with each item."""
+    """A process gets the function once, which may hold much; Ctrl-C is for the main process."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     _worker["function"] = function
 
 
