@@ -9,7 +9,7 @@ DEMO := configs/scenes/demo.yaml
 .PHONY: help demo test test-long gpu-check lint format docs clean
 
 help:
-	@echo "make demo    generate scenes, train on them, evaluate, write pictures to output/demo"
+	@echo "make demo    generate scenes, train on them, evaluate, write a report to output/demo"
 	@echo "make test    run the test suite"
 	@echo "make test-long  run the slow tests too"
 	@echo "make gpu-check  check everything on this machine's GPU in 8 minutes, write a report"
@@ -29,7 +29,7 @@ demo: $(INSTALLED)
 	$(PY) datasets/generate_scenes.py --train 6000
 	$(PY) train_net.py --resume --config-file $(DEMO)
 	$(PY) tools/report.py --config-file $(DEMO)
-	@echo "Look at output/demo: metrics.json, model_final.pth and pictures/."
+	@echo "Open output/demo/report.html in a browser; metrics.json and model_final.pth are beside it."
 
 # Two processes of one thread each are faster than one of two.
 test: $(INSTALLED)

@@ -41,7 +41,10 @@ def model_config(
     found += [cfg.MODEL.WEIGHTS, get_weights_file(text)]
     cfg.MODEL.WEIGHTS = next(filter(None, found), "")
     if not cfg.MODEL.WEIGHTS:
-        raise UserError(f"'{text}' is a config: give a checkpoint too, weights='model.pth'.")
+        raise UserError(
+            f"'{text}' is a config: give a checkpoint too, weights='model.pth' in Python or "
+            "--weights model.pth."
+        )
     # A config may come from another machine: its device does not count.
     default = "cuda" if torch.cuda.is_available() else "cpu"
     cfg.MODEL.DEVICE = default if device is None else checked_device(device)

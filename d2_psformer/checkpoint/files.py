@@ -76,7 +76,7 @@ def _load(path: str, trust: bool) -> Any:
         raise UserError(
             f"'{path}' cannot be read: it is damaged, no weight file at all, or holds Python "
             "objects beside its tensors (they can run code; if you trust its source, "
-            "tools/convert_checkpoint.py --trust loads them)."
+            "psformer convert-weights --trust loads them)."
         ) from error
 
 
