@@ -145,12 +145,13 @@ class AtomicCheckpointer(DetectionCheckpointer):
         elif incompatible.incorrect_shapes:
             key, theirs, ours = incompatible.incorrect_shapes[0]
             what = f"key '{key}' is {tuple(theirs)} there and {tuple(ours)} in this model"
-            if theirs[0] != ours[0] and (counted := _counted_by_rows(key, own)):
-                of_what, setting, extra = counted
+            counted = _counted_by(key, own)
+            if counted and theirs[counted[3]] != ours[counted[3]]:
+                of_what, setting, extra, dim = counted
                 raise UserError(
-                    f"Checkpoint '{self.path}' is of {theirs[0] - extra} {of_what}, this model of "
-                    f"{ours[0] - extra} ({what}): {setting} decides that; or set SOLVER.FINETUNE "
-                    "True to load what fits."
+                    f"Checkpoint '{self.path}' is of {theirs[dim] - extra} {of_what}, this model "
+                    f"of {ours[dim] - extra} ({what}): {setting} decides that; or set "
+                    "SOLVER.FINETUNE True to load what fits."
                 )
         else:
             return
@@ -160,17 +161,22 @@ class AtomicCheckpointer(DetectionCheckpointer):
         )
 
 
-def _counted_by_rows(key: str, names: Iterable[str]) -> tuple[str, str, int] | None:
-    """What the rows of a weight count, the setting that decides it, and how many rows are beyond.
+def _counted_by(key: str, names: Iterable[str]) -> tuple[str, str, int, int] | None:
+    """What a weight has one row or column for each of, and the setting that decides how many.
 
     Args:
         names: of all weights of the model.
+
+    Returns:
+        With them the number of rows beyond, and the axis: 0 for rows.
     """
-    queries = "queries", "MODEL.TRANSFORMER_DECODER.NUM_QUERIES", 0
-    classes = "classes", "the data set DATASETS.TRAIN", 0
+    queries = "queries", "MODEL.TRANSFORMER_DECODER.NUM_QUERIES", 0, 0
+    classes = "classes", "the data set DATASETS.TRAIN", 0, 0
     if re.match(r"(transformer|location)_decoder\.query_", key):
         # Queries are classes where nothing classifies them (PerPixelBaselinePlus).
         return queries if any("class_embed" in name for name in names) else classes
     if ".mask_heads.class_embed." in key or key.startswith("class_head."):
-        return *classes[:2], 1  # "no object"
+        return *classes[:2], 1, 0  # "no object"
+    if key == "backbone.memory":
+        return *queries[:3], 1
     return classes if key.startswith("classifier.") else None

@@ -85,6 +85,40 @@ def test_one_panel_for_each_kind_of_figure(tmp_path):
 
 
 @pytest.mark.parametrize(
+    "drawn",
+    [
+        "loss_pq_class",
+        "loss_pq_mask",
+        "loss_mask_id",
+        "loss_instance",
+        "loss_semantic",
+        "thing_loss_ce",
+        "stuff_loss_dice",
+    ],
+)
+def test_losses_of_every_architecture_share_a_panel(tmp_path, drawn):
+    points = [0, 100], [3.0, 2.0]
+    alone = image_of(tmp_path, {"loss_mask": points})
+    both = image_of(tmp_path, {"loss_mask": points, drawn: ([0, 100], [2.0, 3.0])})
+    assert both.shape == alone.shape and not np.array_equal(both, alone)
+
+
+def test_what_the_figure_of_max_deeplab_shows(tmp_path):
+    """Of a training whose lines are those of MaX-DeepLab: four panels, one is of the accuracy."""
+    losses = dict.fromkeys(["loss_pq_class", "loss_pq_mask", "loss_mask_id", "loss_instance"], 0.5)
+    entry = {"total_loss": 2.0, **losses, "mask_id_accuracy": 0.25, "lr": 0.001, "time": 0.2}
+    file = tmp_path / "curves.png"
+    curves = read_curves(write_lines(file, {"iteration": 19, **entry}, {"iteration": 39, **entry}))
+    panel = image_of(tmp_path, {"lr": curves["lr"]})
+    rows, columns = (
+        a // b for a, b in zip(image_of(tmp_path, curves).shape[:2], panel.shape[:2], strict=True)
+    )
+    assert (rows, columns) == (2, 3)
+    without = {name: points for name, points in curves.items() if name != "mask_id_accuracy"}
+    assert image_of(tmp_path, without).shape[0] == panel.shape[0]
+
+
+@pytest.mark.parametrize(
     "left_out", ["loss_class_2", "panoptic_seg/PQ-disc", "panoptic_seg/SQ", "time", "eta_seconds"]
 )
 def test_what_would_only_clutter_is_left_out(tmp_path, left_out):
