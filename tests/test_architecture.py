@@ -22,9 +22,10 @@ FACADE = {"d2", "classes", "utils"}
 MAY_IMPORT = {
     "__init__": {"config", "api"},
     "__main__": {"cli"},
-    "api": FACADE | {"data", "engine", "checkpoint", "visualization"},
+    "api": FACADE | {"checkpoint", "data", "engine", "model_zoo", "visualization"},
     "cli": FACADE
-    | {"checkpoint", "data", "engine", "evaluation", "export", "model_zoo", "visualization"},
+    | {"api", "checkpoint", "data", "engine", "evaluation", "export", "model_zoo", "report"}
+    | {"visualization"},
     "config": {"d2", "utils"},
     "classes": {"utils"},
     "utils": set(),
@@ -44,6 +45,7 @@ MAY_IMPORT = {
     "engine": FACADE
     | {"config", "data", "modeling", "evaluation", "checkpoint", "visualization", "model_zoo"}
     | {"official_configs"},
+    "report": FACADE | {"config", "data", "engine", "evaluation", "visualization"},
 }
 PLAIN_TORCH = [
     *PACKAGE.glob("layers/*.py"),

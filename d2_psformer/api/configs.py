@@ -8,7 +8,8 @@ from typing import Any, TypeAlias
 import torch
 
 from ..d2.config import CfgNode
-from ..engine import config_of_checkpoint, load_config
+from ..engine import load_config
+from ..model_zoo import get_weights_file
 from ..utils.errors import UserError
 from .hub import PREFIX, download
 
@@ -16,11 +17,12 @@ StrPath: TypeAlias = str | os.PathLike[str]
 Options: TypeAlias = Mapping[str, Any] | None
 Device: TypeAlias = str | torch.device | None
 
-_CONFIGS = ("", ".yaml", ".yml")  # names have no suffix
-
 
 def model_config(
-    source: StrPath, weights: StrPath | None, device: Device, options: Options
+    source: StrPath,
+    weights: StrPath | None = None,
+    device: Device = None,
+    options: Options = None,
 ) -> CfgNode:
     """The config of a trained model with its checkpoint as MODEL.WEIGHTS; not frozen.
 
@@ -34,24 +36,19 @@ def model_config(
     path = download(text) if text.startswith(PREFIX) else Path(text).expanduser()
     if path.is_dir():
         path = _last_checkpoint(path)
-    is_config = path.suffix.lower() in _CONFIGS and not (path.suffix == "" and path.is_file())
-    if is_config:
-        cfg = load_config(text)
-        if weights is not None:
-            cfg.MODEL.WEIGHTS = os.fspath(weights)
-        if not cfg.MODEL.WEIGHTS:
-            raise UserError(f"'{text}' is a config: give a checkpoint too, weights='model.pth'.")
-    elif weights is not None:
+    cfg = load_config(str(path) if path.is_file() else text)
+    found = [os.fspath(weights)] if weights is not None else []
+    found += [cfg.MODEL.WEIGHTS, get_weights_file(text)]
+    cfg.MODEL.WEIGHTS = next(filter(None, found), "")
+    if not cfg.MODEL.WEIGHTS:
         raise UserError(
-            f"'{text}' is no config, as it is no YAML file: with weights='{weights}' give a config."
+            f"'{text}' is a config: give a checkpoint too, weights='model.pth' in Python or "
+            "--weights model.pth."
         )
-    else:
-        cfg = config_of_checkpoint(path)
+    # A config may come from another machine: its device does not count.
+    default = "cuda" if torch.cuda.is_available() else "cpu"
+    cfg.MODEL.DEVICE = default if device is None else checked_device(device)
     merge_options(cfg, options)
-    if device is not None:
-        cfg.MODEL.DEVICE = checked_device(device)
-    elif cfg.MODEL.DEVICE.startswith("cuda") and not torch.cuda.is_available():
-        cfg.MODEL.DEVICE = "cpu"
     return cfg
 
 

@@ -36,7 +36,7 @@ def evaluate(
         UserError: a file, a key or a value is wrong, or the classes of the data are not the
             model's.
     """
-    return evaluate_config(model_config(model, weights, device, None), data, output, options)
+    return evaluate_config(model_config(model, weights, device), data, output, options)
 
 
 def evaluate_config(

@@ -22,7 +22,7 @@ def load(
             huggingface.co; or, with ``weights``, a config by file or name, as in
             ``load("coco/psformer_R50_2x", weights="model.pth")``.
         weights: the checkpoint for a config.
-        device: "cuda", "cpu" and others of torch; default the config's, or the CPU where no GPU is.
+        device: "cuda", "cpu" and others of torch; default the GPU, or the CPU where there is none.
         dtype: of the computation: "float32", "bfloat16", "float16", a type of torch, or "auto", the
             default of configs: bfloat16 where the device is fast with it.
         options: other settings, as {"MODEL.POSTPROCESSING.SCORE_THRESHOLD": 0.5}.

@@ -3,9 +3,7 @@
 import tempfile
 from pathlib import Path
 
-import torch
-
-from ..checkpoint import read_checkpoint
+from ..checkpoint import read_checkpoint, write_slim
 from ..d2.config import CfgNode
 from ..data.class_metadata import is_class_metadata
 from ..utils.errors import UserError
@@ -57,7 +55,7 @@ def push(
     from huggingface_hub import HfApi
 
     name = name.removeprefix(PREFIX)
-    cfg = model.cfg if isinstance(model, Model) else model_config(model, None, None, None)
+    cfg = model.cfg if isinstance(model, Model) else model_config(model)
     with tempfile.TemporaryDirectory() as folder:
         _write(Path(folder), cfg, name)
         try:
@@ -79,10 +77,7 @@ def _write(folder: Path, cfg: CfgNode, name: str) -> None:
     shared = cfg.clone()
     shared.defrost()
     shared.MODEL.WEIGHTS, shared.OUTPUT_DIR, shared.DATASETS.REGISTER = "", "output", []
-    torch.save(
-        {"model": content["model"], "metadata": metadata, "config": shared.dump()},
-        folder / "model.pth",
-    )
+    write_slim(folder / "model.safetensors", content["model"], shared.dump(), metadata)
     classes = metadata.get("stuff_classes") or metadata.get("thing_classes", [])
     card = _CARD.format(
         architecture=cfg.MODEL.META_ARCHITECTURE,

@@ -40,6 +40,17 @@ def read_pixels(path: str | os.PathLike, image_format: str) -> np.ndarray:
     return np.ascontiguousarray(pixels if image_format == "RGB" else pixels[:, :, ::-1])
 
 
+def upright_size(path: str | os.PathLike) -> tuple[int, int]:
+    """Height and width of an image with its EXIF rotation applied; only the header is read.
+
+    Raises:
+        UserError: the file is missing or is no image.
+    """
+    with decoding(f"Image '{path}'"), Image.open(path) as image:
+        turned = _orientation(image) in (5, 6, 7, 8)
+        return image.size if turned else image.size[::-1]
+
+
 def rgb_pixels(image: Image.Image, name: str) -> np.ndarray:
     """The pixels of a Pillow image of any mode as uint8 (H, W, 3), as :func:`read_pixels` does.
 

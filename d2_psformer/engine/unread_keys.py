@@ -30,6 +30,7 @@ _READ_BY = {
     (*_MASKFORMER, "Mask2Former"): (
         "LOSS.MASK_WEIGHT",
         "LOSS.NO_OBJECT_WEIGHT",
+        "LOSS.CLASS_NORMALIZER",
         "LOSS.COUNT_PADDING",
         "LOSS.MATCHING",
     ),

@@ -1,5 +1,4 @@
 import argparse
-import logging
 import subprocess
 import sys
 
@@ -7,7 +6,7 @@ import pytest
 import torch
 from dummy_processes import ROOT
 
-from d2_psformer.engine import build_model, load_config, run, setup
+from d2_psformer.engine import build_model, load_config, setup
 from d2_psformer.utils.errors import UserError
 
 
@@ -18,16 +17,6 @@ def config_file(tmp_path):
         return str(tmp_path / "config.yaml")
 
     return write
-
-
-@pytest.fixture
-def clean_loggers():
-    """Undo what setup_logger does to the loggers of this process."""
-    names = ("fvcore", "detectron2", "d2_psformer", "d2_psformer.d2lite")
-    before = [(x, x.handlers[:], x.propagate, x.level) for x in map(logging.getLogger, names)]
-    yield
-    for logger, handlers, propagate, level in before:
-        logger.handlers, logger.propagate, logger.level = handlers, propagate, level
 
 
 def test_file_then_command_line(config_file):
@@ -134,6 +123,7 @@ def test_setup(config_file, tmp_path, monkeypatch, clean_loggers):
     log = (out / "log.txt").read_text()
     assert "No CUDA device found" in log
     assert "SEED: 3" in log
+    assert "ROI_HEADS" not in log  # only what differs from the defaults
     assert not (out / "config.yaml").exists()  # training writes it
 
 
@@ -142,28 +132,6 @@ def test_setup_registers_data_sets(config_file, tmp_path, clean_loggers):
     args = argparse.Namespace(config_file=path, opts=["OUTPUT_DIR", str(tmp_path / "out")])
     with pytest.raises(UserError, match=r"no\.json"):
         setup(args)
-
-
-def test_run_in_this_process(monkeypatch):
-    monkeypatch.delenv("RANK", raising=False)
-    args = argparse.Namespace(num_gpus=1, num_machines=1, machine_rank=0, dist_url="auto")
-    seen = []
-    run(seen.append, args)
-    assert seen == [args]
-
-
-def test_more_gpus_than_there_are(monkeypatch):
-    monkeypatch.delenv("RANK", raising=False)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    with pytest.raises(UserError, match="--num-gpus is 3, but this machine has 2: give"):
-        run(pytest.fail, argparse.Namespace(num_gpus=3, num_machines=1))
-
-
-@pytest.mark.parametrize(("gpus", "machines"), [(0, 1), (-1, 1), (1, 0)])
-def test_fewer_processes_than_one(monkeypatch, gpus, machines):
-    monkeypatch.delenv("RANK", raising=False)
-    with pytest.raises(UserError, match="must be at least 1"):
-        run(pytest.fail, argparse.Namespace(num_gpus=gpus, num_machines=machines))
 
 
 def test_importing_the_engine_registers_models_and_data_sets():

@@ -81,5 +81,5 @@ def test_missing(folder, missing):
 
 def test_folder_without_images(folder):
     (folder / "empty").mkdir()
-    with pytest.raises(ValueError, match=r"empty' has no image or video"):
+    with pytest.raises(ValueError, match=r"empty' has no image and no video"):
         find_inputs([f"{folder}/empty"])
