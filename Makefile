@@ -13,7 +13,7 @@ help:
 	@echo "make test    run the test suite"
 	@echo "make test-long  run the slow tests too"
 	@echo "make gpu-check  check everything on this machine's GPU in 8 minutes, write a report"
-	@echo "make lint    check style and format"
+	@echo "make lint    check style, format and the types of the Python API"
 	@echo "make format  repair style and format"
 	@echo "make docs    build the documentation site in output/site, check its links"
 	@echo "make clean   remove the virtual environment and the demo's output"
@@ -45,6 +45,7 @@ gpu-check: $(INSTALLED)
 lint: $(INSTALLED)
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
+	$(PY) -m mypy
 
 format: $(INSTALLED)
 	$(PY) -m ruff check --fix .

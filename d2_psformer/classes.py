@@ -11,6 +11,8 @@ from typing import Any
 from .utils.errors import UserError
 
 Categories = Iterable[Mapping[str, Any]]
+# Stands for "no object" or void where a row of a classifier is named by its class.
+NO_OBJECT = -1
 
 
 @dataclass(frozen=True)

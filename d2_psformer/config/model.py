@@ -69,6 +69,9 @@ def add_loss_keys(model: CN) -> None:
     node.CLASS_WEIGHT = 2.0
     # Weight of the class "no object" in that cross-entropy.
     node.NO_OBJECT_WEIGHT = 0.1
+    # With several processes that cross-entropy is a mean over the queries of each ("local", as in
+    # the official MaskFormer and Mask2Former) or of all ("global": they learn what one would).
+    node.CLASS_NORMALIZER = "local"
     # Loss of every pixel: focal in MaskFormer, binary cross-entropy in Mask2Former.
     node.MASK_WEIGHT = 5.0
     # L1 loss of the boxes (Panoptic SegFormer).

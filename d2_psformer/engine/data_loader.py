@@ -71,7 +71,10 @@ def build_test_loader(
     cfg: CfgNode, dataset_name: str, mapper: Mapper | None = None
 ) -> RaisingLoader:
     """One image a batch, every image once over all processes; ``mapper`` as above, for testing."""
-    records = DatasetFromList(_read_records([dataset_name], filter_empty=False), copy=False)
+    listed = _read_records([dataset_name], filter_empty=False)
+    # Two processes that both have an image with two annotations would count it twice.
+    unique = {record["file_name"]: record for record in listed}
+    records = DatasetFromList(list(unique.values()), copy=False)
     return RaisingLoader(
         MapDataset(records, CarryingMapper(mapper or SegmentMapper(cfg, False))),
         sampler=InferenceSampler(len(records)),

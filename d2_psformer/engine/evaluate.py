@@ -13,6 +13,7 @@ from ..utils.errors import UserError
 from .checkpointer import AtomicCheckpointer
 from .data_loader import Mapper, build_test_loader
 from .data_sets import align_data_sets
+from .distributed import share_buffers
 from .model import build_model
 
 logger = logging.getLogger(__name__)
@@ -25,6 +26,7 @@ def test(cfg: CfgNode, model: nn.Module, mapper: Mapper | None = None) -> dict:
         {task: {metric: value}} of the one data set, or {data set: that} of several; empty in
         processes other than the first.
     """
+    share_buffers(model)
     results = {}
     for name in cfg.DATASETS.TEST:
         evaluator = build_evaluator(cfg, name)

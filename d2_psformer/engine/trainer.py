@@ -3,27 +3,36 @@
 import logging
 import os
 import time
+import uuid
 import weakref
+from contextlib import suppress
 
+import torch
 from torch import nn
-from torch.nn.parallel import DistributedDataParallel
 
 from ..checkpoint import load_pretrained_backbone
 from ..d2.config import CfgNode
 from ..d2.engine import HookBase, TrainerBase, hooks
-from ..d2.utils import EventWriter, JSONWriter, TensorboardXWriter, comm, seed_all_rng
+from ..d2.utils import EventWriter, JSONWriter, comm, seed_all_rng
 from ..data.class_metadata import set_classes
 from ..utils.errors import UserError
+from .best_checkpoint import BestCheckpoint, StopTraining
 from .checkpointer import AtomicCheckpointer
 from .data_loader import Mapper, build_train_loader, images_per_batch
 from .data_sets import align_data_sets
+from .distributed import distribute
 from .evaluate import check_evaluation, test
+from .freezing import freeze
+from .interruption import Interruption
 from .model import build_model
 from .optimizer import build_gradient_clipper, build_optimizer
 from .optimizer_state import load_optimizer_state
+from .scaling import scale_to_processes
 from .schedule import build_lr_scheduler
 from .setup import save_config
+from .trackers import build_trackers
 from .train_step import TrainStep, amp_dtype
+from .weight_average import WeightAverage
 from .writers import MetricPrinter
 
 logger = logging.getLogger(__name__)
@@ -43,60 +52,85 @@ class Trainer(TrainerBase):
 
     Attributes:
         results: of the last evaluation, empty before the first.
+        run_id: names the training in experiment trackers; a resumed one keeps it.
+        model: the one that is learned.
+        evaluated: the one that is evaluated and saved; another one with SOLVER.EMA_DECAY.
     """
 
     def __init__(self, cfg: CfgNode, mapper: Mapper | None = None):
         super().__init__()
-        self.cfg = cfg
+        self.cfg = cfg = scale_to_processes(cfg, comm.get_world_size())
         self.mapper = mapper
         self.max_iter = cfg.SOLVER.MAX_ITER
         self.results: dict = {}
+        self.run_id = uuid.uuid4().hex
         metadata = align_data_sets(cfg)
         images_per_batch(cfg)  # raises an error now, before the model is built
         self.seed = cfg.SEED if cfg.SEED >= 0 else comm.shared_random_seed()
 
         seed_all_rng(self.seed)  # every process starts from the same weights
         model = build_model(cfg)
+        freeze(model, cfg.SOLVER.FREEZE)
         _log_size(model)
         self.optimizer = build_optimizer(cfg, model)
         try:
             self.scheduler = build_lr_scheduler(cfg, self.optimizer)
         except ValueError as error:
             raise UserError(f"SOLVER describes no learning-rate schedule: {error}") from error
+        decay = cfg.SOLVER.EMA_DECAY
+        self.average = WeightAverage(model, decay) if decay else None
+        self.evaluated = self.average.averaged if self.average else model
         self.checkpointer = AtomicCheckpointer(
-            model, cfg.OUTPUT_DIR, metadata=metadata, trainer=weakref.proxy(self)
+            self.evaluated,
+            cfg.OUTPUT_DIR,
+            metadata=metadata,
+            config=cfg.dump(),
+            trainer=weakref.proxy(self),
         )
         self.model = model
+        dtype = amp_dtype(cfg)
+        logger.info("Training in %s (SOLVER.AMP).", dtype or torch.float32)
         self.train_step = TrainStep(
-            _distribute(model),
+            distribute(model),
             self.optimizer,
             clip=build_gradient_clipper(cfg),
-            amp_dtype=amp_dtype(cfg),
+            amp_dtype=dtype,
             seed=self.seed,
             rank=comm.get_rank(),
         )
         self.register_hooks(self.build_hooks())
 
-    def build_hooks(self) -> list[HookBase]:
-        """Return hooks for time, learning rate, checkpoints, evaluation, writers, in this order."""
+    def build_hooks(self) -> list[HookBase | None]:
+        """Return the hooks in the order in which they run."""
         solver, is_main = self.cfg.SOLVER, comm.is_main_process()
         checkpoints = hooks.PeriodicCheckpointer(self.checkpointer, solver.CHECKPOINT_PERIOD)
-        every = [hooks.IterationTimer(), hooks.LRScheduler()]
-        # After the scheduler, whose state it saves; before what can go wrong in the evaluation.
+        every = [hooks.IterationTimer(), hooks.LRScheduler(), self.average]
+        # After the two whose state it saves; before what can go wrong in the evaluation.
         every += [checkpoints] if is_main else []
+        every += [Interruption()]
         every += [hooks.EvalHook(self.cfg.TEST.EVAL_PERIOD, self._evaluate)]
+        every += self._build_best_checkpoint()
         # Last, so that figures of the evaluation are written too.
         every += [hooks.PeriodicWriter(self.build_writers())] if is_main else []
         return every
 
+    def _build_best_checkpoint(self) -> list[HookBase]:
+        """The best of several evaluations, where there are several."""
+        solver = self.cfg.SOLVER
+        if self.cfg.TEST.EVAL_PERIOD > 0:
+            patience = solver.EARLY_STOPPING
+            return [BestCheckpoint(self.cfg.OUTPUT_DIR, solver.BEST_METRIC, patience)]
+        if solver.EARLY_STOPPING:
+            raise UserError("SOLVER.EARLY_STOPPING counts evaluations: set TEST.EVAL_PERIOD too.")
+        return []
+
     def build_writers(self) -> list[EventWriter]:
-        """Return writers to the terminal, ``metrics.json`` and TensorBoard, in OUTPUT_DIR."""
+        """Return writers to the terminal and to ``metrics.json`` in OUTPUT_DIR."""
         folder = self.cfg.OUTPUT_DIR
         os.makedirs(folder, exist_ok=True)
         return [
             MetricPrinter(self.max_iter),
             JSONWriter(os.path.join(folder, "metrics.json")),
-            TensorboardXWriter(folder),
         ]
 
     def resume_or_load(self, resume: bool = True) -> None:
@@ -106,7 +140,9 @@ class Trainer(TrainerBase):
         """
         resume = resume and self.checkpointer.has_checkpoint()
         if not resume and not self.cfg.MODEL.WEIGHTS:
-            load_pretrained_backbone(self.model, self.cfg)
+            if self.cfg.SOLVER.FINETUNE:
+                raise UserError("SOLVER.FINETUNE is True: set MODEL.WEIGHTS to what to start from.")
+            load_pretrained_backbone(self.evaluated, self.cfg)
             return
         self.checkpointer.finetune = self.cfg.SOLVER.FINETUNE and not resume
         self.checkpointer.resume_or_load(self.cfg.MODEL.WEIGHTS, resume=resume)
@@ -131,8 +167,11 @@ class Trainer(TrainerBase):
             )
         )
         save_config(self.cfg)
+        if comm.is_main_process():  # a checkpoint may have named the run
+            self.register_hooks([hooks.PeriodicWriter(build_trackers(self.cfg, self.run_id))])
         self.model.train()
-        super().train(self.start_iter, self.max_iter)
+        with suppress(StopTraining):
+            super().train(self.start_iter, self.max_iter)
         return self.results
 
     def run_step(self) -> None:
@@ -147,16 +186,17 @@ class Trainer(TrainerBase):
             self.storage.put_scalars(**means, data_time=slowest)
 
     def _evaluate(self) -> dict:
-        self.results = test(self.cfg, self.model)
+        self.results = test(self.cfg, self.evaluated)
         return self.results
 
     def state_dict(self) -> dict:
-        """Detectron2's entries, and "optimizer", "grad_scaler" and "seed"."""
+        """Detectron2's entries, and "optimizer", "grad_scaler", "seed" and "run"."""
         return {
             **super().state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "grad_scaler": self.train_step.scaler.state_dict(),
             "seed": self.seed,
+            "run": self.run_id,
         }
 
     def load_state_dict(self, state_dict: dict) -> None:
@@ -165,6 +205,7 @@ class Trainer(TrainerBase):
         load_optimizer_state(self.optimizer, state_dict.get("optimizer"), source)
         if state_dict["grad_scaler"] and self.train_step.scaler.is_enabled():
             self.train_step.scaler.load_state_dict(state_dict["grad_scaler"])
+        self.run_id = state_dict.get("run", self.run_id)
         if self.cfg.SEED < 0:  # the seed was drawn by the first run
             self.seed = self.train_step.seed = state_dict["seed"]
 
@@ -176,12 +217,3 @@ def _log_size(model: nn.Module) -> None:
         "%s has %.1fM parameters, %.1fM of them are trained.",
         type(model).__name__, sum(size for size, _ in sizes) / 1e6, trained / 1e6,
     )  # fmt: skip
-
-
-def _distribute(model: nn.Module) -> nn.Module:
-    """Average gradients over the processes, if there are several."""
-    if comm.get_world_size() == 1:
-        return model
-    on_gpu = next(model.parameters()).is_cuda
-    device_ids = [comm.get_local_rank()] if on_gpu else None
-    return DistributedDataParallel(model, device_ids=device_ids, broadcast_buffers=False)

@@ -4,8 +4,7 @@ import itertools
 import logging
 import os
 import zipfile
-
-from tqdm import tqdm
+from pathlib import Path
 
 from ..classes import Classes
 from ..d2.data import DatasetCatalog, MetadataCatalog
@@ -14,17 +13,20 @@ from ..d2.utils import comm
 from ..data.panoptic_png import write_panoptic_png
 from ..utils.errors import UserError
 from ..utils.files import atomic_write, comparable_name, safe_name, write_json
+from ..utils.progress import progress
 from .panoptic_evaluator import with_dataset_ids
 
 logger = logging.getLogger(__name__)
+
+_PNGS_AT_ONCE = 64  # of one process, in memory
 
 
 class SubmissionWriter(DatasetEvaluator):
     """Writes predictions instead of judging them, for data whose ground truth is kept elsewhere.
 
     In ``output_dir`` it leaves ``panoptic_<data set>_results.json``, the folder of the same name
-    with one PNG per image, and both in ``panoptic_<data set>_results.zip``. All processes must
-    see ``output_dir``.
+    with one PNG per image, and both in ``panoptic_<data set>_results.zip``. The first process gets
+    the PNGs of the others through the process group, so that no shared disk is needed.
 
     Args:
         dataset_name: a registered data set.
@@ -68,6 +70,7 @@ class SubmissionWriter(DatasetEvaluator):
         """Write the JSON and the zip in the main process; there are no figures."""
         comm.synchronize()
         parts = comm.gather(self._annotations)
+        self._collect_pngs()
         if not comm.is_main_process():
             return {}
         annotations = sorted(itertools.chain(*parts), key=lambda a: a["file_name"])
@@ -75,11 +78,21 @@ class SubmissionWriter(DatasetEvaluator):
         folder = os.path.basename(self._stem)
         with atomic_write(f"{self._stem}.zip") as file, zipfile.ZipFile(file, "w") as archive:
             archive.write(f"{self._stem}.json", f"{folder}.json", zipfile.ZIP_DEFLATED)
-            for annotation in tqdm(annotations, desc="Zip", unit="image", disable=None):
+            for annotation in progress(annotations, desc="Zip", unit="image"):
                 name = annotation["file_name"]  # PNGs are compressed already
                 archive.write(os.path.join(self._stem, name), f"{folder}/{name}")
         logger.info("The predictions of %d images are in %s.zip", len(annotations), self._stem)
         return {}
+
+    def _collect_pngs(self) -> None:
+        """Write the PNGs of the other processes in the main one, a few at a time."""
+        mine = [] if comm.is_main_process() else [a["file_name"] for a in self._annotations]
+        for start in range(0, max(comm.all_gather(len(mine))), _PNGS_AT_ONCE):
+            names = mine[start : start + _PNGS_AT_ONCE]
+            pngs = {name: Path(self._stem, name).read_bytes() for name in names}
+            for name, content in itertools.chain(*map(dict.items, comm.gather(pngs))):
+                with atomic_write(os.path.join(self._stem, name)) as file:
+                    file.write(content)
 
 
 def _png_name(sample: dict) -> str:

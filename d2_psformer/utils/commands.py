@@ -19,16 +19,33 @@ _SHOW_ALL = "D2_PSFORMER_TRACEBACK"
 def report_user_errors() -> Iterator[None]:
     """End the process with "<command>: <sentence>" and status 1 if a user can fix the error.
 
-    This works as a decorator too. ``D2_PSFORMER_TRACEBACK=1`` shows the traceback instead.
+    Ctrl-C ends it with status 130. This works as a decorator too. ``D2_PSFORMER_TRACEBACK=1`` shows
+    the traceback instead.
     """
     try:
         yield
+    except KeyboardInterrupt:
+        sys.exit(130)
     except (UserError, OSError) as error:
         if not is_user_error(error) or os.environ.get(_SHOW_ALL) == "1":
             raise
         path = Path(sys.argv[0])
         command = path.parent.name if path.name == "__main__.py" else path.name
         sys.exit(f"{command}: {sentence_of(error)}\n({_SHOW_ALL}=1 shows the traceback.)")
+
+
+def add_config(parser: argparse.ArgumentParser) -> None:
+    """Add ``--config``, ``--data`` and KEY VALUE pairs: ``config_file``, ``data``, ``opts``."""
+    add = parser.add_argument
+    add(
+        "--config",
+        "--config-file",
+        dest="config_file",
+        metavar="CONFIG",
+        help="YAML file, name that `psformer models` lists, or checkpoint with its config inside",
+    )
+    add("--data", metavar="YAML_OR_DIR", help="data.yaml of your data set, or the folder it is in")
+    add("opts", nargs=argparse.REMAINDER, help="settings at the very end: KEY VALUE KEY VALUE ...")
 
 
 def add_workers(parser: argparse.ArgumentParser) -> None:

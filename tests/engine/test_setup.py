@@ -1,6 +1,4 @@
 import argparse
-import importlib.util
-import logging
 import subprocess
 import sys
 
@@ -8,7 +6,7 @@ import pytest
 import torch
 from dummy_processes import ROOT
 
-from d2_psformer.engine import build_model, load_config, run, setup
+from d2_psformer.engine import build_model, load_config, setup
 from d2_psformer.utils.errors import UserError
 
 
@@ -19,16 +17,6 @@ def config_file(tmp_path):
         return str(tmp_path / "config.yaml")
 
     return write
-
-
-@pytest.fixture
-def clean_loggers():
-    """Undo what setup_logger does to the loggers of this process."""
-    names = ("fvcore", "detectron2", "d2_psformer", "d2_psformer.d2lite")
-    before = [(x, x.handlers[:], x.propagate, x.level) for x in map(logging.getLogger, names)]
-    yield
-    for logger, handlers, propagate, level in before:
-        logger.handlers, logger.propagate, logger.level = handlers, propagate, level
 
 
 def test_file_then_command_line(config_file):
@@ -135,6 +123,7 @@ def test_setup(config_file, tmp_path, monkeypatch, clean_loggers):
     log = (out / "log.txt").read_text()
     assert "No CUDA device found" in log
     assert "SEED: 3" in log
+    assert "ROI_HEADS" not in log  # only what differs from the defaults
     assert not (out / "config.yaml").exists()  # training writes it
 
 
@@ -143,28 +132,6 @@ def test_setup_registers_data_sets(config_file, tmp_path, clean_loggers):
     args = argparse.Namespace(config_file=path, opts=["OUTPUT_DIR", str(tmp_path / "out")])
     with pytest.raises(UserError, match=r"no\.json"):
         setup(args)
-
-
-def test_run_in_this_process(monkeypatch):
-    monkeypatch.delenv("RANK", raising=False)
-    args = argparse.Namespace(num_gpus=1, num_machines=1, machine_rank=0, dist_url="auto")
-    seen = []
-    run(seen.append, args)
-    assert seen == [args]
-
-
-def test_more_gpus_than_there_are(monkeypatch):
-    monkeypatch.delenv("RANK", raising=False)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    with pytest.raises(UserError, match="--num-gpus is 3, but this machine has 2: give"):
-        run(pytest.fail, argparse.Namespace(num_gpus=3, num_machines=1))
-
-
-@pytest.mark.parametrize(("gpus", "machines"), [(0, 1), (-1, 1), (1, 0)])
-def test_fewer_processes_than_one(monkeypatch, gpus, machines):
-    monkeypatch.delenv("RANK", raising=False)
-    with pytest.raises(UserError, match="must be at least 1"):
-        run(pytest.fail, argparse.Namespace(num_gpus=gpus, num_machines=machines))
 
 
 def test_importing_the_engine_registers_models_and_data_sets():
@@ -191,42 +158,6 @@ def test_unknown_names_in_the_config(key, value, sentence):
     cfg = load_config(str(ROOT / "configs/scenes/demo.yaml"), [key, value])
     with pytest.raises(UserError, match=rf"{key}.*'{value}'.*{sentence}"):
         build_model(cfg)
-
-
-@pytest.fixture
-def parse_args(monkeypatch):
-    """``train_net.parse_args`` as a function of the command line."""
-    spec = importlib.util.spec_from_file_location("train_net", ROOT / "train_net.py")
-    train_net = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(train_net)
-
-    def parse(*args: str) -> argparse.Namespace:
-        monkeypatch.setattr(sys, "argv", ["train_net.py", *args])
-        return train_net.parse_args()
-
-    return parse
-
-
-def test_train_net_tells_what_to_do(parse_args, capsys):
-    with pytest.raises(SystemExit) as ended:
-        parse_args()
-    assert ended.value.code == 2
-    assert "--config-file configs/" in capsys.readouterr().err
-
-
-def test_train_net_helps(parse_args, capsys):
-    with pytest.raises(SystemExit) as ended:
-        parse_args("--help")
-    assert ended.value.code == 0
-    text = capsys.readouterr().out
-    for word in ("--eval-only", "--resume", "--num-gpus", "OUTPUT_DIR", "torchrun"):
-        assert word in text
-
-
-def test_train_net_parses(parse_args):
-    args = parse_args("--config-file", "a.yaml", "--eval-only", "MODEL.WEIGHTS", "b.pth")
-    assert (args.config_file, args.eval_only) == ("a.yaml", True)
-    assert args.opts == ["MODEL.WEIGHTS", "b.pth"]
 
 
 OFFICIAL = """

@@ -84,12 +84,18 @@ def test_one_panel_for_each_kind_of_figure():
 def test_losses_of_every_architecture_share_a_panel(drawn):
     points = [0, 100], [3.0, 2.0]
     ((_, _, lines),) = panels({"loss_mask": points, drawn: points})
-    assert [*lines] == ["loss_mask", drawn]
+    assert set(lines) == {"loss_mask", drawn}
 
 
-def test_the_accuracy_of_max_deeplab_has_a_panel():
-    ((title, scale, _),) = panels({"mask_id_accuracy": ([19, 39], [0.25, 0.3])})
-    assert (title, scale) == ("Share of the pixels in the mask of their segment", "linear")
+def test_what_the_figure_of_max_deeplab_shows(tmp_path):
+    """Of a training whose lines are those of MaX-DeepLab: four panels, one is of the accuracy."""
+    losses = dict.fromkeys(["loss_pq_class", "loss_pq_mask", "loss_mask_id", "loss_instance"], 0.5)
+    entry = {"total_loss": 2.0, **losses, "mask_id_accuracy": 0.25, "lr": 0.001, "time": 0.2}
+    file = tmp_path / "curves.png"
+    curves = read_curves(write_lines(file, {"iteration": 19, **entry}, {"iteration": 39, **entry}))
+    assert len(panels(curves)) == 4
+    del curves["mask_id_accuracy"]
+    assert len(panels(curves)) == 3
 
 
 @pytest.mark.parametrize(

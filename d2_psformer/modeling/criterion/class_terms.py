@@ -51,15 +51,15 @@ class CrossEntropyClass(Term):
 
     Attributes:
         no_object_weight: weight of "no object"; the classes have weight 1.
-        mean_weight: divide by the sum of the weights averaged over the processes, so that several
-            processes learn what one with the whole batch does; False: each by its own sum, as the
-            official MaskFormer and Mask2Former do.
+        global_weight: divide by the mean over the processes of their sums of weights, so that
+            several processes learn what one with the whole batch does; False: each by its own sum,
+            as the official MaskFormer and Mask2Former do.
     """
 
     name = "loss_ce"
     reads = "logits"
     no_object_weight: float = 0.1
-    mean_weight: bool = True
+    global_weight: bool = False
 
     def __post_init__(self):
         super().__post_init__()
@@ -84,7 +84,7 @@ class CrossEntropyClass(Term):
         """The sum of the weights of all queries, above 0 where no query has one."""
         matched, queries = len(truth.queries), predicted[..., 0].numel()
         total = predicted.new_tensor(matched + self.no_object_weight * (queries - matched))
-        total = mean_over_processes(total) if self.mean_weight else total
+        total = mean_over_processes(total) if self.global_weight else total
         return total.clamp(min=torch.finfo(total.dtype).tiny)
 
 

@@ -2,6 +2,7 @@
 
 from torch import Tensor
 
+from ...classes import NO_OBJECT, Classes
 from ...d2.config import configurable
 from ...d2.modeling import META_ARCH_REGISTRY
 from ...utils.checks import check_fraction
@@ -61,6 +62,10 @@ class MaskFormer(Segmenter):
         features = self.pixel_decoder(self.backbone(images))
         every_layer = self.training and self.deep_supervision
         return SegmenterOutputs({"queries": self.transformer_decoder(features, every_layer)})
+
+    def class_rows(self, classes: Classes) -> dict[str, list[int]]:
+        ids = [*range(classes.num_classes), NO_OBJECT]
+        return {"transformer_decoder.mask_heads.class_embed": ids}
 
 
 def mask_classification_parts(cfg, shared: dict, pixel_decoder) -> dict:

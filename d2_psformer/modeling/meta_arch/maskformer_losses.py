@@ -45,8 +45,11 @@ def mask2former_criterion(cfg) -> SetCriterion:
 def _criterion(node, term: MaskTerm, matched: MaskSampler, learned: MaskSampler) -> SetCriterion:
     """Cost and loss of one kind have one weight."""
     check_choice(("hungarian", "fixed"), MATCHING=node.MATCHING)
+    check_choice(("local", "global"), CLASS_NORMALIZER=node.CLASS_NORMALIZER)
     terms = (
-        CrossEntropyClass(*[node.CLASS_WEIGHT] * 2, node.NO_OBJECT_WEIGHT),
+        CrossEntropyClass(
+            *[node.CLASS_WEIGHT] * 2, node.NO_OBJECT_WEIGHT, node.CLASS_NORMALIZER == "global"
+        ),
         term,
         SigmoidDice(*[node.DICE_WEIGHT] * 2),
     )

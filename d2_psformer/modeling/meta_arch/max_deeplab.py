@@ -2,6 +2,7 @@
 
 from torch import Tensor, nn
 
+from ...classes import NO_OBJECT, Classes
 from ...d2.config import configurable
 from ...d2.modeling import META_ARCH_REGISTRY
 from ...d2.utils import comm
@@ -98,6 +99,10 @@ class MaXDeepLab(Segmenter):
             return SegmenterOutputs({"queries": queries})
         semantic = [] if self.semantic_head is None else [self.semantic_head(features)]
         return SegmenterOutputs({"queries": queries}, semantic, pixels)
+
+    def class_rows(self, classes: Classes) -> dict[str, list[int]]:
+        ids = [*range(classes.num_classes), NO_OBJECT]
+        return {"class_head": ids, "semantic_head.head.last": ids}
 
     def losses(self, images: ImageBatch, targets: list[Targets]) -> dict[str, Tensor]:
         outputs = self.predict(images.tensor, images.padding)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from ...classes import Classes
 from ...d2.config import configurable
 from ...d2.modeling import META_ARCH_REGISTRY
 from ...utils.checks import check_at_least
@@ -48,6 +49,7 @@ class PanopticSegFormer(Segmenter):
         mask_criterion: SetCriterion,
         stuff_criterion: SetCriterion,
         thing_ids: tuple[int, ...],
+        query_decoupling: bool = True,
         topk: int = 100,
         **shared,
     ):
@@ -57,6 +59,7 @@ class PanopticSegFormer(Segmenter):
             stuff_decoder: None where there is no stuff, or its queries are matched like things'.
             mask_matcher: pairs the matched queries once more, now with their masks.
             thing_ids: contiguous ids of the classes of the location decoder.
+            query_decoupling: stuff, if there is any, has a decoder of its own.
             topk: (query, class) pairs that get a mask in inference.
             shared: arguments of :class:`Segmenter`.
         """
@@ -69,16 +72,15 @@ class PanopticSegFormer(Segmenter):
         self.stuff_decoder = stuff_decoder
         self.location_criterion, self.mask_matcher = location_criterion, mask_matcher
         self.mask_criterion, self.stuff_criterion = mask_criterion, stuff_criterion
-        self.topk = topk
+        self.topk, self.query_decoupling = topk, query_decoupling
         self.register_buffer("thing_ids", torch.tensor(thing_ids), persistent=False)
 
     @classmethod
     def from_config(cls, cfg) -> dict:
         shared = shared_parts(cfg)
         classes, features = shared["classes"], shared["backbone"].output_shape()
-        node, thing_ids, stuff_ids = cfg.MODEL.PSFORMER, classes.thing_ids, classes.stuff_ids
-        if not node.QUERY_DECOUPLING:
-            thing_ids, stuff_ids = thing_ids + stuff_ids, ()
+        node = cfg.MODEL.PSFORMER
+        thing_ids, stuff_ids = _ids_of_kinds(classes, node.QUERY_DECOUPLING)
         with config_node("MODEL.PIXEL_DECODER"):
             pixel_decoder = DeformablePixelDecoder(cfg, features)
         location_decoder = thing_mask_decoder = stuff_decoder = None
@@ -100,6 +102,7 @@ class PanopticSegFormer(Segmenter):
             "stuff_decoder": stuff_decoder,
             "mask_stride": features[pixel_decoder.in_features[0]].stride,
             "thing_ids": thing_ids,
+            "query_decoupling": node.QUERY_DECOUPLING,
             "topk": node.TOPK,
         }
 
@@ -117,6 +120,10 @@ class PanopticSegFormer(Segmenter):
         if self.stuff_decoder is not None:
             outputs["stuff"] = self.stuff_decoder(features, every_layer=False)
         return SegmenterOutputs(outputs)
+
+    def class_rows(self, classes: Classes) -> dict[str, tuple[int, ...]]:
+        thing_ids, stuff_ids = _ids_of_kinds(classes, self.query_decoupling)
+        return {"location_decoder.class_embed": thing_ids, "stuff_decoder.query_embed": stuff_ids}
 
     def losses(self, images: ImageBatch, targets: list[Targets]) -> dict[str, Tensor]:
         """Losses of things and of stuff (section 3.5)."""
@@ -176,6 +183,13 @@ class PanopticSegFormer(Segmenter):
         )
         masks = QueryOutputs(masks=stuff.masks)
         return losses | self.stuff_criterion(masks, targets, num_segments, [_pair(order, order)])
+
+
+def _ids_of_kinds(classes: Classes, decoupled: bool) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Classes of the location decoder and of the stuff decoder."""
+    if decoupled:
+        return classes.thing_ids, classes.stuff_ids
+    return classes.thing_ids + classes.stuff_ids, ()
 
 
 def _pair(queries: list[Tensor], segments: list[Tensor]) -> list[Match]:

@@ -5,6 +5,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
+from ...classes import Classes
 from ...d2.config import configurable
 from ...d2.modeling import META_ARCH_REGISTRY
 from ...layers import prior_bias
@@ -110,6 +111,9 @@ class PanopticSegFormerV1(Segmenter):
         masks = select_queries(outputs.masks[-1].flatten(2), best.query_index)
         masks = masks.unflatten(-1, outputs.masks[-1].shape[-2:])
         return SegmenterOutputs({"segments": replace(best, masks=[masks])})
+
+    def class_rows(self, classes: Classes) -> dict[str, tuple[int, ...]]:
+        return {"class_embed": classes.thing_ids + classes.stuff_ids}
 
     def losses(self, images: ImageBatch, targets: list[Targets]) -> dict[str, Tensor]:
         """One match of all segments, by the last layer, for the losses of all layers."""

@@ -2,6 +2,7 @@
 
 from torch import Tensor, nn
 
+from ...classes import Classes
 from ...d2.config import configurable
 from ...d2.modeling import META_ARCH_REGISTRY
 from ..criterion import PixelCrossEntropy
@@ -61,6 +62,9 @@ class PerPixelBaseline(Segmenter):
         pixels = self.fpn([features[f] for f in self.in_features])
         return SegmenterOutputs(pixel_logits=[self.classifier(pixels)])
 
+    def class_rows(self, classes: Classes) -> dict[str, range]:
+        return {"classifier": range(classes.num_classes)}
+
 
 @META_ARCH_REGISTRY.register()
 class PerPixelBaselinePlus(MaskFormer):
@@ -83,3 +87,6 @@ class PerPixelBaselinePlus(MaskFormer):
     def predict(self, images: Tensor, padding: Tensor | None = None) -> SegmenterOutputs:
         outputs = super().predict(images, padding)
         return SegmenterOutputs(pixel_logits=outputs.queries["queries"].masks)
+
+    def class_rows(self, classes: Classes) -> dict[str, range]:
+        return {"transformer_decoder.query_embed": range(classes.num_classes)}

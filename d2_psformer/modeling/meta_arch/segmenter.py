@@ -2,7 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 
 import torch
@@ -65,6 +65,18 @@ class Segmenter(nn.Module, ABC):
             images: (B, 3, H, W) normalised.
             padding: (B, H, W) bool, True = padding; None where images fill the canvas.
         """
+
+    def class_rows(self, classes: Classes) -> dict[str, Sequence[int]]:
+        """The parameters with one row a class, for fine-tuning on other classes.
+
+        Args:
+            classes: of a model like this one; those of a checkpoint differ from its own.
+
+        Returns:
+            Beginnings of names, whole modules, and the contiguous class id of every row there;
+            ``NO_OBJECT`` for the row of "no object" or void.
+        """
+        return {}
 
     def losses(self, images: ImageBatch, targets: list[Targets]) -> dict[str, Tensor]:
         """Weighted losses by name, scalars.

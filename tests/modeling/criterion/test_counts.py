@@ -45,17 +45,17 @@ def class_loss(images: list[int], **options) -> torch.Tensor:
 
 def _in_process(rank: int, path: str, results) -> None:
     dist.init_process_group("gloo", init_method=f"file://{path}", rank=rank, world_size=2)
-    results[rank] = torch.stack([class_loss([rank]), class_loss([rank], mean_weight=False)])
+    results[rank] = torch.stack([class_loss([rank], global_weight=True), class_loss([rank])])
     results[2 + rank] = total_segments([[image_targets(0), image_targets(0, 1, 2)][rank]])
     dist.destroy_process_group()
 
 
 def test_two_processes_learn_the_class_loss_of_one(tmp_path):
-    """The official code weighs segments by the process that they are in."""
+    """If they share the weights; the official code, and the default, divides by each one's own."""
     results = torch.zeros(4, 2).share_memory_()
     mp.spawn(_in_process, (str(tmp_path / "group"), results), nprocs=2)
-    ours, official = results[:2].mean(0)
-    torch.testing.assert_close(ours, class_loss([0, 1]))
+    together, official = results[:2].mean(0)
+    torch.testing.assert_close(together, class_loss([0, 1]))
     torch.testing.assert_close(official, (class_loss([0]) + class_loss([1])) / 2)
-    assert abs(official - ours) > 1e-3
+    assert abs(official - together) > 1e-3
     assert results[2:].unique().tolist() == [2]

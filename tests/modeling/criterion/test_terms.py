@@ -158,12 +158,12 @@ def test_cross_entropy_is_a_mean_weighted_by_class(no_object):
     torch.testing.assert_close(*gradients)
 
 
-@pytest.mark.parametrize("mean_weight", [True, False])
-def test_cross_entropy_without_any_weight_is_zero(mean_weight):
+@pytest.mark.parametrize("global_weight", [True, False])
+def test_cross_entropy_without_any_weight_is_zero(global_weight):
     """No query is matched, and "no object" does not count."""
     logits = torch.randn(2, 6, 5, requires_grad=True)
     matched = matched_classes(*3 * [torch.zeros(0, dtype=torch.long)])
-    term = CrossEntropyClass(1.0, 1.0, no_object_weight=0.0, mean_weight=mean_weight)
+    term = CrossEntropyClass(1.0, 1.0, no_object_weight=0.0, global_weight=global_weight)
     loss = term.loss(logits, matched) / term.divisor(logits, matched, num_segments=1)
     loss.backward()
     assert loss == 0 and not logits.grad.any()

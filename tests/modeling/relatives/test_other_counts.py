@@ -67,8 +67,9 @@ def test_another_architecture(other, tmp_path):
 def expect_refusal(saved, loading, words: tuple[str, ...], folder) -> None:
     """Files that other code made have no names of classes."""
     torch.save({"model": saved.state_dict()}, folder / "a.pth")
+    metadata = {"name": "ours", **loading.classes.to_metadata()}
     with pytest.raises(UserError, match=r"a\.pth' is of ") as caught:
-        AtomicCheckpointer(loading, metadata={}).load(str(folder / "a.pth"))
+        AtomicCheckpointer(loading, metadata=metadata).load(str(folder / "a.pth"))
     for word in (*words, "SOLVER.FINETUNE"):
         assert word in str(caught.value)
     assert "\n" not in str(caught.value)

@@ -1,4 +1,4 @@
-"""The demo command: what it writes, for which inputs, and what it says when it cannot."""
+"""``psformer predict``: what it writes, for which inputs, and what it says when it cannot."""
 
 import json
 from pathlib import Path
@@ -9,7 +9,8 @@ import torch
 from PIL import Image
 from tiny_model import TOYS, write_tiny_model
 
-import demo
+from d2_psformer.cli import predict
+from d2_psformer.cli.main import main
 from d2_psformer.d2 import structures as d2_structures
 from d2_psformer.d2.data import MetadataCatalog
 from d2_psformer.engine import restore_class_metadata
@@ -71,7 +72,7 @@ def photos(tmp_path) -> Path:
 
 
 def run(*arguments) -> int:
-    return demo.main([str(argument) for argument in arguments])
+    return main(["predict", *map(str, arguments)])
 
 
 def segments(path: Path) -> list[dict]:
@@ -125,7 +126,7 @@ def test_a_broken_image_does_not_stop_the_others(stub, photos, tmp_path, capsys)
     complaints = printed.err.strip().splitlines()
     assert len(complaints) == 2
     for complaint, name in zip(complaints, ("a_broken.jpg", "b_cut.png"), strict=True):
-        assert complaint.startswith("demo.py: Image ")
+        assert complaint.startswith("Image ")
         assert f"{name}' cannot be decoded" in complaint
 
 
@@ -136,7 +137,7 @@ def test_an_image_that_the_model_refuses_is_named(photos, tmp_path, monkeypatch,
 
     monkeypatch.setattr("d2_psformer.engine.Predictor", Refusing)
     assert run("--input", photos / "street.png", "--output", tmp_path / "out") == 1
-    assert f"demo.py: '{photos / 'street.png'}': The image is too large." in capsys.readouterr().err
+    assert f"'{photos / 'street.png'}': The image is too large." in capsys.readouterr().err
 
 
 def test_a_bug_with_one_image_does_not_stop_the_others(photos, tmp_path, monkeypatch, capsys):
@@ -149,7 +150,7 @@ def test_a_bug_with_one_image_does_not_stop_the_others(photos, tmp_path, monkeyp
     assert run("--input", photos, "--output", tmp_path / "out") == 1
     assert (tmp_path / "out" / "street_overlay.jpg").is_file()
     printed = capsys.readouterr().err
-    assert f"demo.py: '{photos}/small.png' failed:" in printed
+    assert f"'{photos}/small.png' failed:" in printed
     assert "Traceback" in printed and "KeyError: 'segments_info'" in printed
 
 
@@ -285,7 +286,6 @@ def test_attention_of_chosen_segments(photos, tmp_path, capsys):
 
 
 def test_without_arguments_the_scenes_model_is_shown(tmp_path, monkeypatch):
-    _, checkpoint = write_tiny_model(tmp_path)
     seen = []
 
     class Stub(RedIsBall):
@@ -294,23 +294,24 @@ def test_without_arguments_the_scenes_model_is_shown(tmp_path, monkeypatch):
             seen.append(cfg)
 
     monkeypatch.setattr("d2_psformer.engine.Predictor", Stub)
-    monkeypatch.setattr(demo, "SCENES_WEIGHTS", checkpoint)
-    monkeypatch.setattr(demo, "NUM_SCENES", 2)
+    monkeypatch.setattr(predict, "NUM_SCENES", 2)
     monkeypatch.chdir(tmp_path)
     assert run() == 0
     assert tuple(seen[0].DATASETS.TRAIN) == ("scenes_train",)
-    assert Path(seen[0].MODEL.WEIGHTS) == checkpoint
+    assert Path(seen[0].MODEL.WEIGHTS).name == "psformer_scenes.pth"
     written = tmp_path / "output" / "pictures"
     assert len(list(written.glob("scene_*_overlay.jpg"))) == 2
     assert (written / "contact_sheet.jpg").is_file()
 
 
-def test_confidence_threshold_is_the_models():
-    args = demo.parse_args(["--confidence-threshold", "0.6", "--opts", "MODEL.WEIGHTS", "x.pth"])
-    cfg = demo.build_config(args)
-    assert cfg.MODEL.POSTPROCESSING.SCORE_THRESHOLD == 0.6
-    assert cfg.MODEL.WEIGHTS == "x.pth"
-    assert demo.build_config(demo.parse_args([])).MODEL.POSTPROCESSING.SCORE_THRESHOLD == 0.25
+def test_settings_are_the_models(stub, photos, tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(RedIsBall, "__init__", lambda self, cfg: seen.append(cfg), raising=True)
+    options = ["--confidence-threshold", "0.6", "--opts", "MODEL.WEIGHTS", "x.pth"]
+    with pytest.raises(AttributeError, match="metadata"):
+        run("--input", photos, "--output", tmp_path / "out", *options)
+    assert seen[0].MODEL.POSTPROCESSING.SCORE_THRESHOLD == 0.6
+    assert seen[0].MODEL.WEIGHTS == "x.pth"
 
 
 @pytest.mark.parametrize(
@@ -335,8 +336,8 @@ def test_errors_are_one_sentence(arguments, sentence, photos, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["--config-file", "x.yaml"], "say what to segment: --input"),
-        (["--confidence-threshold", "60"], "--confidence-threshold is 60.0: give 0 to 1"),
+        (["--confidence-threshold", "60"], "'60' is no score: give 0 to 1"),
+        (["--confidence-threshold", "much"], "'much' is no score: give 0 to 1"),
     ],
 )
 def test_impossible_arguments(arguments, sentence, capsys):

@@ -1,0 +1,51 @@
+"""The config that a trained model was trained with."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ..checkpoint import read_checkpoint
+from ..config import default_config
+from ..utils.errors import UserError
+
+_CHECKPOINTS = (".pth", ".pt", ".safetensors")
+
+
+def is_checkpoint(path: str) -> bool:
+    """True if the name of a file is that of a checkpoint, not of a config."""
+    return path.lower().endswith(_CHECKPOINTS)
+
+
+def read_stored_config(path: str) -> dict[str, Any]:
+    """The config inside a checkpoint, or else that of ``config.yaml`` beside it.
+
+    MODEL.WEIGHTS is the checkpoint.
+
+    Raises:
+        UserError: the file cannot be read, or there is no config.
+    """
+    text = read_checkpoint(path).get("config")
+    beside = Path(path).with_name("config.yaml")
+    if isinstance(text, str):
+        loaded = _parsed(text, path)
+    elif beside.is_file():
+        loaded = default_config().load_file(str(beside))
+    else:
+        raise UserError(
+            f"Checkpoint '{path}' holds no config, and no config.yaml lies beside it: copy the "
+            "config.yaml of its training there, or name the config and give the checkpoint as its "
+            "weights, in Python load(CONFIG, weights=FILE)."
+        )
+    loaded.setdefault("MODEL", {})["WEIGHTS"] = path
+    return loaded
+
+
+def _parsed(text: str, path: str) -> dict[str, Any]:
+    try:
+        loaded = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise UserError(f"The config in checkpoint '{path}' is no YAML: {error}.") from error
+    if not isinstance(loaded, dict):
+        raise UserError(f"The config in checkpoint '{path}' is no YAML of 'KEY: value' pairs.")
+    return loaded
