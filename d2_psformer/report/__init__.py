@@ -31,12 +31,12 @@ def read_run(run: str, opts: Sequence[str] = (), data: str | None = None) -> Cfg
     """
     folder = Path(run)
     if not folder.is_dir():
-        return load_config(run, [*opts], *([data] if data else []))
+        return load_config(run, [*opts], data)
     if not (folder / "config.yaml").is_file():
         raise UserError(f"'{run}' has no config.yaml: name the OUTPUT_DIR of a training.")
     # The folder may have been moved, and MODEL.WEIGHTS is what the training began with.
     own = ["OUTPUT_DIR", str(folder), "MODEL.WEIGHTS", str(folder / "model_final.pth")]
-    return load_config(str(folder / "config.yaml"), [*own, *opts], *([data] if data else []))
+    return load_config(str(folder / "config.yaml"), [*own, *opts], data)
 
 
 def write_report(

@@ -7,7 +7,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from .attention import MaskMaps, SegmentAttention
-from .attention_style import OUTLINE, heading, outline
+from .attention_style import OUTLINE, heading, outline, pale
 from .sheets import draw_table
 
 _WIDTH = 1400  # of all tiles in a row, pixels
@@ -59,7 +59,7 @@ class _Ground:
         factor = side / max(height, width)
         self.size = (max(1, round(width * factor)), max(1, round(height * factor)))
         grey = Image.fromarray(image).convert("L").resize(self.size, Image.Resampling.LANCZOS)
-        self.grey = 0.9 * np.asarray(grey, np.float32)[..., None]
+        self.grey = pale(np.asarray(grey))[..., None]
         self.outline = outline(mask, self.size)
         self.font = ImageFont.load_default(max(11, side // 14))
 

@@ -8,14 +8,13 @@ from torch import Tensor
 
 from ..layers import box_cxcywh_to_xyxy
 from .attention import SamplingPoints, SegmentAttention
-from .attention_style import OUTLINE, colours, heading, outline
+from .attention_style import OUTLINE, colours, heading, outline, pale
 from .sheets import draw_sheet
 
 _SIDE = 460  # longest of a panel, pixels
 _LEAST_VIEW = 0.25  # of the image's sides
 _MASS = 0.96  # of the attention lies inside the view, at least
-_BEFORE, _AFTER = (80, 200, 255), (120, 255, 120)
-_DIMMED = 0.6
+_BEFORE, _AFTER = (0, 130, 255), (0, 150, 60)
 _BITS = 4  # OpenCV takes places as whole numbers of 1/16 pixel
 
 
@@ -24,7 +23,7 @@ def draw_sampling_points(
 ) -> np.ndarray:
     """One panel for each layer of the location decoder: its query's sampling points and boxes.
 
-    A point is the brighter and larger the more attention it has. Blue is the box (or the cross)
+    A point is the darker and larger the more attention it has. Blue is the box (or the cross)
     that the points are relative to, green the box that the layer predicts. All panels show the same
     part of the image, with all boxes and nearly all of the attention.
 
@@ -43,7 +42,7 @@ def draw_sampling_points(
         f"{x.layer}: at most {float(x.weights.max()):.2f} a point" for x in attention.points
     ]
     title = f"{heading(attention, name)}: location decoder, points of all heads and levels"
-    legend = "bright and large: much attention; blue: where from; green: its box"
+    legend = "dark and large: much attention; blue: where from; green: its box"
     return draw_sheet(panels, captions, columns=3, title=f"{title} ({legend})")
 
 
@@ -58,14 +57,14 @@ class _View:
         factor = _SIDE / max(right - left, bottom - top)
         size = [max(1, round(side * factor)) for side in (right - left, bottom - top)]
         part = Image.fromarray(image[top:bottom, left:right])
-        self.ground = np.asarray(part.resize(size, Image.Resampling.BICUBIC)) * _DIMMED
+        self.ground = pale(np.asarray(part.resize(size, Image.Resampling.BICUBIC)))
         self.outline = outline(mask[top:bottom, left:right], size)
         self.corner = np.array([left, top])
         self.scale = factor * np.array([width, height])
         self.shift = factor * self.corner
 
     def draw(self, layer: SamplingPoints, most: float) -> np.ndarray:
-        """The panel of one layer; ``most`` is the weight of the brightest colour."""
+        """The panel of one layer; ``most`` is the weight of the darkest colour."""
         panel = np.ascontiguousarray(self.ground.astype(np.uint8))
         cv2.drawContours(panel, self.outline, -1, OUTLINE, 1, cv2.LINE_AA)
         strength = layer.weights.flatten().cpu().numpy() / most

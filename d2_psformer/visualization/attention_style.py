@@ -5,13 +5,19 @@ import numpy as np
 
 from .attention import SegmentAttention
 
-OUTLINE = (255, 255, 255)
+OUTLINE = (0, 0, 0)
+_GROUND = 0.5  # of the darkness of the image below
+
+
+def pale(image: np.ndarray) -> np.ndarray:
+    """The image as a light ground, float32: on paper colours and outlines stand out from it."""
+    return 255 - _GROUND * (255 - image.astype(np.float32))
 
 
 def colours(values: np.ndarray) -> np.ndarray:
-    """Values (…) from 0 to 1 -> uint8 (…, 3), RGB, dark to bright."""
-    levels = np.clip(255 * values + 0.5, 0, 255).astype(np.uint8)
-    table = cv2.applyColorMap(np.arange(256, dtype=np.uint8)[:, None], cv2.COLORMAP_INFERNO)
+    """Values (…) from 0 to 1 -> uint8 (…, 3), RGB, pale to dark: they print, in grey too."""
+    levels = np.clip(255 - 205 * values + 0.5, 50, 255).astype(np.uint8)  # black is for outlines
+    table = cv2.applyColorMap(np.arange(256, dtype=np.uint8)[:, None], cv2.COLORMAP_MAGMA)
     return table[:, 0, ::-1][levels]
 
 

@@ -45,7 +45,7 @@ class ResultWriter:
         Returns:
             The overlay, uint8 (H', W', 3).
         """
-        overlay = draw_overlay(image, ids, segments_info, self.metadata)
+        overlay = draw_overlay(image, ids, segments_info, self.metadata, legend=True)
         height, width = ids.shape
         files = {"overlay": f"{name}_overlay.jpg", "ids": f"{name}_ids.png"}
         segments = self.describe(ids, segments_info)

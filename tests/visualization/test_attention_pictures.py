@@ -17,6 +17,7 @@ from d2_psformer.visualization import (
 )
 from d2_psformer.visualization.attention import MaskMaps, SamplingPoints
 from d2_psformer.visualization.attention_points import _bounds, _quantile
+from d2_psformer.visualization.attention_style import colours
 
 GREY = np.full((40, 60, 3), 128, np.uint8)
 IDS = np.zeros((40, 60), np.int32)
@@ -87,7 +88,7 @@ def test_the_segment_is_outlined():
         draw_attention_maps(GREY, x, attention([maps("final", (0, 0))])) for x in (IDS, ids)
     )
     changed = (plain != outlined).any(-1)
-    assert changed.any() and (outlined[changed] > plain[changed]).any()
+    assert changed.any() and (outlined[changed] < plain[changed]).any()
 
 
 def test_a_point_is_drawn_where_it_lies():
@@ -96,9 +97,9 @@ def test_a_point_is_drawn_where_it_lies():
         draw_sampling_points(GREY, IDS, attention(points=[points("layer 1", (x, 0.4))]))
         for x in (0.35, 0.65)
     )
-    bright = np.array([252, 255, 164])  # the end of the scale of colours
+    dark = colours(np.ones(1))[0].astype(int)  # the end of the scale
     places = [
-        np.argwhere(np.abs(sheet.astype(int) - bright).sum(-1) < 12).mean(0)
+        np.argwhere(np.abs(sheet.astype(int) - dark).sum(-1) < 12).mean(0)
         for sheet in (left, right)
     ]
     assert abs(places[0][0] - places[1][0]) < 1
