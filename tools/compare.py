@@ -1,9 +1,8 @@
 #!/usr/bin/env python
-"""Train Panoptic SegFormer, its version 1, MaskFormer and Mask2Former on generated scenes, and
-write what they learned beside each other into a document.
+"""Train all architectures on generated scenes, and write what they learned beside each other.
 
-All have the same backbone, data, augmentation, batch and number of iterations. Every run is a
-process of train_net.py. What is done is not repeated and what was stopped, by Ctrl-C or else, goes
+All have the same data, augmentation, batch and number of iterations, and the same backbone, except
+MaX-DeepLab, whose queries run through one of its own. Every run is a process of train_net.py. What is done is not repeated and what was stopped, by Ctrl-C or else, goes
 on where it was.
 """
 
@@ -34,6 +33,7 @@ MODELS = {
     "Panoptic SegFormer, version 1": "psformer_v1.yaml",
     "MaskFormer": "maskformer.yaml",
     "Mask2Former": "mask2former.yaml",
+    "MaX-DeepLab": "max_deeplab.yaml",
 }
 STEPS = 10  # training steps of each model that are timed
 EPILOG = """
