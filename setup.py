@@ -1,4 +1,4 @@
-"""Installs the package with a copy of configs/, and compiles its kernels where that is possible.
+"""Installs the package with its configs and weights, and compiles its kernels where possible.
 
 A missing compiler never makes an install fail. D2_PSFORMER_NO_EXT=1 compiles nothing; FORCE_CUDA=1
 compiles the CUDA kernels on a machine without a GPU too. ``python -m d2_psformer.ops`` shows what
@@ -17,7 +17,7 @@ from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).parent.resolve()
 OPS = Path("d2_psformer", "ops")
-CONFIGS = Path("d2_psformer", "model_zoo", "configs")
+MODEL_ZOO = Path("d2_psformer", "model_zoo")
 
 
 def load_build() -> ModuleType:
@@ -29,17 +29,19 @@ def load_build() -> ModuleType:
 
 
 class BuildPackage(build_py):
-    """Copies the package and configs/, and compiles the kernels into the copy.
+    """Copies the package, configs/ and demo/, and compiles the kernels into the copy.
 
-    An editable install compiles beside the sources and reads configs/ where they are.
+    An editable install compiles beside the sources and reads the two folders where they are.
     """
 
     def run(self) -> None:
         super().run()
         root = ROOT if self.editable_mode else Path(self.build_lib)
         if not self.editable_mode:
-            shutil.rmtree(root / CONFIGS, ignore_errors=True)  # of an earlier build
-            shutil.copytree(ROOT / "configs", root / CONFIGS)
+            for folder in ("configs", "demo"):
+                copy = root / MODEL_ZOO / folder
+                shutil.rmtree(copy, ignore_errors=True)  # of an earlier build
+                shutil.copytree(ROOT / folder, copy)
         try:
             record = load_build().build_at_install(root / OPS / "lib")
         except OSError as error:

@@ -10,7 +10,7 @@ Where to get the data: datasets/README.md.
 Examples:
   the usual folder         datasets/prepare_ade20k_panoptic.py
   another one, val alone   datasets/prepare_ade20k_panoptic.py --root ~/ADE --splits val
-  look at the result       python -m d2_psformer.cli.check_data ade20k_panoptic_val
+  look at the result       psformer check ade20k_panoptic_val
 """
 
 import sys

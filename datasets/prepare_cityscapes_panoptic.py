@@ -9,7 +9,7 @@ Where to get the data: datasets/README.md.
 Examples:
   the usual folder         datasets/prepare_cityscapes_panoptic.py
   another one, val alone   datasets/prepare_cityscapes_panoptic.py --root ~/cityscapes --splits val
-  look at the result       python -m d2_psformer.cli.check_data cityscapes_fine_panoptic_val
+  look at the result       psformer check cityscapes_fine_panoptic_val
 """
 
 import sys

@@ -20,8 +20,12 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 # What each part may import of ours besides itself: one way only, so that there are no cycles.
 FACADE = {"d2", "classes", "utils"}
 MAY_IMPORT = {
-    "__init__": {"config"},
-    "cli": FACADE | {"data", "evaluation"},
+    "__init__": {"config", "api"},
+    "__main__": {"cli"},
+    "api": FACADE | {"checkpoint", "data", "engine", "model_zoo", "visualization"},
+    "cli": FACADE
+    | {"api", "checkpoint", "data", "engine", "evaluation", "export", "model_zoo", "report"}
+    | {"visualization"},
     "config": {"d2", "utils"},
     "classes": {"utils"},
     "utils": set(),
@@ -33,12 +37,15 @@ MAY_IMPORT = {
     "layers": {"ops", "utils"},
     "modeling": FACADE | {"layers", "ops"},
     "data": FACADE,
+    "deployment": set(),  # programs without torch read it
+    "export": FACADE | {"data", "deployment", "engine", "modeling", "ops"},
     "checkpoint": FACADE,
     "evaluation": FACADE | {"data"},
     "visualization": FACADE | {"data", "evaluation", "modeling", "layers", "ops"},
     "engine": FACADE
     | {"config", "data", "modeling", "evaluation", "checkpoint", "visualization", "model_zoo"}
     | {"official_configs"},
+    "report": FACADE | {"config", "data", "engine", "evaluation", "visualization"},
 }
 PLAIN_TORCH = [
     *PACKAGE.glob("layers/*.py"),
@@ -131,10 +138,11 @@ def test_test_files_have_names_of_their_own():
     assert [name for name, count in names.items() if count > 1] == []
 
 
-def test_nothing_in_the_package_prints():
+def test_only_commands_print():
     calls = [
         f"{name(path)}:{node.lineno}"
         for path in FILES
+        if part(path) != "cli"
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "print"
     ]

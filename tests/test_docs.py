@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from d2_psformer import add_psformer_config
+from d2_psformer.cli.main import COMMANDS
 from d2_psformer.d2.config import get_cfg
 from d2_psformer.model_zoo import list_configs
 from d2_psformer.modeling import criterion, postprocessing
@@ -61,6 +62,7 @@ def test_commands_exist(page):
         if module.startswith("d2_psformer"):
             assert importlib.util.find_spec(module), module
         assert not script or (ROOT / script).is_file(), script
+    assert set(re.findall(r"\bpsformer ([a-z][a-z-]+) [-\w]", text)) <= set(COMMANDS)
     targets = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
     assert set(re.findall(r"`make ([\w-]+)", text)) <= set(targets)
 

@@ -45,3 +45,6 @@ def add_solver_keys(cfg: CN) -> None:
     # MODEL.WEIGHTS is of other classes: what the model knows of classes of the same name is kept,
     # of others it starts anew.
     cfg.SOLVER.FINETUNE = False
+    # Where the scalars of training go beside metrics.json: any of "tensorboard", "wandb" (Weights &
+    # Biases, offline unless WANDB_MODE is set) and "mlflow" (MLFLOW_TRACKING_URI, or OUTPUT_DIR).
+    cfg.TRACKERS = ["tensorboard"]

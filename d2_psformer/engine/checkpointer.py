@@ -13,6 +13,7 @@ from ..checkpoint.class_rows import LOADED, ROWS, fits_classes, layer_of, transf
 from ..classes import NO_OBJECT, Classes
 from ..d2.checkpoint import DetectionCheckpointer
 from ..d2.data import MetadataCatalog
+from ..d2.utils import comm
 from ..data.class_metadata import align_classes, is_class_metadata
 from ..utils.errors import UserError
 from ..utils.files import atomic_write
@@ -96,6 +97,23 @@ class AtomicCheckpointer(DetectionCheckpointer):
     def tag_last_checkpoint(self, last_filename_basename: str) -> None:
         with atomic_write(os.path.join(self.save_dir, "last_checkpoint"), "w") as file:
             file.write(last_filename_basename)
+
+    def has_checkpoint(self) -> bool:
+        """True if ``save_dir`` names a last checkpoint; all processes call it together.
+
+        Raises:
+            UserError: machines without a shared disk have different ones.
+        """
+        has_one = super().has_checkpoint()
+        last = os.path.basename(self.get_checkpoint_file()) if has_one else "none"
+        every = comm.all_gather(last)
+        if len(set(every)) > 1:
+            raise UserError(
+                f"The processes do not see the same last checkpoint in '{self.save_dir}' "
+                f"({', '.join(every)}): copy it and 'last_checkpoint' from the first machine to "
+                "the others, or use a disk that they share."
+            )
+        return has_one
 
     def load(self, path: str, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """Load weights, and the states that are asked for, from a file.
@@ -211,7 +229,7 @@ class AtomicCheckpointer(DetectionCheckpointer):
         if source := source_of(names):
             raise UserError(
                 f"Checkpoint '{self.path}' has the names of other code: convert it with "
-                f"tools/convert_checkpoint.py --source {source}."
+                f"psformer convert-weights --source {source}."
             )
 
     def _counted_by(self, key: str) -> tuple[str, str, int, int] | None:

@@ -7,14 +7,16 @@ import sys
 
 import torch
 
-from ..config import add_psformer_config
-from ..d2.config import CfgNode, get_cfg
+from ..config import changed_keys, default_config
+from ..d2.config import CfgNode
 from ..d2.engine import TrainerBase
 from ..d2.utils import collect_env_info, comm, setup_logger
 from ..data import register_from_config
+from ..data.description import read_data_yaml
 from ..model_zoo import get_config_file
 from ..official_configs import Translation, translate_official
 from ..utils.files import atomic_write
+from .stored_config import is_checkpoint, read_stored_config
 
 logger = logging.getLogger(__name__)
 
@@ -23,12 +25,12 @@ def setup(args: argparse.Namespace) -> CfgNode:
     """Read the config, register its data sets, and set up logs and CUDA.
 
     Args:
-        args: ``config_file``, ``opts`` and ``eval_only`` of the command line.
+        args: ``config_file``, ``opts``, ``eval_only`` and perhaps ``data`` of the command line.
 
     Returns:
         The frozen config; MODEL.DEVICE is "cpu" where no GPU is.
     """
-    cfg, translation = _read_config(args.config_file, args.opts)
+    cfg, translation = _read_config(args.config_file, args.opts, getattr(args, "data", None))
     register_from_config(cfg)
     falls_back = cfg.MODEL.DEVICE.startswith("cuda") and not torch.cuda.is_available()
     if falls_back:
@@ -54,7 +56,8 @@ def _start_logs(cfg: CfgNode, args: argparse.Namespace) -> None:
     logger.info("Process %d of %d.", comm.get_rank(), comm.get_world_size())
     logger.info("Environment:\n%s", collect_env_info())
     logger.info("Command line: %s", args)
-    logger.info("Config:\n%s", cfg.dump())
+    changes = "\n".join(f"{key}: {value!r}" for key, value in sorted(changed_keys(cfg).items()))
+    logger.info("Config, where it differs from the defaults:\n%s", changes)
     # The training loop logs an error and raises it: the terminal shows it at the end alone.
     for handler in logging.getLogger(backend).handlers:
         if getattr(handler, "stream", None) is sys.stdout:
@@ -66,8 +69,10 @@ def _start_logs(cfg: CfgNode, args: argparse.Namespace) -> None:
 def save_config(cfg: CfgNode) -> None:
     """Write ``OUTPUT_DIR/config.yaml``, in the first process alone."""
     if comm.is_main_process():
-        with atomic_write(os.path.join(cfg.OUTPUT_DIR, "config.yaml"), "w") as file:
+        path = os.path.join(cfg.OUTPUT_DIR, "config.yaml")
+        with atomic_write(path, "w") as file:
             file.write(cfg.dump())
+        logger.info("The whole config is in %s", path)
 
 
 def find_config(path_or_name: str) -> str:
@@ -79,31 +84,39 @@ def find_config(path_or_name: str) -> str:
     return path_or_name if os.path.isfile(path_or_name) else get_config_file(path_or_name)
 
 
-def load_config(config_file: str, opts: list[str] | None = None) -> CfgNode:
-    """Defaults, then a YAML file with its ``_BASE_``, then "KEY VALUE" pairs; not frozen.
+def load_config(
+    config_file: str | None, opts: list[str] | None = None, data: str | None = None
+) -> CfgNode:
+    """Defaults, a config with its ``_BASE_``, a data set, then "KEY VALUE" pairs; not frozen.
 
     No config file can run code. Those of the official MaskFormer and Mask2Former are translated,
     which is logged.
 
     Args:
-        config_file: a path, or a name of :mod:`d2_psformer.model_zoo`.
+        config_file: a YAML file, a name of :mod:`d2_psformer.model_zoo`, or a checkpoint that holds
+            its config; None: the defaults alone.
         opts: keys and values in turns.
+        data: a ``data.yaml``, which describes a data set, or its folder.
 
     Raises:
         UserError: one sentence naming the file or key.
     """
-    cfg, translation = _read_config(config_file, opts)
+    cfg, translation = _read_config(config_file, opts, data)
     if translation:
         translation.log()
     return cfg
 
 
-def _read_config(config_file: str, opts: list[str] | None) -> tuple[CfgNode, Translation | None]:
-    cfg = get_cfg()
-    add_psformer_config(cfg)
-    path = find_config(config_file)
-    loaded = cfg.load_file(path)
-    translation = translate_official(loaded, path)
-    cfg.merge_loaded(translation.config if translation else loaded, path)
+def _read_config(
+    config_file: str | None, opts: list[str] | None, data: str | None
+) -> tuple[CfgNode, Translation | None]:
+    cfg, translation = default_config(), None
+    if config_file:
+        path = find_config(config_file)
+        loaded = read_stored_config(path) if is_checkpoint(path) else cfg.load_file(path)
+        translation = translate_official(loaded, path)
+        cfg.merge_loaded(translation.config if translation else loaded, path)
+    if data:
+        cfg.merge_loaded(read_data_yaml(data), data)
     cfg.merge_from_list(list(opts or []))
     return cfg, translation

@@ -1,45 +1,47 @@
 """The config that a trained model was trained with."""
 
-import os
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from ..checkpoint import read_checkpoint
-from ..config import add_psformer_config
-from ..d2.config import CfgNode, get_cfg
+from ..config import default_config
 from ..utils.errors import UserError
-from .setup import load_config
+
+_CHECKPOINTS = (".pth", ".pt", ".safetensors")
 
 
-def config_of_checkpoint(path: str | os.PathLike[str]) -> CfgNode:
-    """The config inside a checkpoint, or else that of ``config.yaml`` beside it; not frozen.
+def is_checkpoint(path: str) -> bool:
+    """True if the name of a file is that of a checkpoint, not of a config."""
+    return path.lower().endswith(_CHECKPOINTS)
 
-    MODEL.WEIGHTS is set to the checkpoint.
+
+def read_stored_config(path: str) -> dict[str, Any]:
+    """The config inside a checkpoint, or else that of ``config.yaml`` beside it.
+
+    MODEL.WEIGHTS is the checkpoint.
 
     Raises:
-        UserError: the file cannot be read, there is no config, or it has unknown keys.
+        UserError: the file cannot be read, or there is no config.
     """
-    text = read_checkpoint(str(path)).get("config")
+    text = read_checkpoint(path).get("config")
     beside = Path(path).with_name("config.yaml")
     if isinstance(text, str):
-        cfg = get_cfg()
-        add_psformer_config(cfg)
-        cfg.merge_loaded(_parsed(text, path), str(path))
+        loaded = _parsed(text, path)
     elif beside.is_file():
-        cfg = load_config(str(beside))
+        loaded = default_config().load_file(str(beside))
     else:
         raise UserError(
             f"Checkpoint '{path}' holds no config, and no config.yaml lies beside it: copy the "
             "config.yaml of its training there, or name the config and give the checkpoint as its "
-            "weights."
+            "weights, in Python load(CONFIG, weights=FILE)."
         )
-    cfg.MODEL.WEIGHTS = str(path)
-    return cfg
+    loaded.setdefault("MODEL", {})["WEIGHTS"] = path
+    return loaded
 
 
-def _parsed(text: str, path: str | os.PathLike[str]) -> dict[str, Any]:
+def _parsed(text: str, path: str) -> dict[str, Any]:
     try:
         loaded = yaml.safe_load(text)
     except yaml.YAMLError as error:

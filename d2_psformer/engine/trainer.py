@@ -3,6 +3,7 @@
 import logging
 import os
 import time
+import uuid
 import weakref
 from contextlib import suppress
 
@@ -12,7 +13,7 @@ from torch import nn
 from ..checkpoint import load_pretrained_backbone
 from ..d2.config import CfgNode
 from ..d2.engine import HookBase, TrainerBase, hooks
-from ..d2.utils import EventWriter, JSONWriter, TensorboardXWriter, comm, seed_all_rng
+from ..d2.utils import EventWriter, JSONWriter, comm, seed_all_rng
 from ..data.class_metadata import set_classes
 from ..utils.errors import UserError
 from .best_checkpoint import BestCheckpoint, StopTraining
@@ -29,6 +30,7 @@ from .optimizer_state import load_optimizer_state
 from .scaling import scale_to_processes
 from .schedule import build_lr_scheduler
 from .setup import save_config
+from .trackers import build_trackers
 from .train_step import TrainStep, amp_dtype
 from .weight_average import WeightAverage
 from .writers import MetricPrinter
@@ -50,6 +52,7 @@ class Trainer(TrainerBase):
 
     Attributes:
         results: of the last evaluation, empty before the first.
+        run_id: names the training in experiment trackers; a resumed one keeps it.
         model: the one that is learned.
         evaluated: the one that is evaluated and saved; another one with SOLVER.EMA_DECAY.
     """
@@ -60,6 +63,7 @@ class Trainer(TrainerBase):
         self.mapper = mapper
         self.max_iter = cfg.SOLVER.MAX_ITER
         self.results: dict = {}
+        self.run_id = uuid.uuid4().hex
         metadata = align_data_sets(cfg)
         images_per_batch(cfg)  # raises an error now, before the model is built
         self.seed = cfg.SEED if cfg.SEED >= 0 else comm.shared_random_seed()
@@ -121,13 +125,12 @@ class Trainer(TrainerBase):
         return []
 
     def build_writers(self) -> list[EventWriter]:
-        """Return writers to the terminal, ``metrics.json`` and TensorBoard, in OUTPUT_DIR."""
+        """Return writers to the terminal and to ``metrics.json`` in OUTPUT_DIR."""
         folder = self.cfg.OUTPUT_DIR
         os.makedirs(folder, exist_ok=True)
         return [
             MetricPrinter(self.max_iter),
             JSONWriter(os.path.join(folder, "metrics.json")),
-            TensorboardXWriter(folder),
         ]
 
     def resume_or_load(self, resume: bool = True) -> None:
@@ -164,6 +167,8 @@ class Trainer(TrainerBase):
             )
         )
         save_config(self.cfg)
+        if comm.is_main_process():  # a checkpoint may have named the run
+            self.register_hooks([hooks.PeriodicWriter(build_trackers(self.cfg, self.run_id))])
         self.model.train()
         with suppress(StopTraining):
             super().train(self.start_iter, self.max_iter)
@@ -185,12 +190,13 @@ class Trainer(TrainerBase):
         return self.results
 
     def state_dict(self) -> dict:
-        """Detectron2's entries, and "optimizer", "grad_scaler" and "seed"."""
+        """Detectron2's entries, and "optimizer", "grad_scaler", "seed" and "run"."""
         return {
             **super().state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "grad_scaler": self.train_step.scaler.state_dict(),
             "seed": self.seed,
+            "run": self.run_id,
         }
 
     def load_state_dict(self, state_dict: dict) -> None:
@@ -199,6 +205,7 @@ class Trainer(TrainerBase):
         load_optimizer_state(self.optimizer, state_dict.get("optimizer"), source)
         if state_dict["grad_scaler"] and self.train_step.scaler.is_enabled():
             self.train_step.scaler.load_state_dict(state_dict["grad_scaler"])
+        self.run_id = state_dict.get("run", self.run_id)
         if self.cfg.SEED < 0:  # the seed was drawn by the first run
             self.seed = self.train_step.seed = state_dict["seed"]
 

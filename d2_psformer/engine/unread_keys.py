@@ -1,9 +1,7 @@
 """Keys that a config sets although only other architectures read them."""
 
-from collections.abc import Iterator
-
-from ..config import add_psformer_config
-from ..d2.config import CfgNode, get_cfg
+from ..config import changed_keys
+from ..d2.config import CfgNode
 
 _PSFORMER = "PanopticSegFormer", "PanopticSegFormerV1"
 # The baselines read fewer keys, but take the configs of MaskFormer as they are.
@@ -48,21 +46,9 @@ def unread_keys(cfg: CfgNode) -> list[str]:
     if not any(architecture in readers for readers in _READ_BY):
         return []
     of_others = tuple(
-        key for readers, keys in _READ_BY.items() if architecture not in readers for key in keys
-    )
-    default = get_cfg()
-    add_psformer_config(default)
-    unchanged = dict(_leaves(default.MODEL))
-    return [
         f"MODEL.{key}"
-        for key, value in _leaves(cfg.MODEL)
-        if key.startswith(of_others) and value != unchanged.get(key)
-    ]
-
-
-def _leaves(node: CfgNode, prefix: str = "") -> Iterator[tuple[str, object]]:
-    for key, value in node.items():
-        if isinstance(value, CfgNode):
-            yield from _leaves(value, f"{prefix}{key}.")
-        else:
-            yield prefix + key, value
+        for readers, keys in _READ_BY.items()
+        if architecture not in readers
+        for key in keys
+    )
+    return [key for key in changed_keys(cfg) if key.startswith(of_others)]

@@ -1,15 +1,20 @@
 """Configs by name: ``coco/psformer_R50_2x`` is ``configs/coco/psformer_R50_2x.yaml``."""
 
-from difflib import get_close_matches
 from pathlib import Path, PurePath
 
-from ..utils.errors import UserError
+from ..utils.errors import UserError, near_names
 
-__all__ = ["get_config_file", "list_configs"]
+__all__ = ["get_config_file", "get_weights_file", "list_configs"]
 
-# The build copies configs/ into this package; a checkout or an editable install has the original.
-_COPY = Path(__file__).parent / "configs"
-_CONFIGS = _COPY if _COPY.is_dir() else Path(__file__).parents[2] / "configs"
+
+def _find(folder: str) -> Path:
+    """The build copies folders into this package; a checkout or an editable install has theirs."""
+    copy = Path(__file__).parent / folder
+    return copy if copy.is_dir() else Path(__file__).parents[2] / folder
+
+
+_CONFIGS = _find("configs")
+_WEIGHTS = {"scenes/demo": _find("demo") / "psformer_scenes.pth"}
 
 
 def list_configs() -> list[str]:
@@ -27,8 +32,13 @@ def get_config_file(name: str) -> str:
     plain = PurePath(name).as_posix().removesuffix(".yaml")
     names = list_configs()
     if plain not in names:
-        near = get_close_matches(plain, names) or [*names[:5], "..."]
         raise UserError(
-            f"Config '{name}' does not exist: give a file or one of the names {', '.join(near)}."
+            f"Config '{name}' does not exist: give a file or a name, as {near_names(plain, names)} "
+            "(`psformer models` lists all)."
         )
     return str(_CONFIGS / f"{plain}.yaml")
+
+
+def get_weights_file(name: str) -> str:
+    """Path of the weights that the package has for the config of this name; "" if it has none."""
+    return str(_WEIGHTS.get(PurePath(name).as_posix().removesuffix(".yaml"), ""))

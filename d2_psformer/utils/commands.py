@@ -34,6 +34,20 @@ def report_user_errors() -> Iterator[None]:
         sys.exit(f"{command}: {sentence_of(error)}\n({_SHOW_ALL}=1 shows the traceback.)")
 
 
+def add_config(parser: argparse.ArgumentParser) -> None:
+    """Add ``--config``, ``--data`` and KEY VALUE pairs: ``config_file``, ``data``, ``opts``."""
+    add = parser.add_argument
+    add(
+        "--config",
+        "--config-file",
+        dest="config_file",
+        metavar="CONFIG",
+        help="YAML file, name that `psformer models` lists, or checkpoint with its config inside",
+    )
+    add("--data", metavar="YAML_OR_DIR", help="data.yaml of your data set, or the folder it is in")
+    add("opts", nargs=argparse.REMAINDER, help="settings at the very end: KEY VALUE KEY VALUE ...")
+
+
 def add_workers(parser: argparse.ArgumentParser) -> None:
     """Add ``--workers``: the number of processes, at least 0."""
 

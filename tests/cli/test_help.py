@@ -16,8 +16,16 @@ SCRIPTS = {
     "datasets/generate_scenes.py": "hard",
     "datasets/prepare_ade20k_panoptic.py": "Examples:",
     "datasets/prepare_cityscapes_panoptic.py": "--root",
-    "d2_psformer.cli.check_data": "--panoptic-json",
-    "d2_psformer.cli.panoptic_quality": "--gt_json_file",
+    "d2_psformer": "convert-weights",
+    "d2_psformer train": "torchrun",
+    "d2_psformer predict": "--attention",
+    "d2_psformer evaluate": "--gt_json_file",
+    "d2_psformer check": "--panoptic-json",
+    "d2_psformer convert-data": "labelme",
+    "d2_psformer convert-weights": "--trust",
+    "d2_psformer export": "--int8",
+    "d2_psformer report": "--compare",
+    "d2_psformer models": "mask2former",
 }
 HEAVY = "('torch', 'numpy', 'cv2', 'timm', 'scipy', 'matplotlib', 'detectron2')"
 CODE = f"""
@@ -35,10 +43,11 @@ finally:
 
 @pytest.mark.parametrize("command", SCRIPTS)
 def test_help_and_wrong_arguments_need_no_torch(command, tmp_path):
-    path = str(ROOT / command) if command.endswith(".py") else command
+    name, *subcommand = command.split()
+    path = str(ROOT / name) if name.endswith(".py") else name
     for argument, status in (("--help", 0), ("--no-such-option", 2)):
         done = subprocess.run(
-            [sys.executable, "-c", CODE, path, argument],
+            [sys.executable, "-c", CODE, path, *subcommand, argument],
             env={**os.environ, "PYTHONPATH": str(ROOT)},
             cwd=tmp_path, capture_output=True, text=True, check=False,
         )  # fmt: skip

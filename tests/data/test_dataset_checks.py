@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from d2_psformer.cli.check_data import main
+from d2_psformer.cli.main import main
 from d2_psformer.d2.data import DatasetCatalog
 from d2_psformer.data import check_dataset, write_panoptic_png
 
@@ -74,25 +74,24 @@ def test_command(faulty, capsys):
     faulty.write()
     files = ["--images", faulty.images, "--panoptic-json", faulty.json]
     files += ["--panoptic-folder", faulty.panoptic, "--workers", "0"]
-    assert main(["own", *map(str, files)]) == 1
+    assert main(["check", "own", *map(str, files)]) == 1
     output = capsys.readouterr().out
     assert "5 images, 4 faults" in output
     assert "picture_4.jpg' cannot be decoded" in output
-    assert main(["own", "--workers", "0"]) == 1
+    assert main(["check", "own", "--workers", "0"]) == 1
 
 
 def test_command_with_sound_data(tiny, capsys):
     tiny.add(IDS, SEGMENTS)
-    assert main([tiny.register(), "--workers", "0"]) == 0
+    assert main(["check", tiny.register(), "--workers", "0"]) == 0
     assert capsys.readouterr().out.endswith("1 images, 0 faults\n")
 
 
-def test_command_ends_with_one_sentence(tiny, capsys):
+def test_command_ends_with_one_sentence(tiny):
     with pytest.raises(SystemExit, match="no_such_name"):
-        main(["no_such_name"])
+        main(["check", "no_such_name"])
     if not os.path.exists("datasets/coco"):
         with pytest.raises(SystemExit, match=r"panoptic_val2017\.json'"):
-            main(["coco_2017_val_panoptic"])
-    with pytest.raises(SystemExit):
-        main(["own", "--images", "somewhere"])
-    assert "--images goes with --panoptic-json and" in capsys.readouterr().err
+            main(["check", "coco_2017_val_panoptic"])
+    with pytest.raises(SystemExit, match="--images goes with one name and --panoptic-json and"):
+        main(["check", "own", "--images", "somewhere"])

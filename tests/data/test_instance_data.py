@@ -8,7 +8,7 @@ import pytest
 from small_data import CATEGORIES, OUTLINE, H, W, annotation, instance_content, write_instances
 
 from d2_psformer.classes import Classes
-from d2_psformer.cli.check_data import main
+from d2_psformer.cli.main import main
 from d2_psformer.d2.data import DatasetCatalog, MetadataCatalog, register_coco_instances
 from d2_psformer.data import check_dataset, register_from_config, register_instances
 from d2_psformer.data.class_metadata import align_data_set, class_metadata, has_classes
@@ -171,6 +171,6 @@ def test_the_command_names_an_empty_mask(tmp_path, capsys):
     content["annotations"][2]["segmentation"] = outside
     path = write_instances(tmp_path, content)
     files = ["--images", str(tmp_path / "images"), "--instance-json", str(path)]
-    assert main(["own", *files, "--workers", "0"]) == 1
+    assert main(["check", "own", *files, "--workers", "0"]) == 1
     assert "annotations[0] of" in (output := capsys.readouterr().out)
     assert "1.jpg' has no pixel in the image" in output

@@ -6,7 +6,7 @@ from PIL import Image
 from small_data import write_semantic
 
 from d2_psformer.classes import Classes
-from d2_psformer.cli.check_data import main
+from d2_psformer.cli.main import main
 from d2_psformer.d2.data import DatasetCatalog, MetadataCatalog
 from d2_psformer.data import (
     check_dataset,
@@ -184,7 +184,7 @@ def test_the_command_names_every_fault(labels, tmp_path, capsys):
     labels[1][-1, -1] = 77
     Image.fromarray(labels[1]).save(tmp_path / "labels/1.png")
     files = ["--images", tmp_path / "images", "--label-folder", tmp_path / "labels"]
-    assert main(["own", *map(str, files), "--workers", "0", "--classes", *NAMES]) == 1
+    assert main(["check", "own", *map(str, files), "--workers", "0", "--classes", *NAMES]) == 1
     output = capsys.readouterr().out
     assert "0.png' is 32 x 23 pixels, but image" in output
     assert "1.png' has class 77" in output

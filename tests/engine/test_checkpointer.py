@@ -35,7 +35,8 @@ def test_what_a_checkpoint_of_the_trainer_holds(tmp_path):
     trainer.checkpointer.save("model_0000000", iteration=0)
     saved = torch.load(tmp_path / "model_0000000.pth", weights_only=True)
     assert set(saved) == {"model", "trainer", "iteration", "metadata", "config"}
-    assert {"iteration", "optimizer", "grad_scaler", "hooks", "seed"} == set(saved["trainer"])
+    trainer_state = {"iteration", "optimizer", "grad_scaler", "hooks", "seed", "run"}
+    assert trainer_state == set(saved["trainer"])
     assert "last_epoch" in saved["trainer"]["hooks"]["LRScheduler"]
     assert saved["metadata"]["name"] == "dummy_train"
     assert saved["metadata"]["stuff_classes"] == ["class0", "class1", "class2"]
@@ -163,7 +164,7 @@ def test_files_that_are_no_checkpoints(tmp_path):
     for name, content in (("empty", b""), ("text", b"hello"), ("zip", b"PK\x03\x04" + bytes(50))):
         path = tmp_path / f"{name}.pth"
         path.write_bytes(content)
-        expect_refusal(path, model_of(0), "convert_checkpoint")
+        expect_refusal(path, model_of(0), "convert-weights")
 
 
 @pytest.mark.parametrize(
@@ -176,7 +177,7 @@ def test_files_that_are_no_checkpoints(tmp_path):
 )
 def test_a_checkpoint_of_other_code_must_be_converted(tmp_path, name, source):
     torch.save({"model": {name: torch.ones(1)}}, tmp_path / "a.pth")
-    expect_refusal(tmp_path / "a.pth", model_of(0), f"convert_checkpoint.py --source {source}")
+    expect_refusal(tmp_path / "a.pth", model_of(0), f"psformer convert-weights --source {source}")
 
 
 class Evil:

@@ -1,6 +1,4 @@
 import argparse
-import importlib.util
-import logging
 import subprocess
 import sys
 
@@ -19,16 +17,6 @@ def config_file(tmp_path):
         return str(tmp_path / "config.yaml")
 
     return write
-
-
-@pytest.fixture
-def clean_loggers():
-    """Undo what setup_logger does to the loggers of this process."""
-    names = ("fvcore", "detectron2", "d2_psformer", "d2_psformer.d2lite")
-    before = [(x, x.handlers[:], x.propagate, x.level) for x in map(logging.getLogger, names)]
-    yield
-    for logger, handlers, propagate, level in before:
-        logger.handlers, logger.propagate, logger.level = handlers, propagate, level
 
 
 def test_file_then_command_line(config_file):
@@ -135,6 +123,7 @@ def test_setup(config_file, tmp_path, monkeypatch, clean_loggers):
     log = (out / "log.txt").read_text()
     assert "No CUDA device found" in log
     assert "SEED: 3" in log
+    assert "ROI_HEADS" not in log  # only what differs from the defaults
     assert not (out / "config.yaml").exists()  # training writes it
 
 
@@ -169,42 +158,6 @@ def test_unknown_names_in_the_config(key, value, sentence):
     cfg = load_config(str(ROOT / "configs/scenes/demo.yaml"), [key, value])
     with pytest.raises(UserError, match=rf"{key}.*'{value}'.*{sentence}"):
         build_model(cfg)
-
-
-@pytest.fixture
-def parse_args(monkeypatch):
-    """``train_net.parse_args`` as a function of the command line."""
-    spec = importlib.util.spec_from_file_location("train_net", ROOT / "train_net.py")
-    train_net = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(train_net)
-
-    def parse(*args: str) -> argparse.Namespace:
-        monkeypatch.setattr(sys, "argv", ["train_net.py", *args])
-        return train_net.parse_args()
-
-    return parse
-
-
-def test_train_net_tells_what_to_do(parse_args, capsys):
-    with pytest.raises(SystemExit) as ended:
-        parse_args()
-    assert ended.value.code == 2
-    assert "--config-file configs/" in capsys.readouterr().err
-
-
-def test_train_net_helps(parse_args, capsys):
-    with pytest.raises(SystemExit) as ended:
-        parse_args("--help")
-    assert ended.value.code == 0
-    text = capsys.readouterr().out
-    for word in ("--eval-only", "--resume", "--num-gpus", "OUTPUT_DIR", "torchrun"):
-        assert word in text
-
-
-def test_train_net_parses(parse_args):
-    args = parse_args("--config-file", "a.yaml", "--eval-only", "MODEL.WEIGHTS", "b.pth")
-    assert (args.config_file, args.eval_only) == ("a.yaml", True)
-    assert args.opts == ["MODEL.WEIGHTS", "b.pth"]
 
 
 OFFICIAL = """

@@ -1,4 +1,4 @@
-"""``python -m d2_psformer.cli.panoptic_quality`` from end to end."""
+"""``psformer evaluate`` of files, with the names of panopticapi's arguments."""
 
 import json
 import shutil
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from d2_psformer.cli.panoptic_quality import main
+from d2_psformer.cli.main import main
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -24,7 +24,7 @@ def files(make_panoptic):
 
 
 def arguments(gt, pred, *more):
-    return ["--gt_json_file", str(gt), "--pred_json_file", str(pred), *more]
+    return ["evaluate", "--gt_json_file", str(gt), "--pred_json_file", str(pred), *more]
 
 
 def change_predictions(path, change):
@@ -38,7 +38,7 @@ def test_as_a_program(files, tmp_path):
     done = subprocess.run(
         [
             *(sys.executable, "-W", "error::RuntimeWarning"),
-            *("-m", "d2_psformer.cli.panoptic_quality"),
+            *("-m", "d2_psformer"),
             *arguments(*files, "--per-class", "--json", str(out)),
         ],
         cwd=ROOT,

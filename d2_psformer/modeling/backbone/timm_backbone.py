@@ -162,15 +162,16 @@ class TimmBackbone(Backbone):
         """What lies before the end of stage ``freeze_at - 1``, the stem being stage 0."""
         ends = {info["reduction"]: info["module"] for info in plan.feature_info}
         stages = [ends[stride] for stride in STRIDES.values() if stride in ends]
-        frozen = None
-        if freeze_at <= len(stages) + 1:
-            last = stages[max(freeze_at - 2, 0)]
-            frozen = _modules_until(self.body, last, including=freeze_at > 1)
+        ways = {
+            n: _modules_until(self.body, stages[max(n - 2, 0)], including=n > 1)
+            for n in range(1, len(stages) + 2)
+        }
+        frozen = ways.get(freeze_at)
         if frozen is None:
-            parts = ", ".join(name for name, _ in self.body.named_children())
+            possible = ", ".join(str(n) for n, modules in ways.items() if modules is not None)
             raise UserError(
-                f"timm model '{self.name}' has no separate stage for MODEL.BACKBONE.FREEZE_AT "
-                f"{freeze_at}: its parts are {parts}. Set it to 0."
+                f"MODEL.BACKBONE.FREEZE_AT is {freeze_at}, but timm model '{self.name}' has no "
+                f"separate stage for that: set it to one of 0 (nothing), {possible}."
             )
         return frozen
 
