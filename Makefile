@@ -9,11 +9,11 @@ DEMO := configs/scenes/demo.yaml
 .PHONY: help demo test test-long gpu-check lint format docs clean
 
 help:
-	@echo "make demo    generate scenes, train on them, evaluate, write pictures to output/demo"
+	@echo "make demo    generate scenes, train on them, evaluate, write a report to output/demo"
 	@echo "make test    run the test suite"
 	@echo "make test-long  run the slow tests too"
 	@echo "make gpu-check  check everything on this machine's GPU in 8 minutes, write a report"
-	@echo "make lint    check style and format"
+	@echo "make lint    check style, format and the types of the Python API"
 	@echo "make format  repair style and format"
 	@echo "make docs    build the documentation site in output/site, check its links"
 	@echo "make clean   remove the virtual environment and the demo's output"
@@ -29,7 +29,7 @@ demo: $(INSTALLED)
 	$(PY) datasets/generate_scenes.py --train 6000
 	$(PY) train_net.py --resume --config-file $(DEMO)
 	$(PY) tools/report.py --config-file $(DEMO)
-	@echo "Look at output/demo: metrics.json, model_final.pth and pictures/."
+	@echo "Open output/demo/report.html in a browser; metrics.json and model_final.pth are beside it."
 
 # Two processes of one thread each are faster than one of two.
 test: $(INSTALLED)
@@ -45,6 +45,7 @@ gpu-check: $(INSTALLED)
 lint: $(INSTALLED)
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
+	$(PY) -m mypy
 
 format: $(INSTALLED)
 	$(PY) -m ruff check --fix .

@@ -1,5 +1,6 @@
 """Where the data that is no part of the repository lies, and what all tests share."""
 
+import logging
 import os
 from pathlib import Path
 
@@ -44,6 +45,16 @@ def real_data() -> Path:
 def pq_cases() -> Path:
     """Panoptic-quality cases of public tests."""
     return _outside("PSFORMER_PQ_CASES", "pq_cases")
+
+
+@pytest.fixture
+def clean_loggers():
+    """Undo what setup_logger does to the loggers of this process."""
+    names = ("fvcore", "detectron2", "d2_psformer", "d2_psformer.d2lite")
+    before = [(x, x.handlers[:], x.propagate, x.level) for x in map(logging.getLogger, names)]
+    yield
+    for logger, handlers, propagate, level in before:
+        logger.handlers, logger.propagate, logger.level = handlers, propagate, level
 
 
 @pytest.fixture(autouse=True)

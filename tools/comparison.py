@@ -13,7 +13,7 @@ from tabulate import tabulate
 from d2_psformer.d2.data import DatasetCatalog
 from d2_psformer.data.reading import read_image, read_segment_ids
 from d2_psformer.engine.predictor import Predictor, return_one_result
-from d2_psformer.engine.report import image_quality
+from d2_psformer.report import image_quality
 from d2_psformer.utils.files import atomic_write, write_picture
 from d2_psformer.visualization import draw_overlay, draw_sheet
 

@@ -5,6 +5,7 @@ from .finite import check_finite
 from .official import convert_official
 from .pretrained import load_pretrained_backbone
 from .relatives import convert_mask2former, convert_maskformer
+from .slim import read_slim, write_slim
 from .sources import CONVERTERS, convert, source_of
 
 __all__ = [
@@ -16,5 +17,7 @@ __all__ = [
     "convert_official",
     "load_pretrained_backbone",
     "read_checkpoint",
+    "read_slim",
     "source_of",
+    "write_slim",
 ]

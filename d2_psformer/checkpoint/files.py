@@ -5,12 +5,12 @@ import tarfile
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 
 from ..utils.errors import UserError
 from ..utils.files import read_json
 from ..utils.zoo_pickles import read_zoo_pickle
+from .slim import read_slim
 from .tensorflow import read_tensorflow_checkpoint
 
 # Where other code keeps the state dict in what it saves, and what it puts before all names.
@@ -21,8 +21,8 @@ _PREFIXES = ("module.", "model.")
 def read_checkpoint(path: str, trust: bool = False) -> dict[str, Any]:
     """Read weights to the CPU.
 
-    Files are of torch, of safetensors, of Detectron2's model zoo (.pkl) or of TensorFlow 2 (.index
-    with .data-... beside it).
+    Files are of torch, of safetensors (see :func:`read_slim`), of Detectron2's model zoo (.pkl) or
+    of TensorFlow 2 (.index with .data-... beside it).
 
     Args:
         path: the file; of a checkpoint of transformers in several files their index (.index.json).
@@ -63,7 +63,7 @@ def _load(path: str, trust: bool) -> Any:
         return {"model": read_tensorflow_checkpoint(str(path))}
     try:
         if str(path).endswith(".safetensors"):
-            return load_file(path)
+            return read_slim(path)
         return torch.load(path, map_location="cpu", weights_only=not trust)
     except OSError:
         raise
@@ -76,7 +76,7 @@ def _load(path: str, trust: bool) -> Any:
         raise UserError(
             f"'{path}' cannot be read: it is damaged, no weight file at all, or holds Python "
             "objects beside its tensors (they can run code; if you trust its source, "
-            "tools/convert_checkpoint.py --trust loads them)."
+            "psformer convert-weights --trust loads them)."
         ) from error
 
 
@@ -88,7 +88,8 @@ def _load_listed(index: str, trust: bool) -> dict[str, Tensor]:
         raise UserError(f"'{index}' has no 'weight_map': is it the index of a checkpoint?")
     weights = {}
     for name in sorted({*listed.values()}):
-        weights |= _load(os.path.join(os.path.dirname(index), name), trust)
+        content = _load(os.path.join(os.path.dirname(index), name), trust)
+        weights |= content["model"] if name.endswith(".safetensors") else content
     if missing := [name for name in listed if name not in weights]:
         raise UserError(
             f"'{index}' lists '{missing[0]}', which '{listed[missing[0]]}' does not have: "

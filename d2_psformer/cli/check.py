@@ -4,7 +4,7 @@ import argparse
 import itertools
 
 from ..utils.commands import add_workers
-from ..utils.errors import UserError, check_known
+from ..utils.errors import UserError
 
 SUMMARY = "check the files of a data set and count its classes"
 EPILOG = """
@@ -46,13 +46,7 @@ def run(args: argparse.Namespace) -> int:
         raise UserError("--images goes with one name and " + ", or ".join(map(_shown, _FILES)))
     if not args.name and not args.config and not args.data:
         raise UserError("Say what to check: --data FOLDER, --config CONFIG, or a registered name.")
-    from ..d2.data import DatasetCatalog
-
-    names = _register(args)
-    known = DatasetCatalog.list()
-    for name in names:
-        check_known("Data set", name, known)
-    return max([_check(name, args.workers) for name in names])
+    return max([_check(name, args.workers) for name in _register(args)])
 
 
 def _shown(keys: tuple[str, ...]) -> str:

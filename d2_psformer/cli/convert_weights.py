@@ -19,11 +19,13 @@ EPILOG = "\n".join(
         """
 Examples:
   psformer convert-weights panoptic_segformer_r50_2x.pth psformer_R50_2x.pth
+  psformer convert-weights --config coco/psformer_R50_2x panoptic_segformer_r50_2x.pth model.pth
   psformer convert-weights --source mask2former model_final.pkl mask2former_R50.pth
   psformer convert-weights --source hf-maskformer model.safetensors maskformer_SwinT.pth
   psformer convert-weights --source hf-mask2former model.safetensors.index.json ours.pth
   psformer convert-weights --source deeplab2 ckpt-100000.index max_deeplab_S_641.pth
 
+With --config the result is a model: psformer predict photo.jpg --model model.pth
 Files of Detectron2's model zoos (.pkl) are read without running code in them. Checkpoints of
 TensorFlow (.index, with .data-00000-of-00001 beside it) are read without TensorFlow.""",
     )
@@ -43,6 +45,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="load Python objects in the file too; they can run code",
     )
+    parser.add_argument(
+        "--config", metavar="CONFIG", help="config of the model, to be stored with the weights"
+    )
     kinds = ".pth, .bin, .pkl, .safetensors, .index.json, .index"
     parser.add_argument("input", metavar="IN", help=f"a file {kinds}")
     parser.add_argument("output", metavar="OUT.pth", help="file to write, for MODEL.WEIGHTS")
@@ -52,6 +57,7 @@ def run(args: argparse.Namespace) -> None:
     import torch
 
     from ..checkpoint import check_finite, convert, read_checkpoint
+    from ..engine import load_config
     from ..utils.errors import UserError
     from ..utils.files import atomic_write
 
@@ -62,7 +68,10 @@ def run(args: argparse.Namespace) -> None:
         check_finite(model, "the weights", "use another file, or download it again")
     except UserError as error:
         raise UserError(f"'{args.input}': {error}") from error
+    content = {"model": model}
+    if args.config:
+        content["config"] = load_config(args.config).dump()
     with atomic_write(args.output) as file:
-        torch.save({"model": model}, file)
+        torch.save(content, file)
     total = sum(x.numel() for x in model.values())
     print(f"{args.output}: {len(model)} tensors, {total / 1e6:.1f}M numbers.")

@@ -9,7 +9,6 @@ import argparse
 import importlib
 import sys
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from types import ModuleType
 
 from ..utils.commands import report_user_errors
@@ -57,11 +56,6 @@ def run_command(name: str, arguments: list[str], prog: str | None = None) -> int
     return command.run(parser.parse_args(arguments)) or 0
 
 
-def _exists(name: str) -> bool:
-    """False while the module of a subcommand is still being written on another branch."""
-    return (Path(__file__).parent / f"{name.replace('-', '_')}.py").is_file()
-
-
 def _load(name: str) -> ModuleType:
     return importlib.import_module(f".{name.replace('-', '_')}", __package__)
 
@@ -72,7 +66,7 @@ def _overview() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=_version())
     commands = parser.add_subparsers(metavar="SUBCOMMAND", help="--help after each says more")
-    for name in filter(_exists, COMMANDS):
+    for name in COMMANDS:
         commands.add_parser(name, help=_load(name).SUMMARY)
     return parser
 

@@ -12,11 +12,12 @@ EPILOG = """
 Examples:
   the small model of this package on generated scenes
       psformer predict
-  your images with a trained model
-      psformer predict a.jpg holiday/ "cats/*.png" --model coco/psformer_R50_2x
-               --weights model.pth --output output/mine
+  your images with a model that you have trained
+      psformer predict a.jpg holiday/ "cats/*.png" --model output/mine --output output/pictures
+  with a converted checkpoint
+      psformer predict a.jpg --model coco/psformer_R50_2x --weights psformer_R50_2x.pth
   a video, only segments of a high score
-      psformer predict walk.mp4 --model CONFIG --weights model.pth --confidence-threshold 0.6
+      psformer predict walk.mp4 --model output/mine/model_final.pth --confidence-threshold 0.6
   what the decoders attend to, for all stars and for segment 3
       psformer predict --attention star 3
 
@@ -42,10 +43,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--model",
         "--config-file",
-        metavar="CONFIG",
-        help="config of the model, a file or a name (default: the model of generated scenes)",
+        metavar="MODEL",
+        help="checkpoint of a training or its folder, hf:owner/name, or a config (file or name) "
+        "with --weights (default: the small model of this package)",
     )
-    add("--weights", metavar="FILE", help="checkpoint of the model (default: MODEL.WEIGHTS)")
+    add("--weights", metavar="FILE", help="checkpoint for a config (default: MODEL.WEIGHTS)")
     add(
         "--output",
         type=Path,
@@ -105,13 +107,20 @@ def run(args: argparse.Namespace) -> int:
     return 1 if failures else 0
 
 
-def build_config(args: argparse.Namespace):
-    from ..engine import load_config, return_one_result
-    from ..model_zoo import get_weights_file
+def config_of(model: str, weights: str | None, opts: list[str]):
+    """The config that ``model`` names, with its checkpoint as MODEL.WEIGHTS."""
+    from ..api.configs import model_config
 
-    model = args.model or DEMO
-    cfg = load_config(model, args.opts)
-    cfg.MODEL.WEIGHTS = args.weights or cfg.MODEL.WEIGHTS or get_weights_file(model)
+    settings = dict(zip(opts[::2], opts[1::2], strict=False))
+    cfg = model_config(model, weights or settings.get("MODEL.WEIGHTS"))
+    cfg.merge_from_list(opts)
+    return cfg
+
+
+def build_config(args: argparse.Namespace):
+    from ..engine import return_one_result
+
+    cfg = config_of(args.model or DEMO, args.weights, args.opts)
     return_one_result(cfg)
     if args.confidence_threshold is not None:
         cfg.MODEL.POSTPROCESSING.SCORE_THRESHOLD = args.confidence_threshold

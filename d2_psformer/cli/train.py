@@ -46,8 +46,6 @@ def run(args: argparse.Namespace) -> None:
             "Say which model: --config coco/psformer_R50_2x for COCO, --config scenes/demo for a "
             "few minutes on a CPU; `psformer models` lists all."
         )
-    if args.num_machines > 1 and args.dist_url == "auto":
-        raise UserError("Several machines need --dist-url tcp://HOST:PORT.")
     from ..engine import run as run_processes
 
     run_processes(run_process, args)

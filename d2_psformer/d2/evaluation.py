@@ -14,5 +14,6 @@ if TYPE_CHECKING:
         print_csv_format,
         verify_results,
     )
+    from ..d2lite.evaluation.coco_evaluation import instances_to_coco_json
 else:
-    __getattr__ = from_backend("evaluation")
+    __getattr__ = from_backend("evaluation", "evaluation.coco_evaluation")

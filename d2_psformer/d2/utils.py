@@ -1,4 +1,4 @@
-"""Communication, seeds, events, logging, pictures."""
+"""Communication, seeds, events, logging."""
 
 from typing import TYPE_CHECKING
 
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
         has_event_storage,
     )
     from ..d2lite.utils.logger import setup_logger
-    from ..d2lite.utils.video_visualizer import VideoVisualizer
-    from ..d2lite.utils.visualizer import Visualizer
 else:
     __getattr__ = from_backend(
         "utils.comm",
@@ -26,6 +24,4 @@ else:
         "utils.env",
         "utils.events",
         "utils.logger",
-        "utils.visualizer",
-        "utils.video_visualizer",
     )

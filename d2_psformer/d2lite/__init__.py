@@ -9,7 +9,7 @@ same module paths, with the same arguments, dict keys and results:
 * ``modeling``, ``layers``, ``structures``: registries, ``ShapeSpec``, boxes, masks, instances;
 * ``engine``, ``solver``, ``checkpoint``: ``TrainerBase``, hooks, launching; schedules; weights;
 * ``evaluation``: the loop, ``COCOEvaluator`` and ``SemSegEvaluator``;
-* ``utils``: communication, events, logging, ``Visualizer`` and ``VideoVisualizer``.
+* ``utils``: communication, events, logging.
 
 It holds no models, no optimizers, no mappers and no loaders. It stands on torch, fvcore, iopath,
 pycocotools, OpenCV and Pillow, and imports only the error class of the rest of the package.

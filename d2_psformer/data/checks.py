@@ -7,7 +7,7 @@ import numpy as np
 
 from ..classes import Classes
 from ..d2.data import DatasetCatalog, MetadataCatalog
-from ..utils.errors import UserError
+from ..utils.errors import UserError, check_known
 from ..utils.parallel import map_with_progress
 from .class_metadata import align_data_set, class_metadata, has_classes
 from .coco_instances import decode_outline
@@ -137,11 +137,7 @@ def check_dataset(name: str, *, workers: int = 0) -> DatasetReport:
     Raises:
         UserError: no data set has this name, or its JSON cannot be read at all.
     """
-    if name not in DatasetCatalog.list():
-        raise UserError(
-            f"There is no data set '{name}': register it, or use one of "
-            f"{', '.join(DatasetCatalog.list())}."
-        )
+    check_known("Data set", name, DatasetCatalog.list())
     if has_classes(name):
         align_data_set(name, class_metadata(name), "its registration")
     records = DatasetCatalog.get(name)

@@ -16,6 +16,7 @@ _GREY_16 = {
     "PPM": ("I;16", "I"),
     "TIFF": ("I;16", "I;16B"),
     "JPEG2000": ("I;16",),
+    None: ("I;16",),  # made in memory
 }
 
 
@@ -35,20 +36,43 @@ def read_pixels(path: str | os.PathLike, image_format: str) -> np.ndarray:
     if image_format not in ("RGB", "BGR"):
         raise UserError(f"Image format '{image_format}' is unknown: set INPUT.FORMAT RGB or BGR.")
     with decoding(f"Image '{path}'"), Image.open(path) as image:
-        pixels = _upright(_to_rgb(image, path), _orientation(image))
+        pixels = _upright(rgb_pixels(image, f"Image '{path}'"), _orientation(image))
     return np.ascontiguousarray(pixels if image_format == "RGB" else pixels[:, :, ::-1])
 
 
-def _to_rgb(image: Image.Image, path: str | os.PathLike) -> np.ndarray:
+def upright_size(path: str | os.PathLike) -> tuple[int, int]:
+    """Height and width of an image with its EXIF rotation applied; only the header is read.
+
+    Raises:
+        UserError: the file is missing or is no image.
+    """
+    with decoding(f"Image '{path}'"), Image.open(path) as image:
+        turned = _orientation(image) in (5, 6, 7, 8)
+        return image.size if turned else image.size[::-1]
+
+
+def rgb_pixels(image: Image.Image, name: str) -> np.ndarray:
+    """The pixels of a Pillow image of any mode as uint8 (H, W, 3), as :func:`read_pixels` does.
+
+    An EXIF rotation is not applied.
+
+    Args:
+        name: of the image, for messages.
+
+    Raises:
+        UserError: the values have no known black and white.
+    """
     if _is_grey_16(image):
         grey = (np.asarray(image) >> 8).astype(np.uint8)
         return np.stack([grey] * 3, axis=-1)
     if image.mode == "F" or image.mode.startswith("I"):  # Pillow would clip these to 0...255
         kind = "floating-point values" if image.mode == "F" else "grey values of more than 8 bits"
         raise UserError(
-            f"Image '{path}' has {kind}, whose black and white are not known: convert it to "
+            f"{name} has {kind}, whose black and white are not known: convert it to "
             "8 bits a channel."
         )
+    if image.mode in ("RGBa", "La"):  # Pillow converts these to their plain form alone
+        image = image.convert(image.mode.upper())
     return np.asarray(image.convert("RGB"))
 
 

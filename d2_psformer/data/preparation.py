@@ -12,9 +12,11 @@ from ..utils.errors import UserError
 from ..utils.files import write_json
 from ..utils.parallel import map_with_progress
 from .builtin import datasets_root
-from .panoptic_labels import instances_from_panoptic
-from .panoptic_png import write_panoptic_png
-from .segments import label_segments, segment_areas, segment_boxes
+from .converters.targets import (
+    instance_annotations,
+    write_instance_json,
+    write_panoptic_annotation,
+)
 
 
 class Segments(NamedTuple):
@@ -104,14 +106,11 @@ class Preparation:
                 "categories": self.categories,
             },
         )
-        instances = (instance for _, segments in entries for instance in segments.instances)
-        write_json(
+        write_instance_json(
             root / self.instances.format(split=split),
-            {
-                "images": images,
-                "annotations": [{**x, "id": i} for i, x in enumerate(instances, start=1)],
-                "categories": [c for c in self.categories if c["isthing"]],
-            },
+            images,
+            [segments.instances for _, segments in entries],
+            self.categories,
         )
 
 
@@ -129,22 +128,5 @@ def write_segments(
     Returns:
         Dicts of COCO's formats; their areas are in pixels, boxes [x, y, width, height].
     """
-    numbers = [segment["id"] for segment in segments]
-    labels = label_segments(ids, numbers)
-    write_panoptic_png(path, np.array([0, *numbers])[labels])
-    areas = segment_areas(labels, len(numbers)).tolist()
-    boxes = segment_boxes(labels, len(numbers)).tolist()
-    segments_info = [
-        {
-            **{key: segment[key] for key in ("id", "category_id", "iscrowd")},
-            "area": area,
-            "bbox": [x0, y0, x1 - x0, y1 - y0],
-        }
-        for segment, area, (x0, y0, x1, y1) in zip(segments, areas, boxes, strict=True)
-    ]
-    instances = [
-        {"image_id": image_id, **{k: v for k, v in instance.items() if k != "segment_id"}}
-        for instance in instances_from_panoptic(ids, segments)
-    ]
-    annotation = {"image_id": image_id, "file_name": path.name, "segments_info": segments_info}
-    return Segments(annotation, instances)
+    annotation = write_panoptic_annotation(path, image_id, ids, segments)
+    return Segments(annotation, instance_annotations(image_id, ids, segments))

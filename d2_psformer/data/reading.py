@@ -91,6 +91,28 @@ def read_class_map(
         UserError: the PNG cannot be read, has colours or a value of no class, or has another size
             than the image.
     """
+    values = read_label_values(record, image_size)
+    classes = np.array(record.get("sem_seg_classes", range(num_classes)), np.int32)
+    ignored = values == IGNORED
+    largest = int(values.max(where=~ignored, initial=0))
+    if largest >= len(classes):
+        raise UserError(
+            f"Semantic PNG '{record['sem_seg_file_name']}' has class {largest}: number the classes "
+            f"0...{len(classes) - 1}, and set ignored pixels to {IGNORED}."
+        )
+    return np.where(ignored, IGNORED, classes[np.where(ignored, 0, values)])
+
+
+def read_label_values(record: Record, image_size: tuple[int, int]) -> np.ndarray:
+    """Read the values of a grey PNG of 8 or 16 bits, or the indices of a palette: int32 (H, W).
+
+    Args:
+        record: has ``file_name`` and ``sem_seg_file_name``.
+        image_size: height and width of the upright image.
+
+    Raises:
+        UserError: the PNG cannot be read, has colours, or has another size than the image.
+    """
     what = f"Semantic PNG '{record['sem_seg_file_name']}'"
     with decoding(what), Image.open(record["sem_seg_file_name"]) as image:
         values = np.asarray(image)
@@ -100,16 +122,7 @@ def read_class_map(
             "of 8 or 16 bits."
         )
     _check_size(what, values, record, image_size)
-    values = values.astype(np.int32)
-    classes = np.array(record.get("sem_seg_classes", range(num_classes)), np.int32)
-    ignored = values == IGNORED
-    largest = int(values.max(where=~ignored, initial=0))
-    if largest >= len(classes):
-        raise UserError(
-            f"{what} has class {largest}: number the classes 0...{len(classes) - 1}, and set "
-            f"ignored pixels to {IGNORED}."
-        )
-    return np.where(ignored, IGNORED, classes[np.where(ignored, 0, values)])
+    return values.astype(np.int32)
 
 
 def _check_size(what: str, labels: np.ndarray, record: Record, image_size: tuple[int, int]) -> None:

@@ -9,7 +9,7 @@ from .model import build_model
 from .optimizer import build_gradient_clipper, build_optimizer
 from .predictor import Predictor, return_one_result
 from .processes import run
-from .setup import config_of_checkpoint, load_config, setup
+from .setup import load_config, setup
 from .train_step import TrainStep
 from .trainer import Trainer
 
@@ -25,7 +25,6 @@ __all__ = [
     "build_test_loader",
     "build_train_loader",
     "class_metadata",
-    "config_of_checkpoint",
     "evaluate",
     "load_config",
     "restore_class_metadata",

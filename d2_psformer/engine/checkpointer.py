@@ -229,7 +229,7 @@ class AtomicCheckpointer(DetectionCheckpointer):
         if source := source_of(names):
             raise UserError(
                 f"Checkpoint '{self.path}' has the names of other code: convert it with "
-                f"tools/convert_checkpoint.py --source {source}."
+                f"psformer convert-weights --source {source}."
             )
 
     def _counted_by(self, key: str) -> tuple[str, str, int, int] | None:

@@ -1,7 +1,8 @@
-"""A trained model for one image at a time."""
+"""A trained model that predicts."""
 
 import logging
 import os
+from collections.abc import Sequence
 from contextlib import nullcontext
 
 import numpy as np
@@ -9,7 +10,7 @@ import torch
 
 from ..checkpoint import read_checkpoint
 from ..d2.config import CfgNode
-from ..d2.data import MetadataCatalog
+from ..d2.data import DatasetCatalog, MetadataCatalog
 from ..d2.data import transforms as T
 from ..data import augment, build_augmentation, register_from_config
 from ..data.class_metadata import (
@@ -20,7 +21,7 @@ from ..data.class_metadata import (
     set_classes,
 )
 from ..modeling.backbone import fuse_batch_norms
-from ..utils.errors import UserError
+from ..utils.errors import UserError, near_names
 from .autocast import fast_type
 from .checkpointer import AtomicCheckpointer, check_exists
 from .data_sets import model_data_set
@@ -69,7 +70,6 @@ class Predictor:
         set_classes(name, checkpointer.metadata)
         self.metadata = MetadataCatalog.get(name)
 
-    @torch.inference_mode()
     def __call__(self, image: np.ndarray) -> dict:
         """
         Args:
@@ -81,12 +81,21 @@ class Predictor:
         Raises:
             UserError: the image is of another type or shape.
         """
+        return self.predict_batch([image])[0]
+
+    @torch.inference_mode()
+    def predict_batch(self, images: Sequence[np.ndarray]) -> list[dict]:
+        """Results of images that go through the model together; their sizes may differ."""
+        samples = [self._sample(image) for image in images]
+        with self.autocast:
+            return self.model(samples)
+
+    def _sample(self, image: np.ndarray) -> dict:
         _check_image(image)
         height, width = image.shape[:2]
         resized = T.AugInput(image if self.image_format == "RGB" else image[:, :, ::-1])
         sample, _ = augment(self.augmentations, resized)
-        with self.autocast:
-            return self.model([{**sample, "height": height, "width": width}])[0]
+        return {**sample, "height": height, "width": width}
 
 
 def return_one_result(cfg: CfgNode) -> None:
@@ -104,7 +113,7 @@ def _check_image(image: np.ndarray) -> None:
     if not (isinstance(image, np.ndarray) and dtype == np.uint8 and is_rgb):
         raise UserError(
             f"The image is {dtype} of shape {shape}: pass a NumPy array of uint8 (H, W, 3) with "
-            "values 0...255 (if yours are 0...1, multiply by 255 and round)."
+            "values 0...255 (the model of d2_psformer.load takes paths and images of any kind)."
         )
 
 
@@ -121,5 +130,6 @@ def _find_classes(cfg: CfgNode, name: str) -> None:
     if not has_classes(name):
         raise UserError(
             f"Data set '{name}' of DATASETS.TRAIN is not registered and '{path}' does not list "
-            "its classes: name its files in DATASETS.REGISTER."
+            "its classes: name its files in DATASETS.REGISTER, or use one of "
+            f"{near_names(name, DatasetCatalog.list())}."
         )

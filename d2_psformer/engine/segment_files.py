@@ -1,15 +1,16 @@
 """Segmenting images and videos of a user into pictures, segment ids and JSON."""
 
+import logging
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from ..data.images import read_pixels
 from ..utils.errors import UserError
 from ..utils.files import write_json, write_picture
+from ..utils.progress import progress
 from ..visualization import (
     Input,
     ResultWriter,
@@ -27,6 +28,7 @@ from ..visualization import (
 from .predictor import Predictor
 from .result_segments import Segments, segments_of_results
 
+logger = logging.getLogger(__name__)
 Segment = Callable[[np.ndarray], Segments]
 # Pictures on the contact sheet, at most, and the longest side of each in pixels.
 SHEET_PICTURES, SHEET_SIDE = 24, 480
@@ -61,7 +63,7 @@ def segment_files(
 
     writer = ResultWriter(folder, predictor.metadata)
     pictures, failures = {}, {}
-    for item in tqdm(inputs, desc="segmenting", unit="file", disable=None):
+    for item in progress(inputs, desc="segmenting", unit="file"):
         try:
             if item.is_video:
                 _segment_video(segment, item, writer)
@@ -112,7 +114,7 @@ def _segment_image(
     if record is not None:
         chosen = choose_segments(segments_info, attention, writer.metadata)
         if not chosen:
-            tqdm.write(f"{item.name} has no segment for --attention {' '.join(attention)}")
+            logger.warning("%s has no segment for --attention %s", item.name, " ".join(attention))
         attention_folder = writer.folder / f"{item.name}_attention"
         write_attention(attention_folder, image, ids, chosen, record, writer.metadata)
     return writer.write(item.name, str(item.path), image, ids, segments_info)
@@ -123,9 +125,9 @@ def _segment_video(segment: Segment, item: Input, writer: ResultWriter) -> None:
     video = Video(item.path)
     overlays, frames = VideoOverlays(writer.metadata), []
     target = writer.folder / f"{item.name}_overlay.mp4"
-    progress = {"total": video.length or None, "desc": item.name, "unit": "frame", "disable": None}
+    frames_read = progress(video, total=video.length or None, desc=item.name, unit="frame")
     with write_video(target, video.rate) as output:
-        for image in tqdm(video, **progress):
+        for image in frames_read:
             ids, segments_info = segment(image)
             output.add(overlays.draw(image, ids, segments_info))
             frames.append(

@@ -35,7 +35,7 @@ def read_stored_config(path: str) -> dict[str, Any]:
         raise UserError(
             f"Checkpoint '{path}' holds no config, and no config.yaml lies beside it: copy the "
             "config.yaml of its training there, or name the config and give the checkpoint as its "
-            "weights."
+            "weights, in Python load(CONFIG, weights=FILE)."
         )
     loaded.setdefault("MODEL", {})["WEIGHTS"] = path
     return loaded

@@ -17,6 +17,7 @@ from ..data.panoptic_json import read_panoptic_json
 from ..utils.errors import UserError
 from ..utils.files import write_json
 from .instance_evaluator import InstanceEvaluator
+from .instance_results import InstanceResultsWriter
 from .panoptic_evaluator import PanopticQualityEvaluator
 from .semantic_evaluator import SemanticEvaluator
 from .submission import SubmissionWriter
@@ -31,7 +32,7 @@ def build_evaluator(
 
     The ground truth must fit: panoptic annotation serves all of them, label PNGs serve
     SEMANTIC_ON, COCO's instance annotation serves INSTANCE_ON. A data set without ground truth gets
-    the writer of COCO's submission files instead, for PANOPTIC_ON.
+    the writers of COCO's result files instead, for PANOPTIC_ON and INSTANCE_ON.
 
     Args:
         output_dir: folder for ``metrics.json`` and what else the evaluators write; by default
@@ -43,32 +44,44 @@ def build_evaluator(
     """
     output_dir = output_dir or os.path.join(cfg.OUTPUT_DIR, "inference", dataset_name)
     kind = ground_truth_kind(MetadataCatalog.get(dataset_name))
-    switches = cfg.MODEL.POSTPROCESSING
-    on = {key for key in _USES[kind] if switches[key]}
-    evaluators: list[DatasetEvaluator] = []
-    if "PANOPTIC_ON" in on:
-        if kind:
-            evaluators.append(_panoptic(cfg.TEST.PANOPTIC_EVALUATOR, dataset_name))
-        else:
-            evaluators.append(_submission(cfg, dataset_name, output_dir))
-    if "SEMANTIC_ON" in on:
-        evaluators.append(SemanticEvaluator(dataset_name))
-    if "INSTANCE_ON" in on and Classes.from_metadata(MetadataCatalog.get(dataset_name)).num_things:
-        evaluators.append(InstanceEvaluator(dataset_name, output_dir))
-    if not evaluators:
+    switched = [key for key in RESULTS if cfg.MODEL.POSTPROCESSING[key]]
+    on = [key for key in switched if key in _USES[kind]]
+    if "INSTANCE_ON" in on and not _classes(cfg, dataset_name).num_things:
+        on.remove("INSTANCE_ON")
+    if not on:
         raise UserError(
             f"Nothing to evaluate on '{dataset_name}', which has {kind or 'no'} ground truth: "
             f"switch on MODEL.POSTPROCESSING.{' or '.join(_USES[kind])} (INSTANCE_ON needs things)."
         )
-    return SavedEvaluators(evaluators, dataset_name, output_dir)
+    for key in set(switched) - set(on):
+        logger.warning(
+            "MODEL.POSTPROCESSING.%s is on, but nothing of it is evaluated or written: '%s' has "
+            "%s ground truth%s.",
+            key, dataset_name, kind or "no", " and no things" if key in _USES[kind] else "",
+        )  # fmt: skip
+    if kind is None:
+        logger.info("'%s' has no ground truth: writing files of results.", dataset_name)
+        classes = _classes(cfg, dataset_name)
+        make = {
+            "PANOPTIC_ON": lambda: SubmissionWriter(dataset_name, output_dir, classes),
+            "INSTANCE_ON": lambda: InstanceResultsWriter(output_dir, classes),
+        }
+    else:
+        make = {
+            "PANOPTIC_ON": lambda: _panoptic(cfg.TEST.PANOPTIC_EVALUATOR, dataset_name),
+            "SEMANTIC_ON": lambda: SemanticEvaluator(dataset_name),
+            "INSTANCE_ON": lambda: InstanceEvaluator(dataset_name, output_dir),
+        }
+    return SavedEvaluators([make[key]() for key in on], dataset_name, output_dir)
 
 
-# The results that each kind of ground truth is for; without one a submission can be written.
+RESULTS = "PANOPTIC_ON", "SEMANTIC_ON", "INSTANCE_ON"
+# The results that each kind of ground truth is for; without one COCO's files can be written.
 _USES = {
-    "panoptic": ("PANOPTIC_ON", "SEMANTIC_ON", "INSTANCE_ON"),
+    "panoptic": RESULTS,
     "semantic": ("SEMANTIC_ON",),
     "instance": ("INSTANCE_ON",),
-    None: ("PANOPTIC_ON",),
+    None: ("PANOPTIC_ON", "INSTANCE_ON"),
 }
 
 
@@ -120,12 +133,10 @@ class _OnCopies(DatasetEvaluator):
         self._evaluator.process(inputs, copies)
 
 
-def _submission(cfg: CfgNode, dataset_name: str, output_dir: str) -> DatasetEvaluator:
-    logger.info("'%s' has no ground truth: writing submission files", dataset_name)
-    # Images without classes get those that the model was trained for.
+def _classes(cfg: CfgNode, dataset_name: str) -> Classes:
+    """Classes of a data set; images without any get those that the model was trained for."""
     whose = dataset_name if has_classes(dataset_name) else cfg.DATASETS.TRAIN[0]
-    classes = Classes.from_metadata(MetadataCatalog.get(whose))
-    return SubmissionWriter(dataset_name, output_dir, classes)
+    return Classes.from_metadata(MetadataCatalog.get(whose))
 
 
 def _panoptic(whose: str, dataset_name: str) -> DatasetEvaluator:

@@ -4,8 +4,6 @@ import hashlib
 import logging
 import os
 
-from tqdm import tqdm
-
 from ..classes import Classes, unique_names
 from ..d2.data import DatasetCatalog, MetadataCatalog
 from ..d2.evaluation import COCOEvaluator
@@ -17,6 +15,7 @@ from ..data.panoptic_labels import instances_from_panoptic
 from ..data.panoptic_png import read_panoptic_png
 from ..data.registration import register_records
 from ..utils.files import read_json, safe_name, write_json
+from ..utils.progress import progress
 
 logger = logging.getLogger(__name__)
 
@@ -93,7 +92,7 @@ def derive_instances(records: list[dict], thing_ids: dict[int, int | str]) -> di
         thing_ids: contiguous id -> the data set's id, of the things alone.
     """
     images, annotations = [], []
-    for record in tqdm(records, desc="Instances from panoptic", unit="image", disable=None):
+    for record in progress(records, desc="Instances from panoptic", unit="image"):
         ids = read_panoptic_png(record["pan_seg_file_name"])
         image_id, (height, width) = record["image_id"], ids.shape
         images.append({"id": image_id, "height": height, "width": width})

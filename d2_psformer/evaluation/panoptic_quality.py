@@ -1,9 +1,8 @@
 """Panoptic quality of files in the COCO-panoptic layout."""
 
-from tqdm import tqdm
-
 from ..data.coco_panoptic import PanopticFiles
 from ..utils.errors import UserError
+from ..utils.progress import progress
 from .pq_counter import COCO_SIZE_BOUNDS, PanopticQuality
 
 
@@ -34,7 +33,7 @@ def evaluate_files(
             f"{f' and {len(missing) - 1} more' if missing[1:] else ''}: predict every image of "
             f"'{gt_json_file}'."
         )
-    for image_id in tqdm(gt.annotations, desc="Panoptic quality", unit="image", disable=None):
+    for image_id in progress(gt.annotations, desc="Panoptic quality", unit="image"):
         prediction = pred.read(image_id)[-1]
         for truth in gt.read(image_id):
             where = f"{image_id} of '{gt_json_file}' and '{pred_json_file}'"

@@ -6,6 +6,7 @@ treatment of void and crowd regions of COCO's reference evaluation.
 
 import math
 from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
 import numpy as np
 
@@ -18,6 +19,20 @@ SPLITS = {"All": (True, False), "Things": (True,), "Stuff": (False,)}
 # COCO's bounds between small, medium and large, pixels of the original image. They are absolute,
 # so that PQ by size is comparable with AP by size; tiny images may need bounds of their own.
 COCO_SIZE_BOUNDS = (32**2, 96**2)
+
+
+class Outcome(NamedTuple):
+    """What became of the segments of one image; those that are ignored are in neither list.
+
+    Attributes:
+        matched: (ground-truth id, predicted id) -> IoU.
+        missed: ground-truth ids, false negatives.
+        false: predicted ids, false positives.
+    """
+
+    matched: dict[tuple[int, int], float]
+    missed: list[int]
+    false: list[int]
 
 
 class PanopticQuality:
@@ -63,7 +78,7 @@ class PanopticQuality:
         gt_segments: Iterable[Mapping],
         pred_map: np.ndarray,
         pred_segments: Iterable[Mapping],
-    ) -> None:
+    ) -> Outcome:
         """Count one image.
 
         Args:
@@ -80,7 +95,7 @@ class PanopticQuality:
         gt = read_segments(image_id, True, gt_segments, overlaps, self.categories)
         pred = read_segments(image_id, False, pred_segments, overlaps, self.categories)
 
-        gt_matched, pred_matched = set(), set()
+        outcome = Outcome({}, [], [])
         for (gt_id, pred_id), intersection in overlaps.items():
             g, p = gt.get(gt_id), pred.get(pred_id)
             if g is None or p is None or g.iscrowd or g.category_id != p.category_id:
@@ -94,22 +109,24 @@ class PanopticQuality:
             if intersection > 0.5 * union:
                 self.tp[self._cell(g)] += 1
                 self.iou[self._cell(g)] += intersection / union
-                gt_matched.add(gt_id)
-                pred_matched.add(pred_id)
+                outcome.matched[gt_id, pred_id] = intersection / union
 
-        for gt_id in gt.keys() - gt_matched:
+        for gt_id in gt.keys() - {gt_id for gt_id, _ in outcome.matched}:
             if not gt[gt_id].iscrowd:
                 self.fn[self._cell(gt[gt_id])] += 1
+                outcome.missed.append(gt_id)
         # One crowd region a class and image, the last one listed: as the reference has it.
         crowds = {g.category_id: gt_id for gt_id, g in gt.items() if g.iscrowd}
-        for pred_id in pred.keys() - pred_matched:
+        for pred_id in pred.keys() - {pred_id for _, pred_id in outcome.matched}:
             p = pred[pred_id]
             ignored = overlaps.get((VOID, pred_id), 0)
             if p.category_id in crowds:
                 ignored += overlaps.get((crowds[p.category_id], pred_id), 0)
             if ignored <= 0.5 * p.area:
                 self.fp[self._cell(p)] += 1
+                outcome.false.append(pred_id)
         self.num_images += 1
+        return outcome
 
     def __add__(self, other: "PanopticQuality") -> "PanopticQuality":
         """The counts of both, for images counted in pieces or by several processes."""

@@ -6,8 +6,6 @@ import os
 import zipfile
 from pathlib import Path
 
-from tqdm import tqdm
-
 from ..classes import Classes
 from ..d2.data import DatasetCatalog, MetadataCatalog
 from ..d2.evaluation import DatasetEvaluator
@@ -15,6 +13,7 @@ from ..d2.utils import comm
 from ..data.panoptic_png import write_panoptic_png
 from ..utils.errors import UserError
 from ..utils.files import atomic_write, comparable_name, safe_name, write_json
+from ..utils.progress import progress
 from .panoptic_evaluator import with_dataset_ids
 
 logger = logging.getLogger(__name__)
@@ -79,7 +78,7 @@ class SubmissionWriter(DatasetEvaluator):
         folder = os.path.basename(self._stem)
         with atomic_write(f"{self._stem}.zip") as file, zipfile.ZipFile(file, "w") as archive:
             archive.write(f"{self._stem}.json", f"{folder}.json", zipfile.ZIP_DEFLATED)
-            for annotation in tqdm(annotations, desc="Zip", unit="image", disable=None):
+            for annotation in progress(annotations, desc="Zip", unit="image"):
                 name = annotation["file_name"]  # PNGs are compressed already
                 archive.write(os.path.join(self._stem, name), f"{folder}/{name}")
         logger.info("The predictions of %d images are in %s.zip", len(annotations), self._stem)

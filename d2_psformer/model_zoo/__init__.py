@@ -1,9 +1,8 @@
 """Configs by name: ``coco/psformer_R50_2x`` is ``configs/coco/psformer_R50_2x.yaml``."""
 
-from difflib import get_close_matches
 from pathlib import Path, PurePath
 
-from ..utils.errors import UserError
+from ..utils.errors import UserError, near_names
 
 __all__ = ["get_config_file", "get_weights_file", "list_configs"]
 
@@ -33,9 +32,9 @@ def get_config_file(name: str) -> str:
     plain = PurePath(name).as_posix().removesuffix(".yaml")
     names = list_configs()
     if plain not in names:
-        near = get_close_matches(plain, names) or [*names[:5], "..."]
         raise UserError(
-            f"Config '{name}' does not exist: give a file or one of the names {', '.join(near)}."
+            f"Config '{name}' does not exist: give a file or a name, as {near_names(plain, names)} "
+            "(`psformer models` lists all)."
         )
     return str(_CONFIGS / f"{plain}.yaml")
 

@@ -3,6 +3,9 @@
 import functools
 import importlib
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from types import ModuleType
 
 import torch
@@ -14,6 +17,20 @@ NAMES = ("cpu", "cuda", "triton", "pytorch")
 # The compiled backends that tensors of a device may take, the fastest first.
 FOR_DEVICE = {"cpu": ("cpu",), "cuda": ("cuda", "triton")}
 _warned: set[tuple[str, str]] = set()
+_plain = ContextVar("plain operators", default=False)
+
+
+@contextmanager
+def plain_operators() -> Iterator[None]:
+    """Inside of it, calls that name no backend are made of operators that PyTorch has itself.
+
+    A program that is exported there needs nothing of this package to run.
+    """
+    token = _plain.set(True)
+    try:
+        yield
+    finally:
+        _plain.reset(token)
 
 
 @functools.cache
@@ -34,8 +51,10 @@ def default(device_type: str) -> str:
     """Backend of a call that names none: "auto" (see :func:`choose`), or "pytorch".
 
     Where no kernel is available, plain PyTorch is called outside of the operator, so that compilers
-    see its operators.
+    see its operators. So it is for exporters: see :func:`plain_operators`.
     """
+    if _plain.get() or torch.onnx.is_in_onnx_export():
+        return "pytorch"
     reasons = {name: unavailable(name) for name in FOR_DEVICE.get(device_type, ())}
     if None in reasons.values():
         return "auto"

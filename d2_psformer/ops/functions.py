@@ -89,7 +89,7 @@ def _run(
 ) -> Tensor:
     device_type = value.device.type
     if backend is None:
-        backend = "pytorch" if torch.onnx.is_in_onnx_export() else backends.default(device_type)
+        backend = backends.default(device_type)
     elif backend not in backends.NAMES:
         raise ValueError(f"backend must be None or one of {backends.NAMES}, got {backend!r}.")
     shapes = _flat(spatial_shapes)

@@ -36,8 +36,14 @@ def check_known(what: str, name: str, known: Iterable[str]) -> None:
     """
     names = sorted(known)
     if name not in names:
-        near = get_close_matches(name, names) or [*names[:5], "..."]
-        raise UserError(f"{what} '{name}' is unknown: use one of {', '.join(near)}.")
+        raise UserError(f"{what} '{name}' is unknown: use one of {near_names(name, names)}.")
+
+
+def near_names(name: str, known: Iterable[str]) -> str:
+    """The known names like one that is not known, else a few of them, with commas."""
+    names = sorted(known)
+    few = names if len(names) < 10 else [*names[:5], "..."]
+    return ", ".join(get_close_matches(name, names) or few)
 
 
 class CarriedError:

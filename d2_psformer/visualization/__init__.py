@@ -1,7 +1,4 @@
-"""Pictures of results and of training; no display is needed.
-
-Curves are in :mod:`.curves`, which is not imported here because it alone needs Matplotlib.
-"""
+"""Pictures of results and of training; no display is needed."""
 
 from .attention import SegmentAttention, check_recordable, recording_attention
 from .attention_files import check_choice, choose_segments, write_attention

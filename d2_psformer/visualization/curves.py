@@ -1,15 +1,11 @@
-"""Training curves from the ``metrics.json`` that a training writes."""
+"""The figures of a training, from the ``metrics.json`` that it writes."""
 
 import json
 import os
 import re
 from collections.abc import Mapping
 
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-
 from ..utils.errors import UserError
-from ..utils.files import atomic_write
 
 # Name -> iterations and values.
 Curves = Mapping[str, tuple[list[int], list[float]]]
@@ -56,27 +52,10 @@ def read_curves(metrics_json: str | os.PathLike) -> Curves:
     return curves
 
 
-def draw_curves(curves: Curves, path: str | os.PathLike) -> None:
-    """Write a PNG, atomically, with one panel for each kind of figure."""
-    panels = []
-    for title, pattern, scale in _PANELS:
-        names = [name for name in curves if re.fullmatch(pattern, name)]
-        panels += [(title, names, scale)] if names else []
-    columns = min(3, max(1, len(panels)))
-    rows = max(1, -(-len(panels) // columns))
-    figure = Figure(figsize=(5.5 * columns, 3.6 * rows), layout="constrained")
-    FigureCanvasAgg(figure)  # draws without a display
-    for i, (title, names, scale) in enumerate(panels, start=1):
-        axes = figure.add_subplot(rows, columns, i)
-        for name in names:
-            iterations, values = curves[name]
-            # Few points, as of evaluations, would be invisible without a mark.
-            mark = "o" if len(iterations) < 30 else None
-            axes.plot(iterations, values, label=name, marker=mark, markersize=3, linewidth=1.2)
-        axes.set_title(title)
-        axes.set_xlabel("iteration")
-        axes.set_yscale(scale)
-        axes.grid(alpha=0.3)
-        axes.legend(fontsize=7)
-    with atomic_write(path) as file:
-        figure.savefig(file, format="png", dpi=110)
+def panels(curves: Curves) -> list[tuple[str, str, Curves]]:
+    """Group curves by kind: title, scale ("log" or "linear") and curves of each that occurs."""
+    groups = (
+        (title, scale, {name: curves[name] for name in curves if re.fullmatch(pattern, name)})
+        for title, pattern, scale in _PANELS
+    )
+    return [group for group in groups if group[2]]

@@ -48,13 +48,13 @@ def _expand(given: str) -> list[Path]:
         known = IMAGE_EXTENSIONS + VIDEO_EXTENSIONS
         found = sorted(p for p in path.iterdir() if p.is_file() and p.suffix.lower() in known)
         if not found:
-            raise UserError(f"Folder '{given}' has no image or video: check --input.")
+            raise UserError(f"Folder '{given}' has no image and no video.")
         return found
     if path.exists():
         return [path]
     found = sorted(p for p in map(Path, glob.glob(str(path), recursive=True)) if p.is_file())
     if not found:
-        raise UserError(f"'{given}' does not exist: check --input.")
+        raise UserError(f"'{given}' does not exist: check the path.")
     return found
 
 

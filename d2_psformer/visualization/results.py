@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from ..classes import Classes
+from ..data.described_segments import describe_segments
 from ..data.panoptic_png import write_panoptic_png
-from ..data.segments import label_segments, segment_areas, segment_boxes
 from ..utils.files import write_json, write_picture
 from .overlays import Segments, draw_overlay
 
@@ -62,23 +62,8 @@ class ResultWriter:
         return overlay
 
     def describe(self, ids: np.ndarray, segments_info: Segments) -> list[dict[str, Any]]:
-        """Entries of JSON: id, category_id (the data set's), category, isthing, score (if it has
-        one), area in pixels, bbox as x, y, width, height."""
-        labels = label_segments(ids, [segment["id"] for segment in segments_info])
-        areas = segment_areas(labels, len(segments_info)).tolist()
-        boxes = segment_boxes(labels, len(segments_info)).tolist()
-        return [
-            {
-                "id": int(segment["id"]),
-                "category_id": self._classes.category_ids[segment["category_id"]],
-                "category": self._classes.names[segment["category_id"]],
-                "isthing": bool(segment["isthing"]),
-                **_score(segment),
-                "area": area,
-                "bbox": [x0, y0, x1 - x0, y1 - y0],
-            }
-            for segment, area, (x0, y0, x1, y1) in zip(segments_info, areas, boxes, strict=True)
-        ]
+        """Entries of JSON, see :meth:`.Segment.to_json`."""
+        return [s.to_json() for s in describe_segments(ids, segments_info, self._classes)]
 
     def write_summary(self) -> None:
         """Write ``panoptic.json``."""
@@ -90,7 +75,3 @@ class ResultWriter:
                 "categories": self._classes.categories(),
             },
         )
-
-
-def _score(segment: dict[str, Any]) -> dict[str, float]:
-    return {"score": round(float(segment["score"]), 4)} if "score" in segment else {}

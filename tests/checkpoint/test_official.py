@@ -1,6 +1,5 @@
 """Names of official checkpoints, older releases included, and the command that converts a file."""
 
-import importlib.util
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +9,8 @@ import torch
 
 from d2_psformer.checkpoint import convert_official
 from d2_psformer.checkpoint.official import rename
+from d2_psformer.cli.main import main
+from d2_psformer.engine import load_config
 
 ROOT = Path(__file__).parents[2]
 TOOL = ROOT / "tools" / "convert_checkpoint.py"
@@ -124,19 +125,23 @@ def test_command_writes_a_checkpoint_for_model_weights(released, tmp_path):
 
 
 @pytest.fixture
-def command(monkeypatch):
+def command():
     """The command in this process: arguments -> what it says on exit."""
-    spec = importlib.util.spec_from_file_location("convert_checkpoint", TOOL)
-    tool = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(tool)
 
     def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["convert_checkpoint.py", *map(str, arguments)])
         with pytest.raises(SystemExit) as exit_info:
-            tool.main()
+            main(["convert-weights", *map(str, arguments)])
         return exit_info.value.code
 
     return run
+
+
+def test_the_config_can_be_stored_with_the_weights(released, tmp_path):
+    files = [str(released), str(tmp_path / "ours.pth")]
+    assert main(["convert-weights", "--config", "coco/psformer_R50_2x", *files]) == 0
+    cfg = load_config(files[1])
+    assert cfg.SOLVER == load_config("coco/psformer_R50_2x").SOLVER
+    assert files[1] == cfg.MODEL.WEIGHTS
 
 
 @pytest.mark.parametrize(

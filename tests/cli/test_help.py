@@ -21,7 +21,10 @@ SCRIPTS = {
     "d2_psformer predict": "--attention",
     "d2_psformer evaluate": "--gt_json_file",
     "d2_psformer check": "--panoptic-json",
+    "d2_psformer convert-data": "labelme",
     "d2_psformer convert-weights": "--trust",
+    "d2_psformer export": "--int8",
+    "d2_psformer report": "--compare",
     "d2_psformer models": "mask2former",
 }
 HEAVY = "('torch', 'numpy', 'cv2', 'timm', 'scipy', 'matplotlib', 'detectron2')"

@@ -68,6 +68,6 @@ def test_other_files_are_refused(tmp_path, text, sentence):
 
 def test_the_data_yaml_of_another_program_is_left_alone(tmp_path):
     (tmp_path / "data.yaml").write_text("names: [a]")
-    with pytest.raises(UserError, match="has no list DATASETS.REGISTER"):
+    with pytest.raises(UserError, match=r"has no list DATASETS\.REGISTER"):
         add_to_data_yaml(tmp_path, "a", [], training=True)
     assert (tmp_path / "data.yaml").read_text() == "names: [a]"

@@ -164,7 +164,7 @@ def test_files_that_are_no_checkpoints(tmp_path):
     for name, content in (("empty", b""), ("text", b"hello"), ("zip", b"PK\x03\x04" + bytes(50))):
         path = tmp_path / f"{name}.pth"
         path.write_bytes(content)
-        expect_refusal(path, model_of(0), "convert_checkpoint")
+        expect_refusal(path, model_of(0), "convert-weights")
 
 
 @pytest.mark.parametrize(
@@ -177,7 +177,7 @@ def test_files_that_are_no_checkpoints(tmp_path):
 )
 def test_a_checkpoint_of_other_code_must_be_converted(tmp_path, name, source):
     torch.save({"model": {name: torch.ones(1)}}, tmp_path / "a.pth")
-    expect_refusal(tmp_path / "a.pth", model_of(0), f"convert_checkpoint.py --source {source}")
+    expect_refusal(tmp_path / "a.pth", model_of(0), f"psformer convert-weights --source {source}")
 
 
 class Evil:

@@ -10,7 +10,7 @@ from d2_psformer.d2.data import DatasetCatalog, MetadataCatalog
 from d2_psformer.data import register_from_config
 from d2_psformer.engine import Predictor, Trainer, evaluate, load_config
 from d2_psformer.engine.data_sets import align_data_sets
-from d2_psformer.engine.report import write_report
+from d2_psformer.report import write_report
 from d2_psformer.utils.errors import UserError
 
 YAML = """
@@ -61,10 +61,12 @@ def _forget():
 
 
 def report_shows(cfg, results) -> None:
-    table, folder = write_report(cfg.clone(), num_images=1)
+    table, path = write_report([cfg.clone()], num_images=1)
     task, key = ("sem_seg", "mIoU") if "sem_seg" in results else ("segm", "AP")
     assert f"{results[task][key]:.1f}" in table
-    assert len([*(folder / "pictures").iterdir()]) == 1
+    page = path.read_text()
+    assert page.count('data-layer="truth"') == 1
+    assert ('id="sizes"' in page) == (task == "segm")
 
 
 def train_evaluate_predict(cfg) -> tuple[dict, dict]:

@@ -1,5 +1,4 @@
 import argparse
-import logging
 import subprocess
 import sys
 
@@ -18,16 +17,6 @@ def config_file(tmp_path):
         return str(tmp_path / "config.yaml")
 
     return write
-
-
-@pytest.fixture
-def clean_loggers():
-    """Undo what setup_logger does to the loggers of this process."""
-    names = ("fvcore", "detectron2", "d2_psformer", "d2_psformer.d2lite")
-    before = [(x, x.handlers[:], x.propagate, x.level) for x in map(logging.getLogger, names)]
-    yield
-    for logger, handlers, propagate, level in before:
-        logger.handlers, logger.propagate, logger.level = handlers, propagate, level
 
 
 def test_file_then_command_line(config_file):
@@ -134,6 +123,7 @@ def test_setup(config_file, tmp_path, monkeypatch, clean_loggers):
     log = (out / "log.txt").read_text()
     assert "No CUDA device found" in log
     assert "SEED: 3" in log
+    assert "ROI_HEADS" not in log  # only what differs from the defaults
     assert not (out / "config.yaml").exists()  # training writes it
 
 

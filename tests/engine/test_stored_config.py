@@ -6,7 +6,7 @@ import pytest
 import torch
 from dummy_training import RecordingTrainer, dummy_cfg
 
-from d2_psformer.engine import config_of_checkpoint
+from d2_psformer.engine import load_config
 from d2_psformer.utils.errors import UserError
 
 
@@ -20,9 +20,9 @@ def trained(tmp_path_factory):
 
 def test_the_trainer_stores_it_in_the_checkpoint(trained, tmp_path):
     cfg, checkpoint = trained
-    alone = shutil.copy(checkpoint, tmp_path)
-    found = config_of_checkpoint(alone)
-    assert str(alone) == found.MODEL.WEIGHTS
+    alone = str(shutil.copy(checkpoint, tmp_path))
+    found = load_config(alone)
+    assert alone == found.MODEL.WEIGHTS
     found.MODEL.WEIGHTS = cfg.MODEL.WEIGHTS
     assert found.dump() == cfg.dump()
 
@@ -39,13 +39,13 @@ def test_a_file_beside_the_checkpoint_serves_too(trained, tmp_path):
     cfg, checkpoint = trained
     bare = strip(checkpoint, tmp_path)
     (tmp_path / "config.yaml").write_text(cfg.dump())
-    assert config_of_checkpoint(bare).SOLVER == cfg.SOLVER
+    assert load_config(str(bare)).SOLVER == cfg.SOLVER
 
 
 def test_without_one_both_ways_out_are_named(trained, tmp_path):
     bare = strip(trained[1], tmp_path)
     with pytest.raises(UserError, match=r"model\.pth' holds no config.*config\.yaml.*weights"):
-        config_of_checkpoint(bare)
+        load_config(str(bare))
 
 
 @pytest.mark.parametrize("text", ["MODEL: [", "- a list", "NO_SUCH_KEY: 1"])
@@ -53,4 +53,4 @@ def test_a_damaged_one_is_refused(trained, tmp_path, text):
     content = torch.load(trained[1], weights_only=True)
     torch.save({**content, "config": text}, tmp_path / "model.pth")
     with pytest.raises(UserError, match=r"model\.pth"):
-        config_of_checkpoint(tmp_path / "model.pth")
+        load_config(str(tmp_path / "model.pth"))

@@ -5,6 +5,8 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
 
 from d2_psformer import add_psformer_config
 from d2_psformer.d2 import BACKEND
@@ -93,6 +95,26 @@ def test_only_stuff_has_no_instances(cfg, make_panoptic, predict):
     cfg.MODEL.POSTPROCESSING.PANOPTIC_ON = False
     with pytest.raises(UserError, match=f"Nothing to evaluate on '{data.name}'"):
         build_evaluator(cfg, data.name)
+
+
+def test_without_ground_truth_coco_results_of_instances_are_written(
+    cfg, no_ground_truth, make_panoptic, predict, tmp_path, caplog
+):
+    """pycocotools reads them and finds them perfect."""
+    name, records = no_ground_truth
+    with_truth = name.removesuffix("_test")
+    cfg.MODEL.POSTPROCESSING.INSTANCE_ON = cfg.MODEL.POSTPROCESSING.SEMANTIC_ON = True
+    assert infer(build_evaluator(cfg, name), records, predict) == {}
+    assert "SEMANTIC_ON is on, but nothing of it is evaluated" in caplog.text
+    cfg.MODEL.POSTPROCESSING.PANOPTIC_ON = False
+    infer(build_evaluator(cfg, with_truth, str(tmp_path / "truth")), records, predict)
+    truth = COCO(next((tmp_path / "truth").glob("*_instances_*.json")))
+    folder = Path(cfg.OUTPUT_DIR) / "inference" / name
+    evaluation = COCOeval(truth, truth.loadRes(f"{folder}/coco_instances_results.json"), "segm")
+    evaluation.evaluate()
+    evaluation.accumulate()
+    evaluation.summarize()
+    assert evaluation.stats[0] == pytest.approx(1)
 
 
 def test_without_ground_truth_a_submission_is_written(cfg, no_ground_truth, predict):

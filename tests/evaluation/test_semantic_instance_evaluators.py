@@ -1,6 +1,7 @@
 """mIoU and AP from the panoptic annotation alone."""
 
 import json
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -183,3 +184,11 @@ def test_an_instance_annotation_of_another_format(things_last, tmp_path, content
     MetadataCatalog.get(things_last).json_file = str(own)
     with pytest.raises(UserError, match=r"instances\.json"):
         InstanceEvaluator(things_last, str(tmp_path))
+
+
+def test_no_pixel_of_any_class_gives_no_figure_and_no_warning(make_panoptic):
+    evaluator = SemanticEvaluator(make_panoptic().name)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        results = run(evaluator, [], [])["sem_seg"]
+    assert np.isnan(results["mIoU"]) and np.isnan(results["mACC"])

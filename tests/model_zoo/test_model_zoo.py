@@ -61,7 +61,7 @@ def source(tmp_path_factory):
         pytest.skip("pip or setuptools is not installed")
     root = tmp_path_factory.mktemp("packaging") / "project"
     skipped = shutil.ignore_patterns("__pycache__", "csrc", "lib")
-    for folder in ("d2_psformer", "configs"):
+    for folder in ("d2_psformer", "configs", "demo"):
         shutil.copytree(ROOT / folder, root / folder, ignore=skipped)
     for name in ("setup.py", "pyproject.toml", "MANIFEST.in", "README.md"):
         shutil.copy(ROOT / name, root)
@@ -101,6 +101,7 @@ def test_a_wheel_of_the_source_archive_brings_every_config(source, tmp_path):
     originals = ROOT / "configs"
     for file in originals.rglob("*.yaml"):  # those of _BASE_ too
         assert (copy / file.relative_to(originals)).read_bytes() == file.read_bytes()
+    assert (copy.parent / "demo" / "psformer_scenes.pth").is_file()
 
 
 def test_an_editable_install_copies_nothing(source, tmp_path):

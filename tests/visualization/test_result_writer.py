@@ -66,6 +66,7 @@ def test_one_image(tmp_path, metadata, image, ids):
         {
             "id": 300,
             "category_id": 7,
+            "class_index": 1,
             "category": "box",
             "isthing": True,
             "score": 0.9877,
@@ -75,6 +76,7 @@ def test_one_image(tmp_path, metadata, image, ids):
         {
             "id": 70_001,
             "category_id": 25,
+            "class_index": 3,
             "category": "wall",
             "isthing": False,
             "score": 0.5,

@@ -1,10 +1,9 @@
 """The config tree: Detectron2's keys and defaults, safe YAML files, clear errors."""
 
-import difflib
 import functools
 import io
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
@@ -13,6 +12,7 @@ from fvcore.common.config import CfgNode as _CfgNode
 
 from ..errors import UnknownKeyError, UserError
 from ..utils.file_io import PathManager
+from .advice import advise_key, can_be_key, explain_value
 
 _VERSION = 2
 _DEFAULTS = Path(__file__).with_name("defaults.yaml")
@@ -92,6 +92,11 @@ class CheckedMerging:
 
     def merge_from_list(self, cfg_list: list[Any]) -> None:
         """Merge ``[key, value, key, value, ...]``, as it comes from a command line."""
+        for key in map(str, cfg_list[::2]):
+            if not can_be_key(key, self):
+                raise UnknownKeyError(f"Unknown config key '{key}': {advise_key(key, self)}")
+        if len(cfg_list) % 2:
+            raise UserError(f"The key '{cfg_list[-1]}' has no value: write KEY VALUE KEY VALUE ...")
         self._merge(super().merge_from_list, cfg_list)
 
     def _merge(self, merge: Callable[[Any], None], given: Any, where: str = "") -> None:
@@ -100,13 +105,13 @@ class CheckedMerging:
         except (KeyError, TypeError, ValueError, AssertionError) as error:
             problem = _one_line(error)
             if isinstance(error, ValueError):
-                raise UserError(f"Wrong value{where}: {problem}.") from error
+                raise UserError(f"Wrong value{where}: {explain_value(problem, self)}") from error
             if not problem.startswith("Non-existent"):
                 raise UnknownKeyError(f"Wrong key{where}: {problem}.") from error
             key = problem.partition(": ")[2]
-            close = difflib.get_close_matches(key, list(_dotted_keys(self)), n=1)
-            advice = f"did you mean '{close[0]}'?" if close else "no known key resembles it."
-            raise UnknownKeyError(f"Unknown config key '{key}'{where}: {advice}") from error
+            raise UnknownKeyError(
+                f"Unknown config key '{key}'{where}: {advise_key(key, self)}"
+            ) from error
 
 
 class CfgNode(CheckedMerging, _CfgNode):
@@ -134,11 +139,3 @@ def _one_line(error: Exception) -> str:
     # str() of a KeyError has quotes around it.
     text = str(error.args[0] if isinstance(error, KeyError) else error)
     return " ".join(text.split()).removesuffix(".")
-
-
-def _dotted_keys(node: dict, prefix: str = "") -> Iterator[str]:
-    """All keys below ``node`` as ``A.B.C``, inner nodes included."""
-    for key, value in node.items():
-        yield prefix + key
-        if isinstance(value, dict):
-            yield from _dotted_keys(value, f"{prefix}{key}.")

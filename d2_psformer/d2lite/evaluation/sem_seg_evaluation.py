@@ -97,10 +97,10 @@ class SemSegEvaluator(DatasetEvaluator):
             iou = np.where(in_gt > 0, correct / (in_gt + in_prediction - correct), np.nan)
             frequency = in_gt / in_gt.sum()
             percent = {
-                "mIoU": np.mean(iou[in_gt > 0]),
+                "mIoU": np.sum(iou[in_gt > 0]) / np.count_nonzero(in_gt),
                 "fwIoU": np.nansum(iou * frequency),
                 **{f"IoU-{name}": iou[i] for i, name in enumerate(self._class_names)},
-                "mACC": np.mean(accuracy[in_gt > 0]),
+                "mACC": np.sum(accuracy[in_gt > 0]) / np.count_nonzero(in_gt),
                 "pACC": correct.sum() / in_gt.sum(),
                 **{f"ACC-{name}": accuracy[i] for i, name in enumerate(self._class_names)},
             }

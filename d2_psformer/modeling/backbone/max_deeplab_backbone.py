@@ -100,7 +100,7 @@ class MaXDeepLabBackbone(Backbone):
         """
         self._check_size(*x.shape[2:])
         x = self.stem(x.contiguous(memory_format=torch.channels_last))
-        memory = self.memory[None, :, :, None].expand(len(x), -1, -1, -1)
+        memory = self.memory[None, :, :, None].expand(x.shape[0], -1, -1, -1)
         maps, by_stride = {}, defaultdict(list)
         for stage in self.plan[1:]:
             earlier = by_stride[stage.stride]

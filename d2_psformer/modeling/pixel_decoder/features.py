@@ -42,7 +42,7 @@ class PixelFeatures:
         mask_features: Tensor | None = None,
     ) -> "PixelFeatures":
         """Features of a canvas that counts as image throughout."""
-        ratios = tokens.new_ones((len(tokens), len(spatial_shapes), 2))
+        ratios = tokens.new_ones((tokens.shape[0], len(spatial_shapes), 2))
         return cls(tokens, spatial_shapes, None, ratios, mask_features)
 
 

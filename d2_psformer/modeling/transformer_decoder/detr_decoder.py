@@ -20,7 +20,7 @@ class DetrDecoder(QueryDecoder):
         """
         tokens = features.tokens
         key = tokens + self.position.tokens(features.spatial_shapes[0], tokens.device)
-        position = self.query_embed.weight.expand(len(tokens), -1, -1)
+        position = self.query_embed.weight.expand(tokens.shape[0], -1, -1)
         query = torch.zeros_like(position)
         queries = []
         for layer in self.layers:

@@ -82,7 +82,7 @@ class LocationDecoder(nn.Module):
             queries (B, Q, dim) of the last layer.
             logits (B, Q, classes), for a sigmoid, and boxes (B, Q, 4) of every layer.
         """
-        batch = len(features.tokens)
+        batch = features.tokens.shape[0]
         position, query = self.query_embed.weight.expand(batch, -1, -1).chunk(2, dim=-1)
         reference = self.reference_points(position).sigmoid()
         queries, boxes = [], []

@@ -110,5 +110,5 @@ def select_queries(query: Tensor, rows: Tensor | None) -> Tensor:
     """Rows (B, M) of queries (B, ..., N, d); None takes all."""
     if rows is None:
         return query
-    index = rows.view(len(rows), *[1] * (query.dim() - 3), -1, 1)
+    index = rows.view(rows.shape[0], *[1] * (query.dim() - 3), -1, 1)
     return query.gather(-2, index.expand(*query.shape[:-2], -1, query.shape[-1]))

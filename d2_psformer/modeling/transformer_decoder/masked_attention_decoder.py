@@ -33,7 +33,7 @@ class MaskedAttentionDecoder(QueryDecoder):
             (B, Q, h, w): of the learned queries and of every layer, or of the last one alone.
         """
         levels = self._levels(features)
-        batch = len(features.tokens)
+        batch = features.tokens.shape[0]
         query = self.query_feat.weight.expand(batch, -1, -1)
         position = self.query_embed.weight.expand(batch, -1, -1)
         predictions = [self.mask_heads(query)]

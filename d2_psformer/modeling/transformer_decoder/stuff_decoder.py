@@ -55,7 +55,7 @@ class StuffDecoder(nn.Module):
             logits (B, classes, 1) of every block, for a sigmoid: is the class present?
             masks (B, M, H_1, W_1) >= 0 of every block (if asked for) and of the final attention.
         """
-        batch = len(features.tokens)
+        batch = features.tokens.shape[0]
         content, position = self.query_embed.weight.expand(batch, -1, -1).chunk(2, dim=-1)
         masks, queries = self.mask_decoder(
             content, features, position, every_layer=every_layer, mask_rows=mask_rows

@@ -33,7 +33,7 @@ class ResizeTransform(Transform):
         interp = self.interp if interp is None else interp
         if img.dtype == np.uint8:
             return self._resize_bytes(img, interp)
-        pixels = torch.from_numpy(np.ascontiguousarray(img)).reshape(self.h, self.w, -1)
+        pixels = torch.from_numpy(np.require(img, requirements="CW")).reshape(self.h, self.w, -1)
         mode = _TORCH_MODES[interp]
         resized = F.interpolate(
             pixels.permute(2, 0, 1)[None],
