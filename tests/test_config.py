@@ -65,11 +65,12 @@ def test_every_own_key_is_explained(file):
             assert explained or line.endswith("CN()"), f"{line.strip()} has no comment"
 
 
-def test_adding_our_keys_changes_two_defaults_of_detectron2():
+def test_adding_our_keys_changes_three_defaults_of_detectron2():
     plain, ours = get_cfg(), get_cfg()
     add_psformer_config(ours)
     changed = {key for key in leaves(plain) if _value(plain, key) != _value(ours, key)}
-    assert changed == {"SOLVER.CLIP_GRADIENTS.CLIP_TYPE", "SOLVER.WEIGHT_DECAY_NORM"}
+    names = "AMP.ENABLED", "CLIP_GRADIENTS.CLIP_TYPE", "WEIGHT_DECAY_NORM"
+    assert changed == {f"SOLVER.{name}" for name in names}
 
 
 def _value(node: CfgNode, key: str):
