@@ -2,8 +2,8 @@
 """Train all architectures on generated scenes, and write what they learned beside each other.
 
 All have the same data, augmentation, batch and number of iterations, and the same backbone, except
-MaX-DeepLab, whose queries run through one of its own. Every run is a process of train_net.py. What is done is not repeated and what was stopped, by Ctrl-C or else, goes
-on where it was.
+MaX-DeepLab, whose queries run through one of its own. Every run is a process of train_net.py. What
+is done is not repeated and what was stopped, by Ctrl-C or else, goes on where it was.
 """
 
 import argparse
