@@ -21,7 +21,7 @@ done
 echo "2. Convert, and check every file"
 for split in train val; do
   psformer convert-data coco-instances "$folder/annotation/instances_$split.json" "$data" \
-    --images "$folder/scenes/$split" --split $split --stuff sky water grass brick pebbles
+    --images "$folder/scenes/$split" --split $split --background ground
 done
 psformer check --data "$data"
 
