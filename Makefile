@@ -6,7 +6,7 @@ INSTALLED := $(VENV)/.installed
 KERNELS := $(wildcard d2_psformer/ops/csrc/*)
 DEMO := configs/scenes/demo.yaml
 
-.PHONY: help demo test test-long gpu-check lint format clean
+.PHONY: help demo test test-long gpu-check lint format docs clean
 
 help:
 	@echo "make demo    generate scenes, train on them, evaluate, write a report to output/demo"
@@ -15,6 +15,7 @@ help:
 	@echo "make gpu-check  check everything on this machine's GPU in 8 minutes, write a report"
 	@echo "make lint    check style, format and the types of the Python API"
 	@echo "make format  repair style and format"
+	@echo "make docs    build the documentation site in output/site, check its links"
 	@echo "make clean   remove the virtual environment and the demo's output"
 
 $(INSTALLED): pyproject.toml setup.py $(KERNELS)
@@ -49,6 +50,11 @@ lint: $(INSTALLED)
 format: $(INSTALLED)
 	$(PY) -m ruff check --fix .
 	$(PY) -m ruff format .
+
+docs: $(INSTALLED)
+	$(PY) -m pip install --quiet --editable '.[docs]'
+	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --quiet
+	@echo "Open output/site/index.html."
 
 clean:
 	rm -rf $(VENV) output/demo

@@ -36,7 +36,7 @@ def test_optimizer(name):
     assert warmup == (solver.WARMUP_ITERS, solver.WARMUP_FACTOR)
     clip = solver.CLIP_GRADIENTS
     assert (clip.ENABLED, clip.CLIP_TYPE, clip.CLIP_VALUE) == (True, "full_model", 0.01)
-    assert clip.NORM_TYPE == 2 and is_maskformer != solver.AMP.ENABLED
+    assert clip.NORM_TYPE == 2 and solver.AMP.ENABLED
     assert cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS
 
 

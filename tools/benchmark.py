@@ -21,6 +21,7 @@ Examples:
   evaluation of 100 images       tools/benchmark.py pq
   from masks to the id map       tools/benchmark.py merging --threads 2
   MaX-DeepLab's axial attention  tools/benchmark.py axial --threads 2
+  a model and its ONNX files     tools/benchmark.py deployment --threads 2
 
 All that is compared takes turns, so that noise of a shared machine meets all of it.
 """
@@ -62,6 +63,14 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     )
     axial = command("axial", "MaX-DeepLab-S against axial attention as its formula is written")
     axial.add_argument("--size", **count, default=641, help="pixels of the image's sides (641)")
+    deployment = command("deployment", "quality and speed of a model and of its exported files")
+    deployment.add_argument(
+        "--model", default="scenes/demo", metavar="CONFIG", help="(%(default)s)"
+    )
+    weights = ROOT / "demo" / "psformer_scenes.pth"
+    deployment.add_argument("--weights", default=str(weights), metavar="FILE")
+    deployment.add_argument("--images", **count, default=50, help="generated scenes (50)")
+    deployment.add_argument("--size", **count, default=128, help="of their sides (128)")
     loader = command("loader", "the training loader alone: images a second", rounds=3)
     loader.add_argument("--config-file", default=str(ROOT / R50), metavar="FILE")
     loader.add_argument("--workers", nargs="+", type=int, default=[0, 1, 2], metavar="N")
@@ -70,6 +79,7 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     for one in (op, model):
         types = ("float32", "bfloat16")
         one.add_argument("--dtypes", nargs="+", choices=types, default=types)
+    deployment.add_argument("--threads", **count, default=2, help="of both (2)")
     for one in (op, model, merging, axial):
         one.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
         one.add_argument("--threads", **count, default=2, help="of PyTorch (2)")

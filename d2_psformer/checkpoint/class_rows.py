@@ -17,6 +17,8 @@ LOADED, ROWS = "loaded", "loaded by class"
 KEPT, NEW = "classes that are kept", "classes that start anew"
 RESHAPED, ABSENT = "start anew: of another shape", "start anew: not in the file"
 UNUSED = "in the file alone: not used"
+# What the table shows of names that are many: parts of the model, and layers.
+_SHOWN = {LOADED: lambda name: name.partition(".")[0], ROWS: lambda name: name.rpartition(".")[0]}
 
 
 @dataclass
@@ -36,9 +38,9 @@ class Transfer:
     )
 
     def table(self) -> str:
-        """Numbers and names for the log; long lists are by parts of the model."""
+        """Numbers of tensors or classes, and names, for the log."""
         rows = [
-            (what, len(names), ", ".join(_parts(names) if what == LOADED else names))
+            (what, len(names), ", ".join(dict.fromkeys(map(_SHOWN.get(what, str), names))))
             for what, names in self.names.items()
             if names
         ]
@@ -113,7 +115,3 @@ def _names(classes: Classes) -> dict[int, str]:
     ids = [classes.category_ids.get(number, number) for number in range(len(classes.names))]
     names = unique_names([name.casefold() for name in classes.names], ids)
     return {**dict(enumerate(names)), NO_OBJECT: ""}
-
-
-def _parts(names: Iterable[str]) -> list[str]:
-    return list(dict.fromkeys(name.partition(".")[0] for name in names))

@@ -69,6 +69,18 @@ _PARTS: Parts = {
     "semantic_head_without_last_layer": ("semantic_head.head", _HEAD),
     "semantic_last_layer": ("semantic_head.head.last", []),
 }
+# What the names of our model are made of, beside numbers: what no rename knows stays as it was.
+_WORDS = {
+    *("backbone", "mask_head", "class_head", "semantic_head", "memory", "class_memory"),
+    *("mask_memory", "stem", "stages", "stage", "stage_extra", "decoder", "decoder_extra"),
+    *("fusion", "blocks", "branch", "first", "middle", "last", "shortcut", "attention", "height"),
+    *("width", "qkv", "query_encodings", "key_encodings", "value_encodings", "similarity_norm"),
+    *("output_norm", "transformers", "memory_projection", "pixel_projection", "reduce"),
+    *("memory_attention", "pixel_attention", "memory_out", "pixel_out", "feed_forward"),
+    *("pixel_head", "pixel_norm", "memory_head", "mask_norm", "head", "separable", "depthwise"),
+    *("pointwise", "aspp", "convolutions", "pool", "projection", "skips", "fusions", "conv"),
+    *("norm", ""),
+}
 # The encoder in a file of an ImageNet model, which TensorFlow's Model Garden wrote.
 _IMAGENET = "backbone/_encoder/"
 # Settings of the optimizers.
@@ -103,9 +115,9 @@ def convert_deeplab2(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
         if path.startswith(_LEFT_OUT):
             continue
         name = rename_part(re.sub(r"/_?", ".", path), _PARTS)
-        if name is None:
+        before, _, leaf = (name or "").rpartition(".")
+        if name is None or not _WORDS.issuperset(re.sub(r"\d+", "", before).split(".")):
             raise UserError(f"'{path}' is no parameter of an official MaX-DeepLab.")
-        before, _, leaf = name.rpartition(".")
         try:
             tensor = _in_our_layout(leaf, value)
         except (IndexError, RuntimeError) as error:

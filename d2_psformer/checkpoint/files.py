@@ -1,6 +1,7 @@
 """Weight files of any origin, read without running code that they may hold."""
 
 import os
+import tarfile
 from typing import Any
 
 import torch
@@ -47,6 +48,9 @@ def read_checkpoint(path: str, trust: bool = False) -> dict[str, Any]:
 
 
 def _load(path: str, trust: bool) -> Any:
+    index = f"{str(path).partition('.data-0')[0]}.index"
+    if index != path and os.path.isfile(index):
+        raise UserError(f"'{path}' is a part of a checkpoint of TensorFlow: give '{index}'.")
     if not os.path.isfile(path):
         raise UserError(f"Checkpoint '{path}' does not exist.")
     if str(path).endswith(".index.json"):
@@ -64,6 +68,11 @@ def _load(path: str, trust: bool) -> Any:
     except OSError:
         raise
     except Exception as error:  # bytes that are no weight file can fail in any way
+        if tarfile.is_tarfile(path):
+            raise UserError(
+                f"'{path}' is an archive: unpack it, and give the weight file in it (of a "
+                "checkpoint of TensorFlow the one that ends in .index)."
+            ) from error
         raise UserError(
             f"'{path}' cannot be read: it is damaged, no weight file at all, or holds Python "
             "objects beside its tensors (they can run code; if you trust its source, "

@@ -5,7 +5,6 @@ import sys
 from pathlib import Path
 
 from ..utils.commands import add_workers
-from ..utils.errors import UserError
 
 SUMMARY = "convert annotation of another format, or predictions, and describe it in data.yaml"
 EPILOG = """\
@@ -33,11 +32,9 @@ Examples:
   psformer convert-data coco-panoptic predictions.json out --images images --to instances
 Then:
   psformer check --data fruit
-  psformer train --data fruit ...
+  psformer train --config coco/mask2former_R50 --data fruit
 """
-FORMATS = (
-    *("coco-instances", "coco-panoptic", "cvat", "instance-ids", "labelme", "semantic", "yolo"),
-)
+FORMATS = "coco-instances", "coco-panoptic", "cvat", "instance-ids", "labelme", "semantic", "yolo"
 _MOSTLY_VOID = 0.5
 
 
@@ -72,7 +69,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_workers(parser)
 
 
-def run(args: argparse.Namespace) -> None:
+def run(args: argparse.Namespace) -> int:
     from ..data.converters import Source, convert
 
     source = Source(
@@ -85,18 +82,20 @@ def run(args: argparse.Namespace) -> None:
         suffixes=(args.label_suffix, args.image_suffix),
         categories=args.categories,
     )
-    if not args.source.exists():
-        raise UserError(f"'{args.source}' does not exist: check the path of the annotation.")
-    summary = convert(
-        args.format,
-        source,
-        args.output,
-        to=args.to,
-        name=args.name,
-        background=args.background,
-        force=args.force,
-        workers=args.workers,
-    )
+    try:
+        summary = convert(
+            args.format,
+            source,
+            args.output,
+            to=args.to,
+            name=args.name,
+            background=args.background,
+            force=args.force,
+            workers=args.workers,
+        )
+    except KeyboardInterrupt:
+        sys.stderr.write("Interrupted: the same command goes on where it stopped.\n")
+        return 130
     lines = [
         f"{summary.name}: {summary.images} images, {summary.things} things and {summary.stuff} "
         f"stuff segments, {summary.void:.0%} of the pixels void. Written to {args.output}."
@@ -110,6 +109,7 @@ def run(args: argparse.Namespace) -> None:
         )
     lines.append(f"Check it: psformer check --data {args.output}")
     sys.stdout.write("\n".join(lines) + "\n")
+    return 0
 
 
 def _listed(classes: list[str] | None) -> list[str] | None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..model_zoo import get_config_file, list_configs
+from ..utils.errors import UserError
 
 SUMMARY = "list the models that have a config, or show a config"
 EPILOG = """
@@ -24,18 +25,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("text", nargs="*", help="only rows with these texts; one name: its config")
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> None:
     import yaml
     from tabulate import tabulate
 
     names = list_configs()
     if len(args.text) == 1 and args.text[0] in names:
         print(yaml.safe_dump(_read(Path(get_config_file(*args.text))), sort_keys=False), end="")
-        return 0
+        return
     rows = [(name, *_describe(_read(Path(get_config_file(name))))) for name in names]
     rows = [row for row in rows if all(t.lower() in " ".join(row).lower() for t in args.text)]
+    if not rows:
+        raise UserError(f"No model has {' and '.join(args.text)}: `psformer models` lists all.")
     print(tabulate(rows, ["config", "architecture", "task", "classes of"], "simple"))
-    return 0 if rows else 1
 
 
 def _describe(config: dict[str, Any]) -> tuple[str, str, str]:

@@ -19,15 +19,29 @@ def add_solver_keys(cfg: CN) -> None:
     # multiplied with it in the former, and stands in its place in the latter (deeplab2).
     cfg.SOLVER.POLY_LR_POWER = 0.9
     cfg.SOLVER.POLY_LR_CONSTANT_ENDING = 0.0
+    # Parts of names of parameters that keep their weights, as "backbone"; batch norms there keep
+    # their statistics too.
+    cfg.SOLVER.FREEZE = []
+    # With 0.999, say, an exponential moving average of the weights is evaluated and saved in their
+    # place; 0: none.
+    cfg.SOLVER.EMA_DECAY = 0.0
     # "full_model": clip the norm over all parameters together, to CLIP_GRADIENTS.CLIP_VALUE.
     cfg.SOLVER.CLIP_GRADIENTS.CLIP_TYPE = "full_model"
     # Forward-backward passes per optimizer step; IMS_PER_BATCH images are split over them.
     cfg.SOLVER.ACCUMULATION_STEPS = 1
-    # Autocast type when SOLVER.AMP.ENABLED: "float16" (with a gradient scaler) or "bfloat16".
-    cfg.SOLVER.AMP.DTYPE = "float16"
+    # Mixed precision: "auto" is bfloat16 on a GPU that computes in it, float16 (with a gradient
+    # scaler) on an older one, float32 on a CPU. "bfloat16" and "float16" hold on every device.
+    cfg.SOLVER.AMP.ENABLED = True
+    cfg.SOLVER.AMP.DTYPE = "auto"
     # "ADAMW", "ADAM" (as Keras has it; WEIGHT_DECAY is then an L2 penalty) or "SGD" (with
     # SOLVER.MOMENTUM and SOLVER.NESTEROV).
     cfg.SOLVER.OPTIMIZER = "ADAMW"
+    # With TEST.EVAL_PERIOD, model_best.pth is the checkpoint with the best of this figure of the
+    # evaluation, as "panoptic_seg/PQ" or, with several data sets, "my_val/sem_seg/mIoU"; "": PQ,
+    # mIoU or AP of masks, the first that there is. So many evaluations without a better one end
+    # training early; 0: never.
+    cfg.SOLVER.BEST_METRIC = ""
+    cfg.SOLVER.EARLY_STOPPING = 0
     # MODEL.WEIGHTS is of other classes: what the model knows of classes of the same name is kept,
     # of others it starts anew.
     cfg.SOLVER.FINETUNE = False

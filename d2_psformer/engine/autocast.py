@@ -1,4 +1,4 @@
-"""The type of autocast that prediction takes where the config leaves it open."""
+"""The type of autocast where the config leaves it open."""
 
 import torch
 

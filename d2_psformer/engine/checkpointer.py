@@ -13,6 +13,7 @@ from ..checkpoint.class_rows import LOADED, ROWS, fits_classes, layer_of, transf
 from ..classes import NO_OBJECT, Classes
 from ..d2.checkpoint import DetectionCheckpointer
 from ..d2.data import MetadataCatalog
+from ..d2.utils import comm
 from ..data.class_metadata import align_classes, is_class_metadata
 from ..utils.errors import UserError
 from ..utils.files import atomic_write
@@ -69,14 +70,21 @@ class AtomicCheckpointer(DetectionCheckpointer):
         Raises:
             UserError: a weight is not finite; the files stay as they were.
         """
+        states = {key: obj.state_dict() for key, obj in self.checkpointables.items()}
+        if self._write(name, {**states, **kwargs}):
+            self.tag_last_checkpoint(f"{name}.pth")
+
+    def save_weights(self, name: str, **kwargs: Any) -> None:
+        """Write a file without what resuming needs; ``last_checkpoint`` stays as it is."""
+        self._write(name, kwargs)
+
+    def _write(self, name: str, entries: dict[str, Any]) -> bool:
         if not self.save_dir or not self.save_to_disk:
-            return
-        data = {"model": self.model.state_dict(), "metadata": self.metadata}
+            return False
+        data = {"model": self.model.state_dict(), "metadata": self.metadata, **entries}
         data.update({"config": self.config} if self.config else {})
         advice = "lower SOLVER.BASE_LR and resume from the last checkpoint"
         check_finite(data["model"], "the model to be saved", advice)
-        data.update((key, obj.state_dict()) for key, obj in self.checkpointables.items())
-        data.update(kwargs)
         path = Path(self.save_dir, f"{name}.pth")
         # Processes that were killed while saving have left these behind.
         for stale in path.parent.glob(".*.tmp.pth"):
@@ -84,11 +92,28 @@ class AtomicCheckpointer(DetectionCheckpointer):
         self.logger.info("Saving checkpoint to %s", path)
         with atomic_write(path) as file:
             torch.save(data, file)
-        self.tag_last_checkpoint(path.name)
+        return True
 
     def tag_last_checkpoint(self, last_filename_basename: str) -> None:
         with atomic_write(os.path.join(self.save_dir, "last_checkpoint"), "w") as file:
             file.write(last_filename_basename)
+
+    def has_checkpoint(self) -> bool:
+        """True if ``save_dir`` names a last checkpoint; all processes call it together.
+
+        Raises:
+            UserError: machines without a shared disk have different ones.
+        """
+        has_one = super().has_checkpoint()
+        last = os.path.basename(self.get_checkpoint_file()) if has_one else "none"
+        every = comm.all_gather(last)
+        if len(set(every)) > 1:
+            raise UserError(
+                f"The processes do not see the same last checkpoint in '{self.save_dir}' "
+                f"({', '.join(every)}): copy it and 'last_checkpoint' from the first machine to "
+                "the others, or use a disk that they share."
+            )
+        return has_one
 
     def load(self, path: str, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """Load weights, and the states that are asked for, from a file.
@@ -185,12 +210,13 @@ class AtomicCheckpointer(DetectionCheckpointer):
         elif incompatible.incorrect_shapes:
             key, theirs, ours = incompatible.incorrect_shapes[0]
             what = f"key '{key}' is {tuple(theirs)} there and {tuple(ours)} in this model"
-            if theirs[0] != ours[0] and (counted := self._counted_by_rows(key)):
-                of_what, setting, extra = counted
+            counted = self._counted_by(key)
+            if counted and theirs[counted[3]] != ours[counted[3]]:
+                of_what, setting, extra, dim = counted
                 raise UserError(
-                    f"Checkpoint '{self.path}' is of {theirs[0] - extra} {of_what}, this model of "
-                    f"{ours[0] - extra} ({what}): {setting} decides that; or set SOLVER.FINETUNE "
-                    "True to load what fits."
+                    f"Checkpoint '{self.path}' is of {theirs[dim] - extra} {of_what}, this model "
+                    f"of {ours[dim] - extra} ({what}): {setting} decides that; or set "
+                    "SOLVER.FINETUNE True to load what fits."
                 )
         else:
             return
@@ -206,11 +232,16 @@ class AtomicCheckpointer(DetectionCheckpointer):
                 f"psformer convert-weights --source {source}."
             )
 
-    def _counted_by_rows(self, key: str) -> tuple[str, str, int] | None:
-        """What rows of a weight count, the setting that decides it, and how many are beyond."""
+    def _counted_by(self, key: str) -> tuple[str, str, int, int] | None:
+        """What a weight has one row or column for each of, and the setting that decides how many.
+
+        Returns:
+            With them the number of rows beyond, and the axis: 0 for rows.
+        """
         rows = self._class_rows(Classes.from_metadata(self.metadata))
         if layer := layer_of(key, rows):
-            return "classes", "the data set DATASETS.TRAIN", list(rows[layer]).count(NO_OBJECT)
-        if ".query_" in key:
-            return "queries", "MODEL.TRANSFORMER_DECODER.NUM_QUERIES", 0
+            return "classes", "the data set DATASETS.TRAIN", list(rows[layer]).count(NO_OBJECT), 0
+        if ".query_" in key or key == "backbone.memory":
+            axis = int(key == "backbone.memory")
+            return "queries", "MODEL.TRANSFORMER_DECODER.NUM_QUERIES", 0, axis
         return None

@@ -1,6 +1,7 @@
 """What a worker process of a data loader does besides loading."""
 
 import os
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,6 +14,9 @@ from ..utils.errors import CarriedError, is_user_error
 class EndWithParent:
     """A ``worker_init_fn``: the worker ends when the process that made this object has ended.
 
+    It ignores Ctrl-C, which a terminal sends to it too, and survives SIGTERM for a minute: an
+    interrupted training finishes its iteration.
+
     PyTorch's own watch begins when a worker has started. A process that dies before, as one of
     several does when another fails, would leave its workers behind.
 
@@ -24,6 +28,8 @@ class EndWithParent:
         self.parent, self.seconds = os.getpid(), seconds
 
     def __call__(self, worker_id: int) -> None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, lambda *_: signal.alarm(60))
         threading.Thread(target=self._watch, name="EndWithParent", daemon=True).start()
 
     def _watch(self) -> None:

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import sys
 from collections.abc import Callable
 from datetime import timedelta
 from urllib.parse import urlsplit
@@ -13,6 +14,7 @@ import torch.multiprocessing as mp
 from ..d2.engine import launch
 from ..d2.utils import comm
 from ..utils.errors import CarriedError, UserError, is_user_error
+from .interruption import Interrupted, pass_signals_on
 
 Main = Callable[[argparse.Namespace], object]
 
@@ -31,15 +33,35 @@ def run(main: Main, args: argparse.Namespace) -> None:
     """
     if "LOCAL_RANK" in os.environ:  # clusters set RANK and WORLD_SIZE without torchrun
         _join_processes_of_torchrun(args)
-        main(args)
+        status = _status_of(main, args)
         comm.synchronize()  # no process leaves while others still communicate with it
         dist.destroy_process_group()
+        if status:
+            sys.exit(status)
         return
     _check(args)
     if args.num_gpus * args.num_machines == 1:
         main(args)
         return
     errors = mp.get_context("spawn").SimpleQueue()
+    with pass_signals_on() as received:
+        try:
+            _launch(main, args, errors)
+        finally:
+            if received:  # however the processes have ended
+                sys.exit(128 + received[0])
+
+
+def _status_of(main: Main, args: argparse.Namespace) -> int:
+    """Call ``main(args)``; return the exit status, which is not 0 if it was interrupted."""
+    try:
+        main(args)
+    except Interrupted as interrupted:
+        return interrupted.code
+    return 0
+
+
+def _launch(main: Main, args: argparse.Namespace, errors) -> None:
     try:
         launch(
             _Carrying(main, errors),
@@ -74,7 +96,7 @@ class _Carrying:
 
     def __call__(self, args: argparse.Namespace) -> None:
         try:
-            self.main(args)
+            _status_of(self.main, args)  # the interruption reaches the starting process too
         except Exception as error:
             if is_user_error(error):
                 self.errors.put(CarriedError(error))

@@ -1,5 +1,7 @@
 """Learning-rate schedules: those of the backend, and the polynomial one of DeepLab."""
 
+import logging
+
 import torch
 from fvcore.common.param_scheduler import ParamScheduler
 from torch.optim.lr_scheduler import LRScheduler
@@ -8,6 +10,8 @@ from ..d2.config import CfgNode
 from ..d2.solver import LRMultiplier
 from ..d2.solver import build_lr_scheduler as build_backend_scheduler
 from ..utils.errors import check_known
+
+logger = logging.getLogger(__name__)
 
 _POLYNOMIAL = ("WarmupPolyLR", "WarmupThenPolyLR")
 _NAMES = ("WarmupMultiStepLR", "WarmupCosineLR", "WarmupStepWithFixedGammaLR", *_POLYNOMIAL)
@@ -20,6 +24,12 @@ def build_lr_scheduler(cfg: CfgNode, optimizer: torch.optim.Optimizer) -> LRSche
         UserError: unknown schedule or WARMUP_METHOD.
     """
     solver = cfg.SOLVER
+    if solver.WARMUP_ITERS >= solver.MAX_ITER:
+        logger.warning(
+            "SOLVER.WARMUP_ITERS is %d and SOLVER.MAX_ITER %d: training ends within the warm-up, "
+            "before the learning rate has reached SOLVER.BASE_LR.",
+            solver.WARMUP_ITERS, solver.MAX_ITER,
+        )  # fmt: skip
     check_known("SOLVER.LR_SCHEDULER_NAME", solver.LR_SCHEDULER_NAME, _NAMES)
     check_known("SOLVER.WARMUP_METHOD", solver.WARMUP_METHOD, ("linear", "constant"))
     if solver.LR_SCHEDULER_NAME not in _POLYNOMIAL:

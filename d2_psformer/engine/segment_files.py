@@ -70,7 +70,7 @@ def segment_files(
                 continue
             overlay = _segment_image(predictor, segment, item, writer, attention)
         except Exception as error:  # whatever is wrong with this file, the others are done
-            failures[item.path] = error
+            failures[item.path] = _with_name(error, item.path)
             continue
         if len(pictures) < SHEET_PICTURES:
             pictures[item.name] = thumbnail(overlay, SHEET_SIDE)
@@ -90,6 +90,13 @@ def check_output(folder: Path, inputs: Sequence[Input]) -> None:
     for item in inputs:
         if item.path.parent.resolve() == folder.resolve():
             raise UserError(f"'{item.path}' lies in the folder of the results: change --output.")
+
+
+def _with_name(error: Exception, path: Path) -> Exception:
+    """The sentence of a UserError names the file."""
+    if isinstance(error, UserError) and str(path) not in str(error):
+        return UserError(f"'{path}': {error}")
+    return error
 
 
 def _segment_image(

@@ -56,7 +56,7 @@ def _start_logs(cfg: CfgNode, args: argparse.Namespace) -> None:
     logger.info("Process %d of %d.", comm.get_rank(), comm.get_world_size())
     logger.info("Environment:\n%s", collect_env_info())
     logger.info("Command line: %s", args)
-    changes = "\n".join(f"{key}: {value!r}" for key, value in changed_keys(cfg).items())
+    changes = "\n".join(f"{key}: {value!r}" for key, value in sorted(changed_keys(cfg).items()))
     logger.info("Config, where it differs from the defaults:\n%s", changes)
     # The training loop logs an error and raises it: the terminal shows it at the end alone.
     for handler in logging.getLogger(backend).handlers:

@@ -60,14 +60,13 @@ class WandbWriter(_Tracker):
         super().__init__(cfg, run_id)
         import wandb
 
-        mode = os.environ.get("WANDB_MODE", "offline")
         try:
             self._run = wandb.init(
                 project=os.environ.get("WANDB_PROJECT", PROJECT),
                 name=os.environ.get("WANDB_NAME", self.name),
                 id=run_id,
                 resume="allow",
-                mode=mode,
+                mode=os.environ.get("WANDB_MODE", "offline"),
                 dir=self.folder,
                 config=yaml.safe_load(self.config_text),
             )
@@ -75,11 +74,6 @@ class WandbWriter(_Tracker):
             raise UserError(f"TRACKERS has 'wandb', which cannot start: {error}") from error
         # Its own counter of steps refuses those that a resumed training repeats.
         self._run.define_metric("*", step_metric="iteration")
-        if mode == "offline":
-            logger.info(
-                "Weights & Biases is offline: 'wandb sync %s' uploads the run, and "
-                "WANDB_MODE=online does so at once.", os.path.dirname(self._run.dir),
-            )  # fmt: skip
 
     def send(self, iteration: int, values: dict[str, float]) -> None:
         self._run.log({"iteration": iteration, **values})
@@ -175,8 +169,8 @@ def build_trackers(cfg: CfgNode, run_id: str) -> list[EventWriter]:
 
 
 def _has_failed() -> bool:
-    """True while an error ends the training, which closes its writers."""
-    return sys.exc_info()[0] is not None
+    """True while an error, not an interruption or early stopping, ends the training."""
+    return isinstance(sys.exc_info()[1], Exception)
 
 
 def _flat(node: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

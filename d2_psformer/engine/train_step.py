@@ -10,7 +10,8 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import get_total_norm
 
 from ..d2.config import CfgNode
-from ..utils.errors import UserError
+from ..utils.errors import UserError, check_known
+from .autocast import fast_type
 from .optimizer import GradientClipper
 from .seeding import derive_seed, seed_generators
 
@@ -22,13 +23,18 @@ MIN_LOSS_SCALE = 1.0
 
 
 def amp_dtype(cfg: CfgNode) -> torch.dtype | None:
-    """The autocast type of SOLVER.AMP; None if it is not enabled."""
-    amp = cfg.SOLVER.AMP
-    if not amp.ENABLED:
+    """The autocast type of SOLVER.AMP; None for float32.
+
+    "auto" is bfloat16 on GPUs that compute in it, float16 on others, and float32 on CPUs.
+
+    Raises:
+        UserError: the type is unknown.
+    """
+    amp, device = cfg.SOLVER.AMP, torch.device(cfg.MODEL.DEVICE)
+    check_known("SOLVER.AMP.DTYPE", amp.DTYPE, ("auto", *_AMP_DTYPES))
+    if not amp.ENABLED or (amp.DTYPE == "auto" and device.type != "cuda"):
         return None
-    if amp.DTYPE not in _AMP_DTYPES:
-        raise UserError(f"SOLVER.AMP.DTYPE is '{amp.DTYPE}': it must be 'float16' or 'bfloat16'.")
-    return _AMP_DTYPES[amp.DTYPE]
+    return _AMP_DTYPES.get(amp.DTYPE) or fast_type(device) or torch.float16
 
 
 class TrainStep:

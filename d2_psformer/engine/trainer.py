@@ -5,7 +5,9 @@ import os
 import time
 import uuid
 import weakref
+from contextlib import suppress
 
+import torch
 from torch import nn
 
 from ..checkpoint import load_pretrained_backbone
@@ -14,18 +16,23 @@ from ..d2.engine import HookBase, TrainerBase, hooks
 from ..d2.utils import EventWriter, JSONWriter, comm, seed_all_rng
 from ..data.class_metadata import set_classes
 from ..utils.errors import UserError
+from .best_checkpoint import BestCheckpoint, StopTraining
 from .checkpointer import AtomicCheckpointer
 from .data_loader import Mapper, build_train_loader, images_per_batch
 from .data_sets import align_data_sets
 from .distributed import distribute
 from .evaluate import check_evaluation, test
+from .freezing import freeze
+from .interruption import Interruption
 from .model import build_model
 from .optimizer import build_gradient_clipper, build_optimizer
 from .optimizer_state import load_optimizer_state
+from .scaling import scale_to_processes
 from .schedule import build_lr_scheduler
 from .setup import save_config
 from .trackers import build_trackers
 from .train_step import TrainStep, amp_dtype
+from .weight_average import WeightAverage
 from .writers import MetricPrinter
 
 logger = logging.getLogger(__name__)
@@ -46,11 +53,13 @@ class Trainer(TrainerBase):
     Attributes:
         results: of the last evaluation, empty before the first.
         run_id: names the training in experiment trackers; a resumed one keeps it.
+        model: the one that is learned.
+        evaluated: the one that is evaluated and saved; another one with SOLVER.EMA_DECAY.
     """
 
     def __init__(self, cfg: CfgNode, mapper: Mapper | None = None):
         super().__init__()
-        self.cfg = cfg
+        self.cfg = cfg = scale_to_processes(cfg, comm.get_world_size())
         self.mapper = mapper
         self.max_iter = cfg.SOLVER.MAX_ITER
         self.results: dict = {}
@@ -61,41 +70,59 @@ class Trainer(TrainerBase):
 
         seed_all_rng(self.seed)  # every process starts from the same weights
         model = build_model(cfg)
+        freeze(model, cfg.SOLVER.FREEZE)
         _log_size(model)
         self.optimizer = build_optimizer(cfg, model)
         try:
             self.scheduler = build_lr_scheduler(cfg, self.optimizer)
         except ValueError as error:
             raise UserError(f"SOLVER describes no learning-rate schedule: {error}") from error
+        decay = cfg.SOLVER.EMA_DECAY
+        self.average = WeightAverage(model, decay) if decay else None
+        self.evaluated = self.average.averaged if self.average else model
         self.checkpointer = AtomicCheckpointer(
-            model,
+            self.evaluated,
             cfg.OUTPUT_DIR,
             metadata=metadata,
             config=cfg.dump(),
             trainer=weakref.proxy(self),
         )
         self.model = model
+        dtype = amp_dtype(cfg)
+        logger.info("Training in %s (SOLVER.AMP).", dtype or torch.float32)
         self.train_step = TrainStep(
             distribute(model),
             self.optimizer,
             clip=build_gradient_clipper(cfg),
-            amp_dtype=amp_dtype(cfg),
+            amp_dtype=dtype,
             seed=self.seed,
             rank=comm.get_rank(),
         )
         self.register_hooks(self.build_hooks())
 
-    def build_hooks(self) -> list[HookBase]:
-        """Return hooks for time, learning rate, checkpoints, evaluation, writers, in this order."""
+    def build_hooks(self) -> list[HookBase | None]:
+        """Return the hooks in the order in which they run."""
         solver, is_main = self.cfg.SOLVER, comm.is_main_process()
         checkpoints = hooks.PeriodicCheckpointer(self.checkpointer, solver.CHECKPOINT_PERIOD)
-        every = [hooks.IterationTimer(), hooks.LRScheduler()]
-        # After the scheduler, whose state it saves; before what can go wrong in the evaluation.
+        every = [hooks.IterationTimer(), hooks.LRScheduler(), self.average]
+        # After the two whose state it saves; before what can go wrong in the evaluation.
         every += [checkpoints] if is_main else []
+        every += [Interruption()]
         every += [hooks.EvalHook(self.cfg.TEST.EVAL_PERIOD, self._evaluate)]
+        every += self._build_best_checkpoint()
         # Last, so that figures of the evaluation are written too.
         every += [hooks.PeriodicWriter(self.build_writers())] if is_main else []
         return every
+
+    def _build_best_checkpoint(self) -> list[HookBase]:
+        """The best of several evaluations, where there are several."""
+        solver = self.cfg.SOLVER
+        if self.cfg.TEST.EVAL_PERIOD > 0:
+            patience = solver.EARLY_STOPPING
+            return [BestCheckpoint(self.cfg.OUTPUT_DIR, solver.BEST_METRIC, patience)]
+        if solver.EARLY_STOPPING:
+            raise UserError("SOLVER.EARLY_STOPPING counts evaluations: set TEST.EVAL_PERIOD too.")
+        return []
 
     def build_writers(self) -> list[EventWriter]:
         """Return writers to the terminal and to ``metrics.json`` in OUTPUT_DIR."""
@@ -115,7 +142,7 @@ class Trainer(TrainerBase):
         if not resume and not self.cfg.MODEL.WEIGHTS:
             if self.cfg.SOLVER.FINETUNE:
                 raise UserError("SOLVER.FINETUNE is True: set MODEL.WEIGHTS to what to start from.")
-            load_pretrained_backbone(self.model, self.cfg)
+            load_pretrained_backbone(self.evaluated, self.cfg)
             return
         self.checkpointer.finetune = self.cfg.SOLVER.FINETUNE and not resume
         self.checkpointer.resume_or_load(self.cfg.MODEL.WEIGHTS, resume=resume)
@@ -143,7 +170,8 @@ class Trainer(TrainerBase):
         if comm.is_main_process():  # a checkpoint may have named the run
             self.register_hooks([hooks.PeriodicWriter(build_trackers(self.cfg, self.run_id))])
         self.model.train()
-        super().train(self.start_iter, self.max_iter)
+        with suppress(StopTraining):
+            super().train(self.start_iter, self.max_iter)
         return self.results
 
     def run_step(self) -> None:
@@ -158,7 +186,7 @@ class Trainer(TrainerBase):
             self.storage.put_scalars(**means, data_time=slowest)
 
     def _evaluate(self) -> dict:
-        self.results = test(self.cfg, self.model)
+        self.results = test(self.cfg, self.evaluated)
         return self.results
 
     def state_dict(self) -> dict:

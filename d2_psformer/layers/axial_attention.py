@@ -7,10 +7,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..utils.checks import check_heads
-from ..utils.errors import UserError
 from .conv_norm import ConvNorm, batch_norm, truncated_normal_
 
-# A cell reads others up to this many cells away.
+# A cell reads others up to this many cells away, so that a side has one more at most.
 REACH = 254
 
 
@@ -42,20 +41,11 @@ class AxialAttention(nn.Module):
         self.output_norm = batch_norm(2 * value_dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, value_dim, H, W).
-
-        Raises:
-            UserError: the axis is longer than the encodings reach.
-        """
+        """(B, C, H, W) -> (B, value_dim, H, W)."""
         # rows (B, lines, cells, channels) lie in memory as a map in channels_last does
         x = x.transpose(2, 3) if self.axis == "height" else x
         qkv = self.qkv(x.contiguous(memory_format=torch.channels_last)).permute(0, 2, 3, 1)
         lines, length = qkv.shape[1:3]
-        if length > REACH + 1:
-            raise UserError(
-                f"Axial attention reads {REACH + 1} cells a side at most, the map has {length}: "
-                "use smaller images."
-            )
         q, k, v = (
             y.unflatten(-1, (self.heads, -1)).flatten(0, 1) for y in qkv.split(self.sizes, -1)
         )

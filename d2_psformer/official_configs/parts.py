@@ -124,9 +124,13 @@ def _swin(old: OfficialConfig) -> str:
 
 
 def solver(old: OfficialConfig) -> dict[str, Any]:
-    """Learning rate of the backbone."""
+    """Learning rate of the backbone, and precision."""
     factor = old.take("SOLVER.BACKBONE_MULTIPLIER", 0.1)
-    return {"SOLVER.LR_MULTIPLIERS": [["backbone", factor]] if factor != 1 else []}
+    return {
+        "SOLVER.LR_MULTIPLIERS": [["backbone", factor]] if factor != 1 else [],
+        # Detectron2's default is float32, ours is not.
+        "SOLVER.AMP.ENABLED": old.left.pop("SOLVER.AMP.ENABLED", False),
+    }
 
 
 def results(old: OfficialConfig, project: str) -> dict[str, Any]:

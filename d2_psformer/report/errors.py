@@ -44,8 +44,11 @@ def draw_errors(
     }
     grey = 110 + 0.55 * image.mean(axis=2, keepdims=True)
     picture = np.repeat(grey, 3, axis=2)
-    for meaning, where in reversed(cases.items()):  # the first case counts
-        picture[where] = 0.25 * picture[where] + 0.75 * np.array(MEANINGS[meaning])
+    done = np.zeros(labels.shape, bool)
+    for meaning, where in cases.items():  # the first that holds for a pixel counts
+        fresh = where & ~done
+        picture[fresh] = 0.25 * picture[fresh] + 0.75 * np.array(MEANINGS[meaning])
+        done |= where
     return picture.clip(0, 255).astype(np.uint8)
 
 

@@ -19,10 +19,13 @@ _SHOW_ALL = "D2_PSFORMER_TRACEBACK"
 def report_user_errors() -> Iterator[None]:
     """End the process with "<command>: <sentence>" and status 1 if a user can fix the error.
 
-    This works as a decorator too. ``D2_PSFORMER_TRACEBACK=1`` shows the traceback instead.
+    Ctrl-C ends it with status 130. This works as a decorator too. ``D2_PSFORMER_TRACEBACK=1`` shows
+    the traceback instead.
     """
     try:
         yield
+    except KeyboardInterrupt:
+        sys.exit(130)
     except (UserError, OSError) as error:
         if not is_user_error(error) or os.environ.get(_SHOW_ALL) == "1":
             raise

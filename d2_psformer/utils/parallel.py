@@ -1,5 +1,6 @@
 """One function over many items, in several processes or threads, with a progress bar."""
 
+import signal
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sized
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
@@ -43,17 +44,20 @@ def map_with_progress(
 def _ahead(pool: Executor, function: Callable, items: Iterable, limit: int) -> Iterator[Any]:
     """Results of a pool, in order, of which at most ``limit`` wait."""
     waiting: deque[Future] = deque()
-    with pool:
+    try:
         for item in items:
             waiting.append(pool.submit(function, item))
             if len(waiting) == limit:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _start(function: Callable) -> None:
-    """A process gets the function once, which may hold much, and not with each item."""
+    """A process gets the function once, which may hold much; Ctrl-C is for the main process."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     _worker["function"] = function
 
 

@@ -14,8 +14,9 @@ Curves = Mapping[str, tuple[list[int], list[float]]]
 # layers end in a number and are left out: the total contains them.
 _PANELS = (
     ("Total loss", r"total_loss", "log"),
-    ("Losses of the last layer", r"loss_\w*[a-z]", "log"),
+    ("Losses of the last layer", r"(\w+_)?loss_\w*[a-z]", "log"),
     ("Matched things: class score, mask dice", r"class_score|mask_dice", "linear"),
+    ("Share of the pixels in the mask of their segment", r"mask_id_accuracy", "linear"),
     ("Panoptic quality, %", r"(.+/)?panoptic_seg/PQ(_th|_st)?", "linear"),
     ("Semantic and instance results, %", r"(.+/)?(sem_seg/mIoU|bbox/AP|segm/AP)", "linear"),
     ("Learning rate", r"lr", "linear"),

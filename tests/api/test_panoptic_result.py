@@ -10,8 +10,10 @@ from pycocotools import mask as mask_util
 from tiny_model import TOYS
 
 from d2_psformer.api import PanopticResult
+from d2_psformer.d2.data import MetadataCatalog
 from d2_psformer.d2.structures import Boxes, Instances
 from d2_psformer.data.panoptic_png import read_panoptic_png
+from d2_psformer.engine import restore_class_metadata
 
 IDS = np.zeros((40, 60), np.int32)
 IDS[:20], IDS[5:15, 10:30], IDS[30:, 50:] = 1, 2, 4
@@ -25,7 +27,8 @@ IMAGE = np.full((40, 60, 3), 90, np.uint8)
 
 
 def result(outputs=PANOPTIC, **options) -> PanopticResult:
-    return PanopticResult(IMAGE, outputs, TOYS, **options)
+    restore_class_metadata(TOYS)
+    return PanopticResult(IMAGE, outputs, MetadataCatalog.get(TOYS["name"]), **options)
 
 
 def test_segments_have_both_ids_of_their_class():

@@ -158,9 +158,22 @@ def test_void_is_put_last():
     assert convert(order, "deeplab2")["semantic_head.head.last.bias"].tolist() == [1, 2, 9]
 
 
-def test_other_models_are_refused():
-    with pytest.raises(UserError, match="'decoder/_conv/kernel' is no parameter of an official"):
-        convert({"decoder/_conv/kernel": torch.ones(1, 1, 2, 2)}, "deeplab2")
+@pytest.mark.parametrize(
+    "path",
+    [
+        "decoder/_conv/kernel",
+        "encoder/_stage4/_block2/_conv9_bn/_conv/kernel",
+        "encoder/_stage4/_block2/_conv1_bn_act/_squeeze/kernel",
+        "encoder/_neck/kernel",
+        "semantic_decoder/_aspp/_other/_conv/kernel",
+    ],
+)
+def test_variables_that_nobody_knows_are_named(path):
+    with pytest.raises(UserError, match=f"'{path}' is no parameter of an official MaX-DeepLab"):
+        convert({path: torch.ones(1, 1, 2, 2)}, "deeplab2")
+
+
+def test_shapes_that_no_layer_has_are_named():
     for path, shape in (("encoder/_stem/_conv/kernel", (1,) * 5), ("encoder/_memory_feature", ())):
         with pytest.raises(UserError, match=f"'{path}' has the shape"):
             convert({path: torch.ones(shape)}, "deeplab2")

@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import tarfile
 
 import pytest
 import torch
@@ -50,6 +51,22 @@ def assert_loads(path: str, **others) -> None:
 )
 def test_wrappers_are_taken_off(tmp_path, content, others):
     assert_loads(saved(tmp_path, content), **others)
+
+
+def test_archives_are_to_be_unpacked(tmp_path):
+    path = tmp_path / "max_deeplab_s_os16.tar.gz"
+    with tarfile.open(path, "w:gz") as archive:
+        archive.add(__file__, "ckpt-1.index")
+    with pytest.raises(UserError, match=r"s_os16.tar.gz' is an archive: unpack it, .* in .index"):
+        read_checkpoint(str(path))
+
+
+@pytest.mark.parametrize("name", ["ckpt-100", "ckpt-100.data-00000-of-00001"])
+def test_other_parts_of_a_checkpoint_of_tensorflow(tmp_path, name):
+    for suffix in (".index", ".data-00000-of-00001"):
+        (tmp_path / f"ckpt-100{suffix}").write_bytes(b"")
+    with pytest.raises(UserError, match=rf"{name}' is a part of .*: give '.*ckpt-100.index'"):
+        read_checkpoint(str(tmp_path / name))
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,7 @@ def test_an_unknown_subcommand_is_refused(capsys):
     [
         (["train"], "--config scenes/demo"),
         (["evaluate"], "--config scenes/demo"),
-        (["train", "--config", "scenes/demo", "--num-machines", "2"], "--dist-url tcp://HOST:PORT"),
+        (["train", "--config", "scenes/demo", "--num-machines", "2"], "need tcp://HOST:PORT"),
         (["evaluate", "--predictions", "x.json"], "--predictions and --ground-truth go together"),
         (["check"], "--data FOLDER"),
         (["predict", "--model", "scenes/demo"], "Say what to segment"),
@@ -61,7 +61,7 @@ def test_models_are_listed_and_filtered(capsys):
         [f"ade20k/{name}_semantic_SwinT", architecture, "semantic", "ade20k_sem_seg_train"]
         for name, architecture in (("mask2former", "Mask2Former"), ("maskformer", "MaskFormer"))
     ]
-    assert main(["models", "no such model"]) == 1
+    ends_with("No model has nothing", "models", "nothing")
 
 
 def test_a_model_is_shown_with_what_its_bases_set(capsys):

@@ -13,15 +13,16 @@ from PIL import Image
 
 from d2_psformer.cli import convert_data
 from d2_psformer.data.converters import READERS, TARGETS
+from d2_psformer.data.converters.labelme import Labelme
 from d2_psformer.utils.errors import UserError
 
 ROOT = Path(__file__).parents[2]
 
 
-def convert(*arguments) -> None:
+def convert(*arguments) -> int:
     parser = argparse.ArgumentParser()
     convert_data.add_arguments(parser)
-    convert_data.run(parser.parse_args(["--workers", "0", *map(str, arguments)]))
+    return convert_data.run(parser.parse_args(["--workers", "0", *map(str, arguments)]))
 
 
 def square(label: str, x0: int, x1: int) -> dict:
@@ -162,6 +163,21 @@ def test_predictions_need_the_categories_of_another_file(photos, tmp_path):
     found = json.loads((tmp_path / "i" / "instances_train.json").read_text())
     assert [a["score"] for a in found["annotations"]] == [0.5] * 3
     assert [a["area"] for a in found["annotations"]] == [60, 30, 120]
+
+
+def test_results_do_not_go_among_the_sources(photos):
+    with pytest.raises(UserError, match=r"lies in '.*photos', whose files are read"):
+        convert("labelme", photos, photos / "out")
+    assert not (photos / "out").exists()
+
+
+def test_ctrl_c_is_one_line(photos, tmp_path, monkeypatch, capsys):
+    def interrupt(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Labelme, "read", interrupt)
+    assert convert("labelme", photos, tmp_path / "out") == 130
+    assert "goes on where it stopped" in capsys.readouterr().err
 
 
 def test_semantic_pngs_list_their_classes_in_data_yaml(photos, tmp_path):

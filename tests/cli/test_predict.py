@@ -14,6 +14,7 @@ from d2_psformer.cli.main import main
 from d2_psformer.d2 import structures as d2_structures
 from d2_psformer.d2.data import MetadataCatalog
 from d2_psformer.engine import restore_class_metadata
+from d2_psformer.utils.errors import UserError
 from d2_psformer.visualization import Video, write_video
 
 RED, BLUE = (230, 20, 20), (20, 20, 230)
@@ -127,6 +128,16 @@ def test_a_broken_image_does_not_stop_the_others(stub, photos, tmp_path, capsys)
     for complaint, name in zip(complaints, ("a_broken.jpg", "b_cut.png"), strict=True):
         assert complaint.startswith("Image ")
         assert f"{name}' cannot be decoded" in complaint
+
+
+def test_an_image_that_the_model_refuses_is_named(photos, tmp_path, monkeypatch, capsys):
+    class Refusing(RedIsBall):
+        def __call__(self, image):
+            raise UserError("The image is too large.")
+
+    monkeypatch.setattr("d2_psformer.engine.Predictor", Refusing)
+    assert run("--input", photos / "street.png", "--output", tmp_path / "out") == 1
+    assert f"demo.py: '{photos / 'street.png'}': The image is too large." in capsys.readouterr().err
 
 
 def test_a_bug_with_one_image_does_not_stop_the_others(photos, tmp_path, monkeypatch, capsys):

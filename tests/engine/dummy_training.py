@@ -128,7 +128,8 @@ if __name__ == "__main__":
     parser.add_argument("--resume", action="store_true")
     parser.add_argument("--pause", type=float, default=0.0)
     parser.add_argument("--num-gpus", type=int, default=1)
+    parser.add_argument("--num-machines", type=int, default=1)
+    parser.add_argument("--machine-rank", type=int, default=0)
+    parser.add_argument("--dist-url", default="auto")
     parser.add_argument("opts", nargs=argparse.REMAINDER)
-    arguments = parser.parse_args()
-    arguments.num_machines, arguments.machine_rank, arguments.dist_url = 1, 0, "auto"
-    run(main, arguments)
+    run(main, parser.parse_args())

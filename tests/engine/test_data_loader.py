@@ -72,6 +72,15 @@ def test_test_loader_shows_every_image_once_and_alone(tmp_path):
     assert torch.is_tensor(next(iter(loader))[0]["image"])
 
 
+def test_an_image_with_two_annotations_is_tested_once(tmp_path):
+    """Two processes that have it would count both annotations twice."""
+    record = {"image_id": 3, "file_name": "3.jpg", "height": 3, "width": 4}
+    other = {"image_id": 4, "file_name": "4.jpg", "height": 3, "width": 4}
+    name = register_records("listed_twice", [record, other, {**record, "segments_info": []}])
+    loader = build_test_loader(dummy_cfg(tmp_path), name, mapper=dummy_mapper)
+    assert [[x["image_id"] for x in batch] for batch in loader] == [[3], [4]]
+
+
 def test_training_refuses_images_without_ground_truth(tmp_path):
     with pytest.raises(ValueError, match=r"'0\.jpg' of DATASETS\.TRAIN \(dummy_train\) has no "):
         build_train_loader(dummy_cfg(tmp_path), seed=0)

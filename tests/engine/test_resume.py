@@ -46,7 +46,7 @@ def test_the_number_of_workers_changes_nothing(tmp_path, uninterrupted, workers)
 
 
 def test_resume_with_a_gradient_scaler(tmp_path):
-    options = ("SOLVER.AMP.ENABLED", True, "SOLVER.MAX_ITER", 8, "SOLVER.STEPS", (6,))
+    options = ("SOLVER.AMP.DTYPE", "float16", "SOLVER.MAX_ITER", 8, "SOLVER.STEPS", (6,))
     train(tmp_path / "whole", *options)
     shutil.copytree(tmp_path / "whole", tmp_path / "again")
     (tmp_path / "again" / "last_checkpoint").write_text("model_0000004.pth")

@@ -120,3 +120,10 @@ def test_what_is_unknown_is_named():
         rates(make_cfg(LR_SCHEDULER_NAME="WarmupPoly"))
     with pytest.raises(UserError, match=r"SOLVER\.WARMUP_METHOD 'sudden'"):
         rates(make_cfg(WARMUP_METHOD="sudden"))
+
+
+@pytest.mark.parametrize(("warmup", "warned"), [(39, 0), (40, 1), (500, 1)])
+def test_a_warm_up_as_long_as_the_run(caplog, warmup, warned):
+    cfg = make_cfg(WARMUP_ITERS=warmup)
+    build_lr_scheduler(cfg, torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=1.0))
+    assert sum("within the warm-up" in message for message in caplog.messages) == warned

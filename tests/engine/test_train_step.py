@@ -188,9 +188,17 @@ def test_float16_stops_when_the_loss_scale_has_collapsed(caplog):
 
 
 def test_the_type_of_autocast(tmp_path):
-    assert amp_dtype(dummy_cfg(tmp_path)) is None
-    enabled = ("SOLVER.AMP.ENABLED", True, "SOLVER.AMP.DTYPE")
-    assert amp_dtype(dummy_cfg(tmp_path, *enabled, "float16")) == torch.float16
-    assert amp_dtype(dummy_cfg(tmp_path, *enabled, "bfloat16")) == torch.bfloat16
-    with pytest.raises(ValueError, match=r"SOLVER\.AMP\.DTYPE is 'int8'"):
-        amp_dtype(dummy_cfg(tmp_path, *enabled, "int8"))
+    assert amp_dtype(dummy_cfg(tmp_path)) is None, "on a CPU"
+    assert amp_dtype(dummy_cfg(tmp_path, "SOLVER.AMP.DTYPE", "float16")) == torch.float16
+    assert amp_dtype(dummy_cfg(tmp_path, "SOLVER.AMP.DTYPE", "bfloat16")) == torch.bfloat16
+    with pytest.raises(UserError, match=r"SOLVER\.AMP\.DTYPE 'int8'"):
+        amp_dtype(dummy_cfg(tmp_path, "SOLVER.AMP.DTYPE", "int8"))
+
+
+@pytest.mark.parametrize(("is_new", "expected"), [(True, torch.bfloat16), (False, torch.float16)])
+def test_the_type_of_autocast_on_a_gpu(tmp_path, monkeypatch, is_new, expected):
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: is_new)
+    cfg = dummy_cfg(tmp_path, "MODEL.DEVICE", "cuda")
+    assert amp_dtype(cfg) == expected
+    cfg.SOLVER.AMP.ENABLED = False
+    assert amp_dtype(cfg) is None

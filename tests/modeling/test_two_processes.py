@@ -18,7 +18,6 @@ from small_models import (
     MAX_DEEPLAB,
     PER_PIXEL,
     TINY_BACKBONE,
-    VERSION_1,
     fill_by_rule,
     sample,
     small_model,
@@ -28,14 +27,15 @@ from d2_psformer.d2.data import DatasetCatalog, MetadataCatalog
 from d2_psformer.data import register_from_config
 from d2_psformer.data.scenes import ScenesSpec, write_scenes
 from d2_psformer.engine import evaluate, load_config
+from d2_psformer.engine.checkpointer import AtomicCheckpointer
 from d2_psformer.engine.distributed import distribute, share_buffers
 from d2_psformer.engine.train_step import TrainStep
+from d2_psformer.utils.errors import UserError
 
 ROOT = Path(__file__).parents[2]
 GLOBAL = {"MODEL.LOSS.CLASS_NORMALIZER": "global"}
 FAMILIES = {
     "panoptic segformer": TINY_BACKBONE,
-    "panoptic segformer, version 1": TINY_BACKBONE | VERSION_1,
     "maskformer": TINY_BACKBONE | MASKFORMER | GLOBAL,
     "mask2former": TINY_BACKBONE | MASK2FORMER | GLOBAL,
     "per pixel": TINY_BACKBONE | PER_PIXEL,
@@ -109,6 +109,17 @@ def batch_norm_warnings(norm: str) -> list[str]:
     return messages
 
 
+def resume_error(folder: Path, rank: int) -> str:
+    """What is said when the first machine alone has a checkpoint."""
+    folder.mkdir()
+    if rank == 0:
+        (folder / "last_checkpoint").write_text("model_0000009.pth")
+    checkpointer = AtomicCheckpointer(torch.nn.Linear(1, 1), str(folder), metadata={})
+    with pytest.raises(UserError) as caught:
+        checkpointer.resume_or_load("", resume=True)
+    return str(caught.value)
+
+
 def work(rank: int, folder: Path, scenes: Path) -> None:
     torch.set_num_threads(1)
     own = folder / f"machine{rank}"
@@ -123,6 +134,7 @@ def work(rank: int, folder: Path, scenes: Path) -> None:
     found["warnings"] = [str(w.message) for w in caught if "buffers" in str(w.message)]
     found["buffers"] = buffers_of_rank(rank)
     found["batch norms"] = {norm: batch_norm_warnings(norm) for norm in ("BN", "FrozenBN")}
+    found["resume"] = resume_error(own / "resumed", rank)
     found["results"] = evaluate(scenes_cfg(scenes, own / "output"))
     torch.save(found, folder / f"{rank}.pt")
     torch.distributed.destroy_process_group()
@@ -189,6 +201,10 @@ def test_the_class_loss_is_each_process_own_mean_by_default(both):
 
 def test_processes_evaluate_with_the_buffers_that_are_saved(both):
     assert [process["buffers"].tolist() for process in both] == [[1.0, 1.0]] * 2
+
+
+def test_a_checkpoint_that_one_machine_lacks_is_refused(both):
+    assert all("(model_0000009.pth, none): copy it" in process["resume"] for process in both)
 
 
 def test_batch_norms_of_each_process_are_warned_of(both):

@@ -125,6 +125,7 @@ def test_mask2former(read):
 
 def test_maskformer(read):
     cfg = read(MASKFORMER)
+    assert not cfg.SOLVER.AMP.ENABLED
     model, pixels, queries = cfg.MODEL, cfg.MODEL.PIXEL_DECODER, cfg.MODEL.TRANSFORMER_DECODER
     assert (model.META_ARCHITECTURE, model.SIZE_DIVISIBILITY) == ("MaskFormer", 0)
     node = model.BACKBONE

@@ -167,13 +167,34 @@ def test_the_declared_ablations_are_those_of_the_paper():
     """Every row's keys exist in the config, and rows of these two share one training."""
     ablations = ablate.read_ablations(str(ablate.ABLATIONS), [])
     assert set(ablations) >= {"merging", "version", "decoupling", "layers", "encoder"}
+    for name in {"merging", "exit"} & ablations.keys():
+        assert not any(row.train for row in ablations[name]["rows"])
+
+
+@pytest.mark.parametrize("config", ["ablation", "max_deeplab"])
+def test_rows_change_keys_of_the_config_that_they_start_from(config):
+    declared = ablate.ABLATIONS
+    if config != "ablation":
+        declared = declared.with_name(f"ablations_{config}.yaml")
+    ablations = ablate.read_ablations(str(declared), [])
     for ablation in ablations.values():
         first, *others = ablation["rows"]
         assert others and not first.train and not first.test
-    for name in {"merging", "exit"} & ablations.keys():
-        assert not any(row.train for row in ablations[name]["rows"])
-    args = ablate.parse_args(["--output", "nowhere"])
+    file = str(ablate.CONFIG.with_name(f"{config}.yaml"))
+    args = ablate.parse_args(["--output", "nowhere", "--config-file", file])
     ablate.check_settings(args, {}, ablations)
+
+
+def test_max_deeplab_goes_without_each_loss_and_each_path():
+    declared = ablate.ABLATIONS.with_name("ablations_max_deeplab.yaml")
+    ablations = ablate.read_ablations(str(declared), ["losses", "paths"])
+    losses, paths = (entry["rows"][1:] for entry in ablations.values())
+    switched_off = {key: value for row in losses for key, value in row.train.items()}
+    kinds = ("PQ", "MASK_ID", "INSTANCE", "SEMANTIC")
+    assert switched_off == {f"MODEL.LOSS.{kind}_WEIGHT": 0.0 for kind in kinds}
+    kept = [set(row.train["MODEL.MAX_DEEPLAB.ATTENTION_PATHS"]) for row in paths]
+    every = {"p2p", "p2m", "m2p", "m2m"}
+    assert [every - some for some in kept] == [{"p2p"}, {"p2m"}, {"m2p"}, {"m2m"}]
 
 
 def test_with_the_real_train_net(tmp_path):

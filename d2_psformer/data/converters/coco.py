@@ -27,6 +27,8 @@ class CocoInstances:
         UserError: see :func:`.read_instance_json`.
     """
 
+    takes_folder = False
+
     def __init__(self, source: Source):
         _refuse_classes(source)
         self.images = source.image_folder()
@@ -76,6 +78,8 @@ class CocoPanoptic:
     Raises:
         UserError: see :class:`.PanopticFiles`.
     """
+
+    takes_folder = False
 
     def __init__(self, source: Source):
         _refuse_classes(source)

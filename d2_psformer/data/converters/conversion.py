@@ -83,13 +83,16 @@ def convert(
         UserError: bad input, in one sentence that names the file.
     """
     name = name or f"{folder.resolve().name}_{source.split}"
+    _check_paths(kind, source, folder)
     target = TARGETS[to](folder, source.split)
-    others = _other_data_sets(target, name, force)
+    journal = folder / f"{target.stem.name}.partial.jsonl"
+    others = _other_data_sets(target, name, force or journal.exists())
+    if force and not journal.exists():  # else an interrupted run goes on
+        shutil.rmtree(target.stem, ignore_errors=True)
     reader = READERS[kind](source)
     earlier = folder / CATEGORIES if others else None
     categories = settled_categories(reader.categories, source.stuff, background, earlier)
     target.check(categories)
-    journal = folder / f"{target.stem.name}.partial.jsonl"
     results = map_resumable(
         _ConvertImage(reader, target, categories, background),
         reader.items(),
@@ -141,22 +144,25 @@ class _ConvertImage:
         """One segment per stuff class; ids from 1 on; the number of segments without pixels."""
         known = {c["name"]: {**c, "place": place} for place, c in enumerate(self.categories)}
         groups: dict[Any, dict[str, Any]] = {}
+
+        def number(key: Any, *entry: Any) -> int:
+            return groups.setdefault(key, {"id": len(groups) + 1, **_entry(*entry)})["id"]
+
         numbers = [0]
         for segment in labelled.segments:
             category = known[segment.class_name]
             key = segment.id if category["isthing"] else segment.class_name
-            groups.setdefault(key, _entry(category, segment.iscrowd, segment.score))
-            numbers.append([*groups].index(key) + 1)
+            numbers.append(number(key, category, segment.iscrowd, segment.score))
         if self.background:
-            groups.setdefault(self.background, _entry(known[self.background]))
-            numbers[0] = [*groups].index(self.background) + 1
+            numbers[0] = number(self.background, known[self.background])
         labels = label_segments(labelled.ids, [segment.id for segment in labelled.segments])
         ids = np.array(numbers, np.int32)[labels]
         areas = segment_areas(ids, len(groups))
         new = np.concatenate([[0], np.cumsum(areas > 0) * (areas > 0)]).astype(np.int32)
-        kept = [group for group, area in zip(groups.values(), areas, strict=True) if area]
-        segments = [{"id": number, **group} for number, group in enumerate(kept, start=1)]
-        return new[ids], segments, len(groups) - len(kept)
+        kept = [{**group, "id": int(new[group["id"]])} for group in groups.values()]
+        segments = [group for group in kept if group["id"]]
+        hidden = {key for key, group in groups.items() if not new[group["id"]]}
+        return new[ids], segments, len(hidden - {self.background})
 
 
 def _entry(category: dict, iscrowd: bool = False, score: float | None = None) -> dict[str, Any]:
@@ -170,21 +176,36 @@ def _entry(category: dict, iscrowd: bool = False, score: float | None = None) ->
     }
 
 
-def _other_data_sets(target: Target, name: str, force: bool) -> list[str]:
-    """The names in ``data.yaml`` apart from this one, whose files are removed with ``force``.
+def _check_paths(kind: str, source: Source, folder: Path) -> None:
+    """Refuse a source that is missing or of another kind, and results among the sources."""
+    kinds = ("a file", "a folder")
+    if not source.path.exists():
+        raise UserError(f"'{source.path}' does not exist: check the path of the annotation.")
+    if (is_folder := source.path.is_dir()) != READERS[kind].takes_folder:
+        raise UserError(
+            f"'{source.path}' is {kinds[is_folder]}, but the annotation of {kind} is "
+            f"{kinds[not is_folder]}: give its path."
+        )
+    for read in filter(None, (source.path, source.images)):
+        if read.is_dir() and folder.resolve().is_relative_to(read.resolve()):
+            raise UserError(
+                f"'{folder}' lies in '{read}', whose files are read: write to a folder outside."
+            )
+
+
+def _other_data_sets(target: Target, name: str, replaces: bool) -> list[str]:
+    """The names in ``data.yaml`` apart from this one.
 
     Raises:
-        UserError: this one is there, and ``force`` is not given.
+        UserError: this one is there, and is not to be replaced.
     """
     path = target.folder / DESCRIPTION
     listed = [e[0] for e in read_data_yaml(path)["DATASETS"]["REGISTER"]] if path.exists() else []
-    if name in listed:
-        if not force:
-            raise UserError(
-                f"'{path}' lists '{name}' already: give another --split, --name or folder, or "
-                "replace it with --force."
-            )
-        shutil.rmtree(target.stem, ignore_errors=True)
+    if name in listed and not replaces:
+        raise UserError(
+            f"'{path}' lists '{name}' already: give another --split, --name or folder, or replace "
+            "it with --force."
+        )
     return [other for other in listed if other != name]
 
 

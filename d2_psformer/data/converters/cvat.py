@@ -38,6 +38,8 @@ class CvatImages:
         UserError: the file is not XML, or names no labels.
     """
 
+    takes_folder = False
+
     def __init__(self, source: Source):
         self._path = source.path
         self.images = source.image_folder()

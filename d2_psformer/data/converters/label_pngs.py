@@ -19,6 +19,7 @@ class _LabelPngs:
         UserError: no classes were given, a folder or an image is missing, or there is no PNG.
     """
 
+    takes_folder = True
     first: int
     void: tuple[int, ...]
 

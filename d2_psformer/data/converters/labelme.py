@@ -42,6 +42,8 @@ class Labelme:
         UserError: the folder has no JSON, or one of them is of another format.
     """
 
+    takes_folder = True
+
     def __init__(self, source: Source):
         folder = FolderIndex(source.path)
         self._files = [Path(folder.folder, path) for path in folder.paths(".json")]

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
@@ -90,10 +90,12 @@ class Reader(Protocol):
     """Reads one format. The constructor takes a :class:`Source` and finds out the classes.
 
     Attributes:
+        takes_folder: the source is a folder, not a file.
         images: folder of all images.
         categories: ``name`` and ``isthing`` of each class, perhaps ``id`` and ``color``.
     """
 
+    takes_folder: ClassVar[bool]
     images: Path
     categories: list[dict[str, Any]]
 

@@ -1,9 +1,10 @@
-"""What is written: COCO panoptic, COCO instances, or semantic PNGs, each file at once or not."""
+"""What a conversion writes: COCO panoptic, COCO instances, or semantic PNGs."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
 import numpy as np
 from PIL import Image
@@ -18,44 +19,16 @@ from ..segments import label_segments, segment_areas, segment_boxes
 Segments = Sequence[dict[str, Any]]
 
 
-class Target(Protocol):
+@dataclass(frozen=True)
+class Target(ABC):
     """Writes one split of a data set in one format.
 
     Attributes:
-        kind: the name of the format.
         folder: of the data set.
         split: the split, of which the names of the files are made.
+        kind: the name of the format.
     """
 
-    kind: ClassVar[str]
-    folder: Path
-    split: str
-
-    def check(self, categories: Segments) -> None:
-        """Refuse, by a UserError, classes that the format does not hold."""
-
-    def write(self, image: dict, ids: np.ndarray, segments: Segments) -> Any:
-        """Write the files of one image; runs in other processes.
-
-        Args:
-            image: its entry in ``images``: ``id``, ``file_name``, ``height``, ``width``.
-            ids: integers (H, W), 0 is void.
-            segments: dicts with ``id``, ``category_id``, ``isthing``, ``iscrowd`` and perhaps
-                ``score``, each with pixels.
-
-        Returns:
-            a JSON value for :meth:`finish`.
-        """
-
-    def is_written(self, image: dict) -> bool:
-        """True if the files of an image are there."""
-
-    def finish(self, images: Segments, written: Sequence[Any], categories: Segments) -> list:
-        """Write what there is of a split; returns its files as in ``DATASETS.REGISTER``."""
-
-
-@dataclass(frozen=True)
-class _Target:
     folder: Path
     split: str
     kind: ClassVar[str]
@@ -65,17 +38,37 @@ class _Target:
         """The folder of the PNGs, and the path of the JSON without its ending."""
         return self.folder / f"{self.kind}_{self.split}"
 
-    def check(self, categories: Segments) -> None:
-        """Nothing is refused."""
-
     def png(self, image: dict) -> Path:
+        """The path of the PNG of an image."""
         return self.stem / Path(image["file_name"]).with_suffix(".png")
 
     def is_written(self, image: dict) -> bool:
+        """True if the files of an image are there."""
         return self.png(image).exists()
 
+    def check(self, categories: Segments) -> None:  # noqa: B027  most formats hold all
+        """Refuse, by a UserError, classes that the format does not hold."""
 
-class PanopticTarget(_Target):
+    @abstractmethod
+    def write(self, image: dict, ids: np.ndarray, segments: Segments) -> Any:
+        """Write the files of one image; runs in other processes.
+
+        Args:
+            image: its entry in ``images``: ``id``, ``file_name``, ``height``, ``width``.
+            ids: integers (H, W), 0 is void.
+            segments: dicts with ``id``, ``category_id``, ``isthing``, ``iscrowd``, ``place`` (in
+                the categories) and perhaps ``score``, each with pixels.
+
+        Returns:
+            a JSON value for :meth:`finish`.
+        """
+
+    @abstractmethod
+    def finish(self, images: Segments, written: Sequence[Any], categories: Segments) -> list:
+        """Write what there is of a split; returns its files as in ``DATASETS.REGISTER``."""
+
+
+class PanopticTarget(Target):
     """``panoptic_<split>.json`` and a folder of PNGs."""
 
     kind = "panoptic"
@@ -93,7 +86,7 @@ class PanopticTarget(_Target):
         return [f"{self.stem}.json", str(self.stem)]
 
 
-class InstanceTarget(_Target):
+class InstanceTarget(Target):
     """``instances_<split>.json`` of the things, as run-length codes that do not overlap."""
 
     kind = "instances"
@@ -113,7 +106,7 @@ class InstanceTarget(_Target):
         return [f"{self.stem}.json"]
 
 
-class SemanticTarget(_Target):
+class SemanticTarget(Target):
     """A folder of PNGs whose values are the places of the classes; 255 is void."""
 
     kind = "semantic"

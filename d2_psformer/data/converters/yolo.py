@@ -23,6 +23,8 @@ class YoloSegments:
         UserError: the YAML has no names, or no folder of the split; the folder has no image.
     """
 
+    takes_folder = False
+
     def __init__(self, source: Source):
         content = _read_yaml(source.path)
         names = content.get("names")

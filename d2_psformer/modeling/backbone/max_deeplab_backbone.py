@@ -10,8 +10,10 @@ from ...d2.config import configurable
 from ...d2.layers import ShapeSpec
 from ...d2.modeling import BACKBONE_REGISTRY, Backbone
 from ...layers import ConvNorm, truncated_normal_
+from ...layers.axial_attention import REACH
 from ...utils.checks import check_at_least
-from .max_deeplab_network import Network, StageLayers
+from ...utils.errors import UserError
+from .max_deeplab_network import AXIAL, Network, StageLayers
 from .max_deeplab_stages import semantic_stage
 from .residual_blocks import stem
 
@@ -91,7 +93,12 @@ class MaXDeepLabBackbone(Backbone):
         return shapes | dict.fromkeys(sequences, ShapeSpec(channels=self.feature_dim))
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
-        """(B, 3, H, W) -> maps (B, C, ceil(H / stride), …), sequences (B, N, feature_dim)."""
+        """(B, 3, H, W) -> maps (B, C, ceil(H / stride), …), sequences (B, N, feature_dim).
+
+        Raises:
+            UserError: a side is longer than axial attention reaches.
+        """
+        self._check_size(*x.shape[2:])
         x = self.stem(x.contiguous(memory_format=torch.channels_last))
         memory = self.memory[None, :, :, None].expand(x.shape[0], -1, -1, -1)
         maps, by_stride = {}, defaultdict(list)
@@ -111,3 +118,13 @@ class MaXDeepLabBackbone(Backbone):
             "class_memory": self.class_memory(memory)[..., 0].mT,
             "mask_memory": self.mask_memory(memory)[..., 0].mT,
         }
+
+    def _check_size(self, height: int, width: int) -> None:
+        longest = self.size_divisibility * REACH + 1
+        if AXIAL in self.network.paths and max(height, width) > longest:
+            raise UserError(
+                f"The images of {height}x{width} pixels, with padding, are too large: axial "
+                f"attention reaches {longest} pixels a side, so resize them by "
+                "INPUT.MIN_SIZE_TEST and MAX_SIZE_TEST (in training ..._TRAIN, or by "
+                "INPUT.DEEPLAB2.SIZE)."
+            )

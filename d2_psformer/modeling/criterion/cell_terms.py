@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ...utils.checks import check_at_least, check_between, check_share
+from ...utils.errors import UserError
 from .cells import CellOutputs, CellTargets, number_cells
 from .matcher import Match
 from .targets import IGNORE
@@ -47,6 +48,8 @@ class CellEntropy(CellTerm):
     def __post_init__(self):
         super().__post_init__()
         check_share(hardest=self.hardest)
+        if self.hardest == 0:
+            raise UserError("hardest is 0: to learn from no cell, set the weight of the loss to 0.")
 
     def losses(self, predicted: CellOutputs, truth: CellTargets, match: Match) -> dict[str, Tensor]:
         return {self.name: mean_of_nonzero(self.entropies(predicted, truth, match), self.hardest)}
@@ -126,8 +129,8 @@ def mean_of_nonzero(losses: Tensor, hardest: float = 1.0) -> Tensor:
 
     Args:
         losses: (P,).
-        hardest: the share of the P losses, the largest ones, that is counted.
+        hardest: the share of the P losses, the largest ones, that is counted; one at least is.
     """
     if hardest < 1:
-        losses = losses.topk(round(hardest * len(losses))).values
+        losses = losses.topk(max(1, round(hardest * len(losses)))).values
     return losses.sum() / (losses != 0).sum().clamp(min=1)

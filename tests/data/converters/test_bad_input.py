@@ -60,7 +60,10 @@ def test_labelme(tmp_path, edit, sentence):
 
 def test_labelme_without_files(tmp_path):
     refuse(tmp_path, "labelme", tmp_path / "images", r"has no \*\.json")
-    refuse(tmp_path, "labelme", tmp_path / "none", "Folder '.*none' does not exist")
+    refuse(tmp_path, "labelme", tmp_path / "none", "'.*none' does not exist")
+    (tmp_path / "a.json").touch()
+    refuse(tmp_path, "labelme", tmp_path / "a.json", "is a file, but .* labelme is a folder")
+    refuse(tmp_path, "cvat", tmp_path / "images", "is a folder, but .* cvat is a file")
 
 
 def test_labelme_leaves_out_lines(tmp_path, caplog):

@@ -23,7 +23,8 @@ def areas(folder: Path) -> list[tuple[str, int, int]]:
 
 
 def cvat(root: Path, shapes: str) -> Path:
-    Image.new("RGB", (20, 10)).save(root / "a.png")
+    (root / "images").mkdir(exist_ok=True)
+    Image.new("RGB", (20, 10)).save(root / "images" / "a.png")
     path = root / "annotations.xml"
     path.write_text(
         "<annotations><image name='a.png' width='20' height='10'><tag label='x'/>"
@@ -35,11 +36,11 @@ def cvat(root: Path, shapes: str) -> Path:
 def test_cvat_layers_and_turned_boxes(tmp_path):
     box = "<box label='{}' xtl='{}' ytl='0' xbr='{}' ybr='10' z_order='{}' rotation='{}'/>"
     shapes = box.format("small", 5, 10, 0, 0) + box.format("large", 0, 20, 1, 0)
-    convert("cvat", Source(cvat(tmp_path, shapes), tmp_path), tmp_path / "out")
+    convert("cvat", Source(cvat(tmp_path, shapes), tmp_path / "images"), tmp_path / "out")
     assert areas(tmp_path / "out") == [("large", 200, 0)]
     shapes = "<box label='b' xtl='8' ytl='0' xbr='12' ybr='10' rotation='90'/>"
     shapes += "<ellipse label='e' cx='2' cy='5' rx='2' ry='4'/>"
-    convert("cvat", Source(cvat(tmp_path, shapes), tmp_path), tmp_path / "turned")
+    convert("cvat", Source(cvat(tmp_path, shapes), tmp_path / "images"), tmp_path / "turned")
     (_, turned, _), (_, round_area, _) = areas(tmp_path / "turned")
     assert turned == 40
     assert round_area == pytest.approx(np.pi * 8, rel=0.15)
@@ -52,7 +53,7 @@ def test_cvat_leaves_out_lines(tmp_path, caplog):
     shapes = (
         "<polyline label='a' points='1,1;2,2'/><box label='a' xtl='0' ytl='0' xbr='5' ybr='5'/>"
     )
-    convert("cvat", Source(cvat(tmp_path, shapes), tmp_path), tmp_path / "out")
+    convert("cvat", Source(cvat(tmp_path, shapes), tmp_path / "images"), tmp_path / "out")
     assert areas(tmp_path / "out") == [("a", 25, 0)]
     assert "has no area" in caplog.text
 

@@ -107,6 +107,16 @@ def test_drop_path_drops_whole_branches_of_samples():
     assert not (block.eval()(x) == x.relu()).flatten(1).all(1).any()
 
 
+@torch.no_grad()
+def test_sides_that_axial_attention_does_not_reach():
+    longest = torch.zeros(1, 3, 1, 4065)
+    assert backbone()(longest)["panoptic"].shape[2:] == (1, 1017)
+    too_long = torch.zeros(1, 3, 1, 4081)
+    with pytest.raises(UserError, match=r"1x4081 pixels, .* 4065 pixels .* INPUT.MIN_SIZE_TEST"):
+        backbone()(too_long)
+    assert backbone(paths=("p2m", "m2p"))(too_long)["panoptic"].shape[2:] == (1, 1021)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -77,7 +77,8 @@ def test_mean_of_nonzero():
     assert mean_of_nonzero(losses) == 3
     assert mean_of_nonzero(losses, 0.25) == 5
     assert mean_of_nonzero(losses, 0.75) == 3
-    assert mean_of_nonzero(losses, 0.0) == mean_of_nonzero(losses[:1]) == 0
+    assert mean_of_nonzero(losses, 0.01) == 5
+    assert mean_of_nonzero(losses[:1]) == mean_of_nonzero(losses[:1], 0.01) == 0
 
 
 @pytest.mark.parametrize(
@@ -87,6 +88,7 @@ def test_mean_of_nonzero():
         (lambda: PQStyle(1.0, 1.5), "positive_share is 1.5"),
         (lambda: PQStyle(1.0, negative_weight="none"), "negative_weight is 'none'"),
         (lambda: MaskId(1.0, 1.5), "hardest is 1.5"),
+        (lambda: MaskId(1.0, 0.0), "hardest is 0: to learn from no cell, set the weight"),
         (lambda: InstanceDiscrimination(1.0, temperature=0.0), "temperature is 0"),
         (lambda: SemanticEntropy(1.0, small_thing_weight=-1.0), "small_thing_weight is -1"),
     ],

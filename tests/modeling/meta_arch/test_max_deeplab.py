@@ -5,7 +5,17 @@ from contextlib import nullcontext
 
 import pytest
 import torch
-from small_models import MAX_DEEPLAB, MAX_DEEPLAB_L, image, sample, small_model, tiny_model
+from small_models import (
+    EVERY_RESULT,
+    MAX_DEEPLAB,
+    MAX_DEEPLAB_L,
+    check_results,
+    image,
+    infer,
+    sample,
+    small_model,
+    tiny_model,
+)
 from torch import nn
 
 from d2_psformer.d2.utils import comm
@@ -77,6 +87,46 @@ def test_without_a_loss(loss, monkeypatch):
     monkeypatch.setattr(comm, "get_world_size", lambda: 2)
     with pytest.raises(UserError, match="PQ_WEIGHT is 0") if idle else nullcontext():
         small_model(**options)
+
+
+def with_crowds(classes: list[int], void: int) -> dict:
+    """An image whose upper half has no segment: pixels of the class ``void``, or 255."""
+    one = sample(40, 56, classes)
+    one["instances"].gt_masks.tensor[:, :20] = False
+    one["sem_seg"] = torch.full((40, 56), void)
+    return one
+
+
+@pytest.mark.parametrize(
+    ("batch", "lost"),
+    [
+        ([with_crowds([], 255)], {"pq_mask", "mask_id", "instance", "semantic"}),
+        ([with_crowds([], 0)], {"pq_mask", "mask_id", "instance"}),
+        ([sample(40, 56, [0, 1, 2] * 5)], set()),
+        ([sample(40, 56, [3, 4])], {"instance"}),
+        ([sample(1, 1, [0]), sample(70, 33, [0, 3, 1]), sample(17, 90, [])], set()),
+    ],
+    ids=["void alone", "crowds alone", "15 things, 12 queries", "no things", "sizes"],
+)
+def test_ground_truth_of_any_kind(batch, lost):
+    """Losses that have nothing to learn from are 0; all else is finite, in the results too."""
+    model = tiny_model(**MAX_DEEPLAB | EVERY_RESULT)
+    losses = model(batch)
+    assert {name for name, loss in losses.items() if not loss} == {f"loss_{x}" for x in lost}
+    sum(losses.values()).backward()
+    assert all(p.grad.isfinite().all() for p in model.parameters() if p.requires_grad)
+    for result, one in zip(infer(model, *batch), batch, strict=True):
+        check_results(result, one["image"].shape[1:])
+
+
+@pytest.mark.parametrize("path", ["p2p", "p2m", "m2p", "m2m"])
+def test_without_an_attention_path(path):
+    paths = [other for other in ("p2p", "p2m", "m2p", "m2m") if other != path]
+    model = small_model(**MAX_DEEPLAB, **{"MODEL.MAX_DEEPLAB.ATTENTION_PATHS": paths})
+    sum(model([sample(30, 20, [0, 3])]).values()).backward()
+    assert all(torch.isfinite(p.grad).all() for p in model.parameters())
+    (result,) = infer(model, {"image": image(30, 20)})
+    assert result["panoptic_seg"][0].shape == (30, 20)
 
 
 @pytest.mark.parametrize("options", [MAX_DEEPLAB, MAX_DEEPLAB_L], ids=["S", "L"])

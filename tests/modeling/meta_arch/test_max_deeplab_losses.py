@@ -56,6 +56,7 @@ def test_every_key_is_read():
         ("MODEL.MAX_DEEPLAB.NEGATIVE_WEIGHT", "none"),
         ("MODEL.MAX_DEEPLAB.TEMPERATURE", 0.0),
         ("MODEL.MAX_DEEPLAB.HARDEST_PIXELS", 2.0),
+        ("MODEL.MAX_DEEPLAB.HARDEST_PIXELS", 0.0),
     ],
 )
 def test_wrong_values_are_named_with_their_node(key, value):

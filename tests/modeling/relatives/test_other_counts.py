@@ -41,12 +41,19 @@ def test_per_pixel_classification(architecture, tmp_path):
     expect_refusal(other, model(architecture), words, tmp_path)
 
 
-def test_max_deeplab(tmp_path):
+@pytest.mark.parametrize(
+    ("things", "queries", "words"),
+    [
+        (5, 12, ("of 6 classes, this model of 4", CLASSES)),
+        (3, 20, ("of 20 queries, this model of 12", QUERIES)),
+    ],
+)
+def test_max_deeplab(things, queries, words, tmp_path):
     saved, loading = (
-        tiny_model(things, (len(things),), filled=False, **MAX_DEEPLAB)
-        for things in ((0, 1, 2, 3, 4), (0, 1, 2))
+        tiny_model(range(n), (n,), filled=False, **MAX_DEEPLAB, **{QUERIES: m})
+        for n, m in ((things, queries), (3, 12))
     )
-    expect_refusal(saved, loading, ("of 6 classes, this model of 4", CLASSES), tmp_path)
+    expect_refusal(saved, loading, words, tmp_path)
 
 
 @pytest.mark.parametrize("other", ["Mask2Former", "PerPixelBaselinePlus"])

@@ -1,0 +1,93 @@
+"""The best checkpoint by a figure of the evaluation, and early stopping by it."""
+
+import json
+import logging
+import os
+
+from ..d2.engine import HookBase
+from ..d2.utils import comm
+from ..utils.errors import UserError
+from ..utils.files import atomic_write, read_json
+
+logger = logging.getLogger(__name__)
+
+# The first of these that the evaluation has.
+_METRICS = ("panoptic_seg/PQ", "sem_seg/mIoU", "segm/AP")
+
+
+class StopTraining(BaseException):
+    """Ends the loop of training early; no error, which the loop would log."""
+
+
+class BestCheckpoint(HookBase):
+    """Writes ``model_best.pth`` after the best evaluation so far; stops when none is better.
+
+    ``evaluations.json`` has the figure of every evaluation by iteration, with which a resumed run
+    goes on. Register it in all processes, after the hook that evaluates.
+
+    Args:
+        folder: OUTPUT_DIR.
+        metric: "task/figure", behind "data set/" where there are several; "" for PQ, mIoU or AP of
+            masks. More is better.
+        patience: so many evaluations without a better figure end training; 0 for never.
+    """
+
+    def __init__(self, folder: str, metric: str = "", patience: int = 0):
+        self.path = os.path.join(folder, "evaluations.json")
+        self.metric, self.patience = metric, patience
+        self.values: dict[int, float] = {}
+
+    def before_train(self) -> None:
+        self._seen, start = self.trainer.results, self.trainer.start_iter
+        if start and os.path.isfile(self.path):
+            saved = {int(number): value for number, value in read_json(self.path)["values"].items()}
+            self.values = {number: value for number, value in saved.items() if number < start}
+        if self._is_spent():
+            raise StopTraining  # as it did before
+
+    def after_step(self) -> None:
+        if self._look() and self._is_spent():
+            if comm.is_main_process():
+                self.trainer.checkpointer.save("model_final", iteration=self.trainer.iter)
+            logger.info(
+                "Stopped after iteration %d: %d evaluations were not better than that of iteration "
+                "%d, whose weights model_best.pth has.",
+                self.trainer.iter, self.patience, max(self.values, key=self.values.get, default=0),
+            )  # fmt: skip
+            raise StopTraining
+
+    def after_train(self) -> None:
+        self._look()
+
+    def _look(self) -> bool:
+        """Record the results of a new evaluation; True if there was one."""
+        is_new = self.trainer.results is not self._seen
+        self._seen = self.trainer.results
+        if is_new and comm.is_main_process():
+            latest = self.trainer.storage.latest()
+            self._record({k: v for k, (v, number) in latest.items() if number == self.trainer.iter})
+        return is_new
+
+    def _record(self, figures: dict[str, float]) -> None:
+        found = (name for metric in _METRICS for name in figures if name.endswith(metric))
+        name = self.metric or next(found, None)
+        if name is None:  # no data set has ground truth
+            return
+        if name not in figures:
+            raise UserError(
+                f"SOLVER.BEST_METRIC is '{name}': use one of the evaluation's figures, as "
+                f"{', '.join(n for n in figures if '/' in n)}."
+            )
+        iteration = min(self.trainer.iter, self.trainer.max_iter - 1)  # of the weights
+        is_best = all(figures[name] > value for value in self.values.values())
+        self.values[iteration] = figures[name]
+        with atomic_write(self.path, "w") as file:
+            json.dump({"metric": name, "values": self.values}, file)
+        if is_best:
+            logger.info("The best %s so far: %.4g.", name, figures[name])
+            self.trainer.checkpointer.save_weights("model_best", iteration=iteration)
+
+    def _is_spent(self) -> bool:
+        values = list(self.values.values())
+        worse = len(values) - 1 - values.index(max(values)) if values else 0
+        return self.patience > 0 and any(comm.all_gather(worse >= self.patience))
