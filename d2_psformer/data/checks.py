@@ -188,7 +188,7 @@ def _leakage(train: DatasetReport, other: DatasetReport, index: CopyIndex) -> li
     findings = []
     for is_exact, severity, words in (
         (True, "error", "the very image"),
-        (False, "warning", "nearly the image"),
+        (False, "warning", "a resized or recompressed copy of"),
     ):
         pairs = [(k, copy[0]) for k, copy in found if copy and copy[1] == is_exact]
         if pairs:
@@ -209,7 +209,11 @@ def _copies_within(report: DatasetReport) -> list[Finding]:
             continue
         if copy := index.find(check.print):
             other, is_exact = copy
-            words = "has the same pixels as" if is_exact else "is nearly the picture of"
+            words = (
+                "has the same pixels as"
+                if is_exact
+                else "seems to be a copy, resized or recompressed, of"
+            )
             sentence = f"'{report.files[place]}' {words} '{report.files[other]}': keep one."
             severity = "warning" if is_exact else "note"
             findings.append(Finding(severity, "copies", sentence, (place, other)))
