@@ -38,7 +38,7 @@ MAY_IMPORT = {
     "modeling": FACADE | {"layers", "ops"},
     "data": FACADE,
     "deployment": set(),  # programs without torch read it
-    "export": FACADE | {"data", "deployment", "engine", "modeling", "ops"},
+    "export": FACADE | {"checkpoint", "data", "deployment", "engine", "modeling", "ops"},
     "checkpoint": FACADE,
     "evaluation": FACADE | {"data"},
     "visualization": FACADE | {"data", "evaluation", "modeling", "layers", "ops"},

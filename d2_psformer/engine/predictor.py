@@ -1,4 +1,4 @@
-"""A trained model for one image at a time."""
+"""A trained model that predicts."""
 
 import logging
 import os
@@ -113,7 +113,7 @@ def _check_image(image: np.ndarray) -> None:
     if not (isinstance(image, np.ndarray) and dtype == np.uint8 and is_rgb):
         raise UserError(
             f"The image is {dtype} of shape {shape}: pass a NumPy array of uint8 (H, W, 3) with "
-            "values 0...255 (if yours are 0...1, multiply by 255 and round)."
+            "values 0...255 (the model of d2_psformer.load takes paths and images of any kind)."
         )
 
 

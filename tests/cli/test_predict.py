@@ -137,7 +137,7 @@ def test_an_image_that_the_model_refuses_is_named(photos, tmp_path, monkeypatch,
 
     monkeypatch.setattr("d2_psformer.engine.Predictor", Refusing)
     assert run("--input", photos / "street.png", "--output", tmp_path / "out") == 1
-    assert f"demo.py: '{photos / 'street.png'}': The image is too large." in capsys.readouterr().err
+    assert f"'{photos / 'street.png'}': The image is too large." in capsys.readouterr().err
 
 
 def test_a_bug_with_one_image_does_not_stop_the_others(photos, tmp_path, monkeypatch, capsys):
