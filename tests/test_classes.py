@@ -30,7 +30,7 @@ def metadata(things=None, stuff=None, **others):
 
 def test_detectron2s_coco_panoptic_metadata():
     """All 133 names stand in thing_classes there: the numbers come from the id maps alone."""
-    import d2_psformer.data  # noqa: F401  (registers the data sets)
+    import d2_psformer.data.public  # noqa: F401  (registers the data sets)
 
     coco = MetadataCatalog.get("coco_2017_train_panoptic")
     classes = Classes.from_metadata(coco)

@@ -2,7 +2,7 @@
 
 import pytest
 
-import d2_psformer.data  # noqa: F401  (registers the data sets that configs name)
+import d2_psformer.data.public  # noqa: F401  (registers the data sets that configs name)
 from d2_psformer.d2.data import DatasetCatalog
 from d2_psformer.engine import load_config
 from d2_psformer.model_zoo import list_configs

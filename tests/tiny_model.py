@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 
-import d2_psformer.data
+import d2_psformer.data.public
 import d2_psformer.modeling  # noqa: F401  both register by being imported
 from d2_psformer.d2.data import MetadataCatalog
 from d2_psformer.d2.modeling import build_model

@@ -59,7 +59,7 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     model.add_argument("--against-opts", default="", help=words.format("the other checkout"))
     merging = command("merging", "mergings against loops over masks of the whole image")
     pq = command(
-        "pq", "panoptic quality of maps in memory, against Detectron2's if it is there", rounds=3
+        "pq", "panoptic quality in memory and of files, against others that are there", rounds=3
     )
     axial = command("axial", "MaX-DeepLab-S against axial attention as its formula is written")
     axial.add_argument("--size", **count, default=641, help="pixels of the image's sides (641)")

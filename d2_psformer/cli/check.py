@@ -2,9 +2,17 @@
 
 import argparse
 import itertools
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..utils.commands import add_workers
 from ..utils.errors import UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ..data.checks import DatasetReport
+    from ..data.findings import Finding
 
 SUMMARY = "check the files of a data set and count its classes"
 EPILOG = """
@@ -15,9 +23,13 @@ Examples:
   files              psformer check mine --images mine/train --panoptic-json mine/train.json
                          --panoptic-folder mine/train_panoptic
 
-Reads every image and annotation. Ends with status 1 if there are faults.
+  for a look at it   psformer check --data mine/data.yaml --html check.html
+  in CI              psformer check --data mine/data.yaml --strict --json check.json
+
+Reads every image and annotation: missing, broken and copied files, sizes, ids, classes, colours,
+and the same images in several data sets. Ends with status 1 if there are errors.
 """
-SHOWN_FAULTS = 20
+SHOWN = 20
 # The options of panoptic, semantic and instance data; --images is one of each.
 _FILES = (
     ("images", "panoptic_json", "panoptic_folder"),
@@ -37,6 +49,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--label-folder", metavar="DIR", help="folder of semantic label PNGs")
     add("--classes", nargs="+", metavar="NAME", help="of the values 0, 1, ...")
     add("--instance-json", metavar="FILE", help="COCO instance JSON")
+    add("--json", metavar="FILE", help="write findings and statistics to this file")
+    add("--html", type=Path, metavar="FILE", help="write a page with pictures of the worst images")
+    add("--strict", action="store_true", help="status 1 after warnings, too")
     add_workers(parser)
 
 
@@ -46,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
         raise UserError("--images goes with one name and " + ", or ".join(map(_shown, _FILES)))
     if not args.name and not args.config and not args.data:
         raise UserError("Say what to check: --data FOLDER, --config CONFIG, or a registered name.")
-    return max([_check(name, args.workers) for name in _register(args)])
+    return _check(_register(args), args)
 
 
 def _shown(keys: tuple[str, ...]) -> str:
@@ -78,13 +93,52 @@ def _register(args: argparse.Namespace) -> list[str]:
     return names
 
 
-def _check(name: str, workers: int) -> int:
-    """Print what there is to say about a data set; returns 1 if it has faults."""
+def _check(names: list[str], args: argparse.Namespace) -> int:
+    """Check data sets and write what there is to say; returns the exit status."""
     from ..data import check_dataset
+    from ..data.checks import check_splits
+    from ..utils.files import write_json
 
-    report = check_dataset(name, workers=workers)
-    print(report.table(), "", *(f"- {fault}" for fault in report.faults[:SHOWN_FAULTS]), sep="\n")
-    if len(report.faults) > SHOWN_FAULTS:
-        print(f"- and {len(report.faults) - SHOWN_FAULTS} more")
-    print(f"{name}: {report.images} images, {len(report.faults)} faults")
-    return 1 if report.faults else 0
+    reports = []
+    for name in names:
+        reports.append(check_dataset(name, workers=args.workers))
+        _print(reports[-1])
+    if common := check_splits(reports):
+        _print_findings("all", sum(report.images for report in reports), common)
+    findings = [*common, *itertools.chain(*(report.findings for report in reports))]
+    if args.json:
+        sets = [report.to_json() for report in reports]
+        between = [{"severity": f.severity, "sentence": f.sentence} for f in common]
+        write_json(args.json, {"data sets": sets, "between data sets": between})
+    if args.html:
+        from ..report.check_page import write_check_page
+
+        write_check_page(args.html, reports, common)
+        print(f"Written: {args.html}")
+    failing = {"error", "warning"} if args.strict else {"error"}
+    return int(any(finding.severity in failing for finding in findings))
+
+
+def _print(report: "DatasetReport") -> None:
+    print(report.table(), "", sep="\n")
+    for what, spread in report.statistics().items():
+        if isinstance(spread, dict) and spread:
+            least, median, most = (f"{value:g}" for value in spread.values())
+            print(f"{what}: {least} to {most}, median {median}")
+    _print_findings(report.name, report.images, report.findings)
+
+
+def _print_findings(name: str, images: int, findings: "Sequence[Finding]") -> None:
+    """At most SHOWN sentences of each severity, and how many there are."""
+    from ..data.findings import SEVERITIES
+
+    print()
+    counts = []
+    for severity in SEVERITIES:
+        found = [finding for finding in findings if finding.severity == severity]
+        counts.append(f"{len(found)} {severity}{'s' if len(found) != 1 else ''}")
+        for finding in found[:SHOWN]:
+            print(f"{severity:7s}  {finding.kind:14s}  {finding.sentence}")
+        if len(found) > SHOWN:
+            print(f"{severity:7s}  and {len(found) - SHOWN} more: --json and --html have them")
+    print(f"{name}: {images} images, {', '.join(counts)}\n")

@@ -1,34 +1,14 @@
-"""Data sets and how they become samples; importing this registers the built-in ones."""
+"""Data sets and how they become samples.
 
-from .augmentation import augment, build_augmentation
-from .builtin import datasets_root, register_builtin
-from .checks import DatasetReport, check_dataset
-from .panoptic_labels import instances_from_panoptic, semantic_from_panoptic
-from .panoptic_png import read_panoptic_png, write_panoptic_png
-from .registration import (
-    register_from_config,
-    register_instances,
-    register_panoptic,
-    register_semantic,
-)
-from .segment_mapper import SegmentMapper
+The names are those of :mod:`.public`, whose import, at the first use of one of them, registers the
+built-in data sets. Modules about files alone, such as :mod:`.panoptic_png`, need no torch.
+"""
 
-register_builtin(datasets_root())
+from typing import TYPE_CHECKING
 
-__all__ = [
-    "DatasetReport",
-    "SegmentMapper",
-    "augment",
-    "build_augmentation",
-    "check_dataset",
-    "datasets_root",
-    "instances_from_panoptic",
-    "read_panoptic_png",
-    "register_builtin",
-    "register_from_config",
-    "register_instances",
-    "register_panoptic",
-    "register_semantic",
-    "semantic_from_panoptic",
-    "write_panoptic_png",
-]
+from ..utils.lazy import names_of
+
+if TYPE_CHECKING:
+    from .public import *  # noqa: F403
+
+__getattr__ = names_of(__name__)

@@ -1,5 +1,6 @@
-"""A full check of a registered data set: faults of its files, and counts of its classes."""
+"""A full check of registered data sets: faults of their files, and counts of their classes."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,10 +11,12 @@ from ..d2.data import DatasetCatalog, MetadataCatalog
 from ..utils.errors import UserError, check_known
 from ..utils.parallel import map_with_progress
 from .class_metadata import align_data_set, class_metadata, has_classes
-from .coco_instances import decode_outline
-from .panoptic_json import check_segments, repeated
-from .reading import IGNORED, Record, read_class_map, read_image, read_segment_ids
-from .segments import label_segments, segment_areas
+from .copies import CopyIndex
+from .findings import Finding, several
+from .image_check import ImageCheck, ImageChecker
+from .missing_files import missing_files, unused_images
+from .panoptic_json import repeated
+from .set_findings import class_findings, image_findings
 
 
 @dataclass
@@ -23,143 +26,202 @@ class DatasetReport:
     Attributes:
         name: of the data set.
         classes: names and kinds by contiguous id.
-        images: the number of records.
+        files: paths of the images.
         counts: int64 (classes, 4): images with the class, segments, crowds, pixels.
         void: pixels of no segment or class.
-        faults: one sentence per faulty image.
+        findings: errors first.
+        checks: of each image.
     """
 
     name: str
     classes: Classes
-    images: int
+    files: list[str]
     counts: np.ndarray
     void: int = 0
-    faults: list[str] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+    checks: list[ImageCheck] = field(default_factory=list)
+
+    @property
+    def images(self) -> int:
+        return len(self.files)
+
+    @property
+    def faults(self) -> list[str]:
+        """The sentences of the errors."""
+        return [f.sentence for f in self.findings if f.severity == "error"]
+
+    def statistics(self) -> dict[str, Any]:
+        """Least, median and most of the images' sizes and segments, for people and programs."""
+        sizes = np.array([check.size for check in self.checks if check.size]).reshape(-1, 2)
+        segments = [int(c.counts[:, 1].sum()) for c in self.checks if not c.fault]
+        return {
+            "images": self.images,
+            "height": _spread(sizes[:, 0]),
+            "width": _spread(sizes[:, 1]),
+            "segments an image": _spread(segments),
+        }
+
+    def class_rows(self) -> list[dict[str, Any]]:
+        """One row per class, and "void": kind, images, segments, crowds, percent of all pixels, and
+        mean area of a segment in pixels."""
+        all_pixels = max(int(self.counts[:, 3].sum()) + self.void, 1)
+        rows = [
+            {
+                "class": name,
+                "kind": "thing" if i in self.classes.thing_ids else "stuff",
+                **dict(zip(("images", "segments", "crowds"), counts, strict=False)),
+                "pixels": 100 * counts[3] / all_pixels,
+                "area": round(counts[3] / counts[1]) if counts[1] else 0,
+            }
+            for i, (name, counts) in enumerate(
+                zip(self.classes.names, self.counts.tolist(), strict=True)
+            )
+        ]
+        void = {"class": "void", "kind": "", "images": 0, "segments": 0, "crowds": 0, "area": 0}
+        return [*rows, {**void, "pixels": 100 * self.void / all_pixels}]
 
     def table(self) -> str:
-        """The counts for people, one row per class; pixels as a share of all."""
-        names = self.classes.names
-        width = max(len(name) for name in [*names, "all classes"])
-        all_pixels = max(int(self.counts[:, 3].sum()) + self.void, 1)
+        """The rows of the classes, and their sum, as text."""
+        rows = self.class_rows()
+        total = {key: sum(r[key] for r in rows[:-1]) for key in ("segments", "crowds", "pixels")}
+        total |= {"class": "all classes", "kind": "", "images": self.images}
+        total["area"] = int(self.counts[:, 3].sum()) // max(total["segments"], 1)
+        width = max(len(row["class"]) for row in [*rows, total])
         header = f"{'class':{width}s} | {'kind':5s} {'images':>8s} {'segments':>9s} {'crowds':>7s}"
-        header += f" {'pixels':>7s}"
-
-        def row(name: str, kind: str, counts: np.ndarray) -> str:
-            images, segments, crowds, pixels = (int(c) for c in counts)
-            share = f"{100 * pixels / all_pixels:6.2f}%"
-            return f"{name:{width}s} | {kind:5s} {images:8d} {segments:9d} {crowds:7d} {share}"
-
-        rows = [
-            row(name, "thing" if i in self.classes.thing_ids else "stuff", self.counts[i])
-            for i, name in enumerate(names)
+        header += f" {'mean area':>9s} {'pixels':>7s}"
+        lines = [
+            f"{r['class']:{width}s} | {r['kind']:5s} {r['images']:8d} {r['segments']:9d} "
+            f"{r['crowds']:7d} {r['area']:9d} {r['pixels']:6.2f}%"
+            for r in [*rows, total]
         ]
-        total = self.counts.sum(axis=0)
-        total[0] = self.images
-        rows += [row("void", "", [0, 0, 0, self.void]), row("all classes", "", total)]
-        return "\n".join([header, "-" * len(header), *rows])
+        return "\n".join([header, "-" * len(header), *lines])
 
-
-@dataclass(frozen=True)
-class _Checker:
-    """Checks one record; passed to worker processes."""
-
-    class_ids: frozenset[int]
-    num_classes: int
-
-    def __call__(self, record: Record) -> tuple[np.ndarray, int, str]:
-        """Returns counts (classes, 4), void pixels, and the first fault or ''."""
-        counts, void = np.zeros((self.num_classes, 4), np.int64), 0
-        count = self._count_panoptic
-        if "pan_seg_file_name" not in record and "sem_seg_file_name" in record:
-            count = self._count_semantic
-        elif "annotations" in record:
-            count = self._count_instances
-        try:
-            size = read_image(record, "RGB").shape[:2]
-            void = count(record, size, counts)
-            counts[:, 0] = counts[:, 1] > 0
-        except UserError as error:
-            return counts, void, str(error)
-        return counts, void, ""
-
-    def _count_panoptic(self, record: Record, size: tuple[int, int], counts: np.ndarray) -> int:
-        segments = record.get("segments_info", [])
-        check_segments(segments, f"'{record['file_name']}'")
-        for segment in segments:
-            self._check_class(segment, f"Segment {segment['id']}", record)
-        ids = read_segment_ids(record, size)
-        areas = segment_areas(label_segments(ids, [s["id"] for s in segments]), len(segments))
-        for segment, area in zip(segments, areas, strict=True):
-            _check_area(record, segment, int(area))
-            counts[segment["category_id"], 1:] += 1, int(segment.get("iscrowd", 0)), area
-        return ids.size - int(areas.sum())
-
-    def _count_semantic(self, record: Record, size: tuple[int, int], counts: np.ndarray) -> int:
-        labels = read_class_map(record, size, self.num_classes)
-        areas = np.bincount(labels[labels != IGNORED], minlength=self.num_classes)
-        counts[:, 1], counts[:, 3] = areas > 0, areas
-        return labels.size - int(areas.sum())
-
-    def _count_instances(self, record: Record, size: tuple[int, int], counts: np.ndarray) -> int:
-        covered = np.zeros(size, bool)
-        for place, annotation in enumerate(record["annotations"]):
-            what = f"annotations[{place}]"
-            self._check_class(annotation, what, record)
-            mask = decode_outline(annotation["segmentation"], size)
-            if not mask.any():
-                raise UserError(
-                    f"{what} of '{record['file_name']}' has no pixel in the image: correct its "
-                    "outline or leave it out."
-                )
-            area = np.count_nonzero(mask)
-            counts[annotation["category_id"], 1:] += 1, annotation.get("iscrowd", 0), area
-            covered |= mask
-        return covered.size - np.count_nonzero(covered)
-
-    def _check_class(self, entry: dict[str, Any], what: str, record: Record) -> None:
-        if entry["category_id"] not in self.class_ids:
-            raise UserError(
-                f"{what} of '{record['file_name']}' has contiguous class "
-                f"{entry['category_id']}, which the metadata does not have."
-            )
+    def to_json(self) -> dict[str, Any]:
+        """Everything but the fingerprints of the images."""
+        findings = [
+            {
+                "severity": finding.severity,
+                "kind": finding.kind,
+                "sentence": finding.sentence,
+                "images": [self.files[place] for place in finding.images],
+            }
+            for finding in self.findings
+        ]
+        figures = {"statistics": self.statistics(), "classes": self.class_rows()}
+        return {"name": self.name, "findings": findings, **figures}
 
 
 def check_dataset(name: str, *, workers: int = 0) -> DatasetReport:
     """Read every image and annotation of a registered data set, with a progress bar.
 
-    Checked are: files exist and can be decoded, sizes agree, ids are unique, classes are in the
-    metadata. Panoptic: segment ids and areas of PNG and ``segments_info`` agree. Semantic: every
-    value of a label PNG is a class or ignored. Instances: every mask has a pixel.
+    Errors are: files that are missing or cannot be decoded, sizes that do not agree, ids that are
+    not unique, classes that the metadata lacks; segment ids and areas of which PNG and
+    ``segments_info`` differ; values of a label PNG that are no class; objects without a pixel.
+    Warnings and notes are about copies of images, very small and large ones, EXIF rotations, and
+    classes (unused, of one name or colour, things or stuff by mistake, crowds).
 
     Args:
         workers: processes to share the work; 0 does it here.
 
     Raises:
-        UserError: no data set has this name, or its JSON cannot be read at all.
+        UserError: no data set has this name, or the files that describe it cannot be read at all.
     """
     check_known("Data set", name, DatasetCatalog.list())
     if has_classes(name):
         align_data_set(name, class_metadata(name), "its registration")
-    records = DatasetCatalog.get(name)
+    try:
+        records = DatasetCatalog.get(name)
+    except UserError:
+        if not (missing := missing_files(MetadataCatalog.get(name))):
+            raise
+        classes = Classes.from_metadata(MetadataCatalog.get(name))
+        counts = np.zeros((classes.num_classes, 4), np.int64)
+        return DatasetReport(name, classes, [], counts, findings=missing)
     classes = Classes.from_metadata(MetadataCatalog.get(name))
+    checker = ImageChecker(frozenset(classes.thing_ids + classes.stuff_ids), classes.num_classes)
+    checks = [*map_with_progress(checker, records, workers=workers, description=f"checking {name}")]
     counts = np.zeros((classes.num_classes, 4), np.int64)
-    report = DatasetReport(name, classes, len(records), counts)
+    for check in checks:
+        counts[check.counts[:, 0], 0] += 1
+        counts[check.counts[:, 0], 1:] += check.counts[:, 1:]
+    files = [record["file_name"] for record in records]
+    report = DatasetReport(name, classes, files, counts, sum(c.void for c in checks), [], checks)
     for image_id in repeated(r.get("image_id", r["file_name"]) for r in records):
-        report.faults.append(f"Image id {image_id!r} is there twice: give each its own.")
-    checker = _Checker(frozenset(classes.thing_ids + classes.stuff_ids), classes.num_classes)
-    for counts, void, fault in map_with_progress(
-        checker, records, workers=workers, description=f"checking {name}"
-    ):
-        report.counts += counts
-        report.void += void
-        if fault:
-            report.faults.append(fault)
+        sentence = f"Image id {image_id!r} is there twice: give each its own."
+        report.findings.append(Finding("error", "copies", sentence))
+    report.findings += image_findings(records, checks)
+    report.findings += _copies_within(report)
+    report.findings += class_findings(records, checks, classes)
+    report.findings += unused_images(MetadataCatalog.get(name), files)
     return report
 
 
-def _check_area(record: Record, segment: dict[str, Any], area: int) -> None:
-    if segment.get("area", area) != area:
-        raise UserError(
-            f"Segment {segment['id']} of '{record['pan_seg_file_name']}' has {area} pixels, but "
-            f"its segments_info says area {segment['area']}: correct one of them."
-        )
+def check_splits(reports: Sequence[DatasetReport]) -> list[Finding]:
+    """What several data sets, the first of which is for training, should not have in common.
+
+    Returns:
+        Findings whose ``images`` are places in the data set that the sentence begins with.
+    """
+    train, *others = reports
+    index = CopyIndex()
+    for place, check in enumerate(train.checks):
+        if check.print:
+            index.add(place, check.print)
+    findings = []
+    for other in others:
+        findings += _leakage(train, other, index)
+        learned = {train.classes.names[i] for i in np.flatnonzero(train.counts[:, 1])}
+        unseen = [
+            other.classes.names[i]
+            for i in np.flatnonzero(other.counts[:, 1])
+            if other.classes.names[i] not in learned
+        ]
+        if unseen and train.checks:
+            sentence = f"'{other.name}' has {several(unseen)}, which '{train.name}' never shows: "
+            sentence += "a model cannot learn it."
+            findings.append(Finding("warning", "unused classes", sentence))
+    return findings
+
+
+def _leakage(train: DatasetReport, other: DatasetReport, index: CopyIndex) -> list[Finding]:
+    found = [(k, index.find(check.print)) for k, check in enumerate(other.checks) if check.print]
+    findings = []
+    for is_exact, severity, words in (
+        (True, "error", "the very image"),
+        (False, "warning", "a resized or recompressed copy of"),
+    ):
+        pairs = [(k, copy[0]) for k, copy in found if copy and copy[1] == is_exact]
+        if pairs:
+            k, place = pairs[0]
+            sentence = (
+                f"{len(pairs)} of {other.images} images of '{other.name}' are in '{train.name}' "
+                f"too: '{other.files[k]}' is {words} '{train.files[place]}'. Figures of a model "
+                "that has seen them are too good: leave them out of one."
+            )
+            findings.append(Finding(severity, "leakage", sentence, tuple(k for k, _ in pairs)))
+    return findings
+
+
+def _copies_within(report: DatasetReport) -> list[Finding]:
+    index, findings = CopyIndex(), []
+    for place, check in enumerate(report.checks):
+        if not check.print:
+            continue
+        if copy := index.find(check.print):
+            other, is_exact = copy
+            words = (
+                "has the same pixels as"
+                if is_exact
+                else "seems to be a copy, resized or recompressed, of"
+            )
+            sentence = f"'{report.files[place]}' {words} '{report.files[other]}': keep one."
+            severity = "warning" if is_exact else "note"
+            findings.append(Finding(severity, "copies", sentence, (place, other)))
+        index.add(place, check.print)
+    return findings
+
+
+def _spread(values: Sequence[int] | np.ndarray) -> dict[str, float]:
+    if len(values) == 0:
+        return {}
+    return {k: float(f(values)) for k, f in (("min", min), ("median", np.median), ("max", max))}

@@ -51,6 +51,12 @@ def upright_size(path: str | os.PathLike) -> tuple[int, int]:
         return image.size if turned else image.size[::-1]
 
 
+def is_rotated(path: str | os.PathLike) -> bool:
+    """True if an EXIF tag turns or mirrors an image that can be read."""
+    with Image.open(path) as image:
+        return _orientation(image) in range(2, 9)
+
+
 def rgb_pixels(image: Image.Image, name: str) -> np.ndarray:
     """The pixels of a Pillow image of any mode as uint8 (H, W, 3), as :func:`read_pixels` does.
 

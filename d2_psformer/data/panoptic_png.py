@@ -54,7 +54,7 @@ def read_panoptic_png(path: str | os.PathLike) -> np.ndarray:
         with Image.open(path) as image:
             if image.mode in ("L", "I;16", "I"):
                 return np.asarray(image).astype(np.int32)
-            return _rgb_image_to_ids(image.convert("RGB"))
+            return _rgb_image_to_ids(image if image.mode == "RGB" else image.convert("RGB"))
 
 
 def write_panoptic_png(path: str | os.PathLike, ids: np.ndarray) -> None:

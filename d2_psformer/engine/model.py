@@ -5,10 +5,11 @@ import logging
 import torch
 from torch import nn
 
-from .. import data, modeling  # noqa: F401  both register by being imported
+from .. import modeling  # noqa: F401  registers by being imported
 from ..d2.config import CfgNode
 from ..d2.modeling import BACKBONE_REGISTRY, META_ARCH_REGISTRY
 from ..d2.modeling import build_model as build_registered
+from ..data import public  # noqa: F401  registers the built-in data sets
 from ..utils.errors import UserError, check_known
 from .data_sets import model_data_set
 from .unread_keys import unread_keys

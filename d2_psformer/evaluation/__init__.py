@@ -1,17 +1,13 @@
-"""Panoptic quality, semantic and instance measures, and submission files."""
+"""Panoptic quality, semantic and instance measures, and submission files.
 
-from .builder import build_evaluator
-from .instance_evaluator import InstanceEvaluator
-from .panoptic_evaluator import PanopticQualityEvaluator
-from .pq_counter import PanopticQuality
-from .semantic_evaluator import SemanticEvaluator
-from .submission import SubmissionWriter
+The names are those of :mod:`.public`; the evaluation of files needs no torch.
+"""
 
-__all__ = [
-    "InstanceEvaluator",
-    "PanopticQuality",
-    "PanopticQualityEvaluator",
-    "SemanticEvaluator",
-    "SubmissionWriter",
-    "build_evaluator",
-]
+from typing import TYPE_CHECKING
+
+from ..utils.lazy import names_of
+
+if TYPE_CHECKING:
+    from .public import *  # noqa: F403
+
+__getattr__ = names_of(__name__)

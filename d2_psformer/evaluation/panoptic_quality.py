@@ -1,9 +1,12 @@
-"""Panoptic quality of files in the COCO-panoptic layout."""
+"""Panoptic quality of files in the COCO-panoptic layout; needs neither torch nor OpenCV."""
+
+import os
 
 from ..data.coco_panoptic import PanopticFiles
 from ..utils.errors import UserError
-from ..utils.progress import progress
+from ..utils.parallel import map_with_progress
 from .pq_counter import COCO_SIZE_BOUNDS, PanopticQuality
+from .pq_segments import Overlaps, joint_histogram
 
 
 def evaluate_files(
@@ -33,9 +36,25 @@ def evaluate_files(
             f"{f' and {len(missing) - 1} more' if missing[1:] else ''}: predict every image of "
             f"'{gt_json_file}'."
         )
-    for image_id in progress(gt.annotations, desc="Panoptic quality", unit="image"):
-        prediction = pred.read(image_id)[-1]
-        for truth in gt.read(image_id):
-            where = f"{image_id} of '{gt_json_file}' and '{pred_json_file}'"
-            quality.add(where, *truth, *prediction)
+
+    def where(image_id: str) -> str:
+        return f"{image_id} of '{gt_json_file}' and '{pred_json_file}'"
+
+    def read(image_id: str) -> list[tuple[Overlaps, list[dict], list[dict]]]:
+        pred_map, predicted = pred.read(image_id)[-1]
+        return [
+            (joint_histogram(where(image_id), gt_map, pred_map), segments, predicted)
+            for gt_map, segments in gt.read(image_id)
+        ]
+
+    pairs = map_with_progress(
+        read,
+        gt.annotations,
+        workers=os.cpu_count() or 1,
+        description="Panoptic quality",
+        threads=True,
+    )
+    for image_id, found in zip(gt.annotations, pairs, strict=True):
+        for overlaps, segments, predicted in found:
+            quality.add_overlaps(where(image_id), overlaps, segments, predicted)
     return quality

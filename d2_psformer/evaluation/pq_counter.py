@@ -12,7 +12,7 @@ import numpy as np
 
 from ..data.panoptic_json import is_flag
 from ..utils.errors import UserError
-from .pq_segments import VOID, Segment, joint_histogram, read_segments
+from .pq_segments import VOID, Overlaps, Segment, joint_histogram, read_segments
 
 SIZES = ("small", "medium", "large")
 SPLITS = {"All": (True, False), "Things": (True,), "Stuff": (False,)}
@@ -92,6 +92,16 @@ class PanopticQuality:
                 impossible area, an ``iscrowd`` that is neither 0 nor 1.
         """
         overlaps = joint_histogram(image_id, gt_map, pred_map)
+        return self.add_overlaps(image_id, overlaps, gt_segments, pred_segments)
+
+    def add_overlaps(
+        self,
+        image_id: int | str,
+        overlaps: Overlaps,
+        gt_segments: Iterable[Mapping],
+        pred_segments: Iterable[Mapping],
+    ) -> Outcome:
+        """Count one image by its :func:`.joint_histogram`; see :meth:`add`."""
         gt = read_segments(image_id, True, gt_segments, overlaps, self.categories)
         pred = read_segments(image_id, False, pred_segments, overlaps, self.categories)
 

@@ -9,6 +9,7 @@ from ..data.panoptic_json import is_area, is_flag, is_integer
 from ..utils.errors import UserError
 
 VOID = 0
+Overlaps = dict[tuple[int, int], int]  # (ground-truth id, predicted id) -> pixels
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ def read_segments(
     image_id: int | str,
     is_truth: bool,
     listed: Iterable[Mapping],
-    overlaps: dict[tuple[int, int], int],
+    overlaps: Overlaps,
     categories: Container[int | str],
 ) -> dict[int, Segment]:
     """The segments of one map by their ids, once the list of them and the map are known to agree.
@@ -92,9 +93,7 @@ def integer_id(segment: Mapping, image_id: int | str) -> int:
     return int(segment_id)
 
 
-def joint_histogram(
-    image_id: int | str, gt_map: np.ndarray, pred_map: np.ndarray
-) -> dict[tuple[int, int], int]:
+def joint_histogram(image_id: int | str, gt_map: np.ndarray, pred_map: np.ndarray) -> Overlaps:
     """Pixels of every pair (ground-truth id, predicted id) that occurs in two maps (H, W).
 
     Ids change rarely along a row, so whole runs of equal pairs are counted, not pixels.

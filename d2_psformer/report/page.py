@@ -23,6 +23,13 @@ _TEMPLATES = Path(__file__).parent / "templates"
 
 def write_page(path: Path, runs: Sequence[Evaluation], gallery: Sequence[Shown]) -> None:
     """Write the report on one run, or on two side by side."""
+    # The script is a part of the package; nothing of a user is in it.
+    script = (_TEMPLATES / "page.js").read_text("utf-8")
+    write_template(path, "page.html", js=script, **_context(runs, gallery))
+
+
+def write_template(path: Path, name: str, **context: Any) -> None:
+    """Write an HTML file from a template and its values, atomically."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_TEMPLATES),
         autoescape=True,  # names of classes and files are anyone's
@@ -30,12 +37,8 @@ def write_page(path: Path, runs: Sequence[Evaluation], gallery: Sequence[Shown])
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    page = environment.get_template("page.html").render(
-        # These two are parts of the package; nothing of a user is in them.
-        css=(_TEMPLATES / "page.css").read_text("utf-8"),
-        js=(_TEMPLATES / "page.js").read_text("utf-8"),
-        **_context(runs, gallery),
-    )
+    style = (_TEMPLATES / "page.css").read_text("utf-8")
+    page = environment.get_template(name).render(css=style, **context)
     with atomic_write(path, "w") as file:
         file.write(page)
 

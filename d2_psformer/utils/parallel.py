@@ -1,9 +1,9 @@
-"""One function over many items, in several processes, with a progress bar."""
+"""One function over many items, in several processes or threads, with a progress bar."""
 
 import signal
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sized
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from .progress import progress
@@ -16,26 +16,38 @@ _worker: dict[str, Callable] = {}
 
 
 def map_with_progress(
-    function: Callable[[Item], Result], items: Iterable[Item], *, workers: int, description: str
+    function: Callable[[Item], Result],
+    items: Iterable[Item],
+    *,
+    workers: int,
+    description: str,
+    threads: bool = False,
 ) -> Iterator[Result]:
-    """Yield ``function(item)`` in the order of the items; ``workers`` 0 works in this process.
+    """Yield ``function(item)`` in the order of the items; ``workers`` 0 works in this thread.
 
     Of an iterator few items are in memory at a time, and the bar shows no end.
+
+    Args:
+        threads: the workers are threads: less to start, for functions that release the GIL.
     """
     total = len(items) if isinstance(items, Sized) else None
-    results = _in_processes(function, items, workers) if workers else map(function, items)
+    if not workers:
+        results = map(function, items)
+    elif threads:
+        results = _ahead(ThreadPoolExecutor(workers), function, items, 2 * workers)
+    else:
+        pool = ProcessPoolExecutor(workers, initializer=_start, initargs=(function,))
+        results = _ahead(pool, _call, items, _WAITING * workers)
     yield from progress(results, total=total, desc=description, unit="image")
 
 
-def _in_processes(
-    function: Callable[[Item], Result], items: Iterable[Item], workers: int
-) -> Iterator[Result]:
+def _ahead(pool: Executor, function: Callable, items: Iterable, limit: int) -> Iterator[Any]:
+    """Results of a pool, in order, of which at most ``limit`` wait."""
     waiting: deque[Future] = deque()
-    pool = ProcessPoolExecutor(workers, initializer=_start, initargs=(function,))
     try:
         for item in items:
-            waiting.append(pool.submit(_call, item))
-            if len(waiting) == _WAITING * workers:
+            waiting.append(pool.submit(function, item))
+            if len(waiting) == limit:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()

@@ -35,8 +35,8 @@ def test_a_sound_data_set(tiny):
     assert report.void == 2
     lines = report.table().splitlines()
     assert len(lines) == 2 + 4 + 2
-    assert lines[3].split() == ["dog", "|", "thing", "2", "4", "2", "50.00%"]
-    assert lines[-1].split()[-4:] == ["2", "6", "2", "87.50%"]
+    assert lines[3].split() == ["dog", "|", "thing", "2", "4", "2", "2", "50.00%"]
+    assert lines[-1].split()[-5:] == ["2", "6", "2", "2", "87.50%"]
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -76,7 +76,7 @@ def test_command(faulty, capsys):
     files += ["--panoptic-folder", faulty.panoptic, "--workers", "0"]
     assert main(["check", "own", *map(str, files)]) == 1
     output = capsys.readouterr().out
-    assert "5 images, 4 faults" in output
+    assert "5 images, 4 errors" in output
     assert "picture_4.jpg' cannot be decoded" in output
     assert main(["check", "own", "--workers", "0"]) == 1
 
@@ -84,7 +84,7 @@ def test_command(faulty, capsys):
 def test_command_with_sound_data(tiny, capsys):
     tiny.add(IDS, SEGMENTS)
     assert main(["check", tiny.register(), "--workers", "0"]) == 0
-    assert capsys.readouterr().out.endswith("1 images, 0 faults\n")
+    assert capsys.readouterr().out.endswith("1 images, 0 errors, 2 warnings, 0 notes\n\n")
 
 
 def test_command_ends_with_one_sentence(tiny):

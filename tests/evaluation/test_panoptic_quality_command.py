@@ -57,6 +57,21 @@ def test_as_a_program(files, tmp_path):
     assert figures["by_size"]["large"]["All"]["pq"] is None
 
 
+def test_files_are_evaluated_without_torch_and_opencv(files):
+    code = (
+        "import sys; from d2_psformer.cli.main import main; main(sys.argv[1:]); "
+        "sys.exit(str({'torch', 'cv2', 'scipy'} & {*sys.modules}))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments(*files)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stderr.splitlines()[-1] == "set()"
+
+
 def test_the_folders_can_be_named(files):
     gt, pred = files
     shutil.move(gt.parent / "predictions", gt.parent / "elsewhere")

@@ -31,7 +31,7 @@ def official_weights(
 
 
 def read_config(name: str, *opts):
-    import d2_psformer.data
+    import d2_psformer.data.public
     import d2_psformer.modeling  # noqa: F401  (both register by being imported)
 
     cfg = get_cfg()

@@ -12,7 +12,7 @@ import pytest
 import torch
 from small_models import sample
 
-import d2_psformer.data
+import d2_psformer.data.public
 import d2_psformer.modeling  # noqa: F401  both register by being imported
 from d2_psformer.classes import Classes
 from d2_psformer.d2.config import CfgNode

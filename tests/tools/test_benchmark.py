@@ -183,6 +183,9 @@ def test_pq(capsys, tmp_path):
     run(capsys, "pq", "--images", 3, "--size", 96, "--rounds", 1, "--json", file)
     rows = json.loads(file.read_text())["results"]
     assert rows[0]["evaluator"] == "ours" and 0 < rows[0]["PQ"] < 100
+    of_files = [row for row in rows if row["evaluator"].startswith("files")]
+    assert of_files[0]["evaluator"] == "files, ours"
+    assert all(row["PQ"] == pytest.approx(rows[0]["PQ"], abs=0.06) for row in of_files)
     with pytest.raises(ValueError, match=r"PQ is 50\.0 by ours and 50\.1 by theirs"):
         pq.check_equal({"ours": 50.0, "theirs": 50.1})
 

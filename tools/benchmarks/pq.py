@@ -2,7 +2,9 @@
 
 import argparse
 import importlib.util
+import tempfile
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -14,13 +16,14 @@ from d2_psformer.data import read_panoptic_png
 from d2_psformer.evaluation import PanopticQualityEvaluator
 
 from .dataset import generated_dataset
+from .pq_files import measure_files
 from .timing import milliseconds, take_turns
 
 Prediction = tuple[dict, dict]  # input and output of one image, as evaluators take them
 
 
 def measure(options: argparse.Namespace) -> list[dict]:
-    """One row for each evaluator, from predictions in memory to PQ.
+    """One row for each evaluator of predictions in memory, and for each program of files.
 
     Raises:
         ValueError: the figures of two evaluators differ.
@@ -33,6 +36,8 @@ def measure(options: argparse.Namespace) -> list[dict]:
             evaluators["Detectron2, panopticapi"] = partial(_evaluate, theirs, predictions)
         figures = {kind: evaluate() for kind, evaluate in evaluators.items()}
         seconds = take_turns(evaluators, options.rounds)
+        with tempfile.TemporaryDirectory() as folder:
+            of_files = measure_files(name, predictions, Path(folder), options.rounds)
     check_equal(figures)
     ours = milliseconds(seconds["ours"])["median ms"]
     rows = []
@@ -41,7 +46,7 @@ def measure(options: argparse.Namespace) -> list[dict]:
         row = {"evaluator": kind, "PQ": figures[kind]}
         row |= {f"{key} an image": value for key, value in found.items()}
         rows.append({**row, "times ours": found["median ms"] * options.images / ours})
-    return rows
+    return rows + of_files
 
 
 def make_predictions(dataset_name: str) -> list[Prediction]:

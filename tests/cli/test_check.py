@@ -1,0 +1,68 @@
+"""``psformer check``: status, JSON and HTML."""
+
+import json
+from html.parser import HTMLParser
+
+import pytest
+from small_data import write_semantic
+
+from d2_psformer.cli.main import main
+from d2_psformer.d2.data import DatasetCatalog, MetadataCatalog
+
+
+@pytest.fixture
+def data(tmp_path):
+    """Semantic data whose two images differ; the folder of its data.yaml."""
+    write_semantic(tmp_path)
+    (tmp_path / "data.yaml").write_text(
+        "DATASETS:\n  REGISTER:\n    - [checked, images, labels, [a, b, <c>]]\n"
+        '  TRAIN: ("checked",)\n'
+    )
+    yield tmp_path
+    DatasetCatalog.remove("checked")
+    MetadataCatalog.remove("checked")
+
+
+def check(data, *more):
+    return main(["check", "--data", str(data), "--workers", "0", *map(str, more)])
+
+
+def test_warnings_end_with_0_unless_strict(data, capsys):
+    assert check(data) == 0
+    assert "warning  tiny image" in capsys.readouterr().out
+    assert check(data, "--strict") == 1
+
+
+def test_json(data):
+    (data / "labels/1.png").write_bytes(b"")
+    assert check(data, "--json", data / "out.json") == 1
+    content = json.loads((data / "out.json").read_text())
+    (report,) = content["data sets"]
+    assert report["name"] == "checked"
+    first = report["findings"][0]
+    assert (first["severity"], first["kind"]) == ("error", "annotation")
+    assert first["images"] == [str(data / "images/1.jpg")]
+    assert [row["class"] for row in report["classes"]] == ["a", "b", "<c>", "void"]
+
+
+class Page(HTMLParser):
+    def __init__(self, text):
+        super().__init__()
+        self.sources, self.words = [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.sources += [value for key, value in attrs if key in ("src", "href")]
+
+    def handle_data(self, data):
+        self.words.append(data)
+
+
+def test_the_page_needs_no_other_file(data):
+    (data / "images/1.jpg").write_bytes(b"")
+    assert check(data, "--html", data / "out.html") == 1
+    page = Page((data / "out.html").read_text())
+    assert len(page.sources) == 3  # an icon and both images
+    assert all(source.startswith("data:") for source in page.sources)
+    assert "<c>" in page.words
+    assert any("cannot be decoded" in words for words in page.words)
