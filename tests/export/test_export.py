@@ -52,6 +52,7 @@ def saved(options: dict, folder):
         tiny = {"MODEL.BACKBONE.TIMM_NAME": "test_resnet", "MODEL.BACKBONE.NORM": "FrozenBN"}
         cfg, model = small_config(**options, **tiny), tiny_model(**options)
     cfg.INPUT.FORMAT, cfg.INPUT.MIN_SIZE_TEST = "BGR", 0
+    cfg.MODEL.AUTOCAST = "float32"
     cfg.MODEL.WEIGHTS = str(folder / "model.pth")
     metadata = class_metadata(cfg.DATASETS.TRAIN[0])
     torch.save({"model": model.state_dict(), "metadata": metadata}, cfg.MODEL.WEIGHTS)

@@ -42,7 +42,7 @@ def measure(options: argparse.Namespace) -> list[dict]:
     rows = []
     for name in variants:
         found = milliseconds(seconds[name])
-        row = {"variant": name, "PQ": counters[name].results()["All"]["PQ"], **found}
+        row = {"variant": name, "PQ %": 100 * counters[name].results()["All"]["pq"], **found}
         row |= {"times the first": found["median ms"] / base, "file MB": sizes.get(name)}
         rows.append(row)
     return rows
