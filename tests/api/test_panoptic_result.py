@@ -118,7 +118,7 @@ def test_saved_files(tmp_path):
     ids = [(s["category_id"], s["class_index"]) for s in written["segments_info"]]
     assert ids == [(25, 3), (3, 0), (3, 0)]
     with Image.open(tmp_path / "new" / "street_overlay.jpg") as picture:
-        assert picture.size == (640, 427)
+        assert picture.width == 640 and picture.height > 427  # a legend lies below
 
 
 def test_it_can_be_read_in_a_terminal():

@@ -1,6 +1,7 @@
 """``psformer predict``: what it writes, for which inputs, and what it says when it cannot."""
 
 import json
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -267,7 +268,9 @@ def test_instances_of_a_low_score_and_of_stuff_are_left_out(photos, tmp_path, mo
     assert box["area"] == 64 * 48
 
 
-def test_attention_of_chosen_segments(photos, tmp_path, capsys):
+def test_attention_of_chosen_segments(photos, tmp_path, caplog, monkeypatch):
+    logger = logging.getLogger("d2_psformer")
+    monkeypatch.setattr(logger, "handlers", [*logger.handlers, caplog.handler])
     config, checkpoint = write_tiny_model(tmp_path)
     arguments = ["--config-file", config, "--input", photos, "--output", tmp_path / "out"]
     run(*arguments, "--attention", "--opts", "MODEL.WEIGHTS", checkpoint)
@@ -278,8 +281,7 @@ def test_attention_of_chosen_segments(photos, tmp_path, capsys):
         assert (folder / f"{stem}_maps.jpg").is_file()
         assert (folder / f"{stem}_points.jpg").is_file() == segment["isthing"]
     run(*arguments, "--attention", "77", "--opts", "MODEL.WEIGHTS", checkpoint)
-    printed = capsys.readouterr()
-    assert "street has no segment for --attention 77" in printed.out + printed.err
+    assert "street has no segment for --attention 77" in caplog.text
     with pytest.raises(SystemExit) as stop:
         run(*arguments, "--attention", "door", "--opts", "MODEL.WEIGHTS", checkpoint)
     assert "no class 'door'" in str(stop.value)

@@ -188,4 +188,4 @@ def test_the_command_names_every_fault(labels, tmp_path, capsys):
     output = capsys.readouterr().out
     assert "0.png' is 32 x 23 pixels, but image" in output
     assert "1.png' has class 77" in output
-    assert "2 images, 2 faults" in output
+    assert "2 images, 2 errors, " in output

@@ -30,7 +30,8 @@ def copy(tmp_path):
     root = tmp_path / "project"
     left_out = shutil.ignore_patterns("__pycache__", "lib", "csrc")
     shutil.copytree(ROOT / "d2_psformer", root / "d2_psformer", ignore=left_out)
-    shutil.copytree(ROOT / "configs", root / "configs")
+    for folder in ("configs", "demo"):
+        shutil.copytree(ROOT / folder, root / folder)
     for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, root)
     write_sources(root / OPS / "csrc")

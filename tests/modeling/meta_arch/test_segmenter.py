@@ -28,6 +28,14 @@ ARCHITECTURES = pytest.mark.parametrize(
     [VARIANTS[name] for name in EVERY_ARCHITECTURE],
     ids=EVERY_ARCHITECTURE,
 )
+# The many layers of MaX-DeepLab take half a minute to trace.
+TRACED = pytest.mark.parametrize(
+    "options",
+    [
+        pytest.param(VARIANTS[name], id=name, marks=[pytest.mark.slow] * (name == "max-deeplab"))
+        for name in EVERY_ARCHITECTURE
+    ],
+)
 
 
 @pytest.fixture(scope="module")
@@ -185,7 +193,7 @@ def assert_same_outputs(found, expected) -> None:
         torch.testing.assert_close(ours.masks, queries.masks, rtol=1e-4, atol=1e-4)
 
 
-@ARCHITECTURES
+@TRACED
 @pytest.mark.parametrize("padded", [False, True])
 @torch.no_grad()
 def test_predict_can_be_exported(options, padded):
@@ -199,7 +207,7 @@ def test_predict_can_be_exported(options, padded):
     assert_same_outputs(exported(*other), module(*other))
 
 
-@ARCHITECTURES
+@TRACED
 @pytest.mark.parametrize("backend", ["eager", pytest.param("inductor", marks=pytest.mark.slow)])
 @torch.no_grad()
 def test_predict_can_be_compiled_as_one_graph(options, backend):
@@ -225,7 +233,7 @@ def seeded_losses(model, batch: list[dict]) -> dict:
     return model(batch)
 
 
-@ARCHITECTURES
+@TRACED
 def test_parts_compile_without_breaks(traced_only, options):
     plain, compiled = tiny_model(**options), tiny_model(**options)
     compiled.compile_parts()
