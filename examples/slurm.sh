@@ -19,7 +19,8 @@
 set -euo pipefail
 
 PYTHON=${PYTHON:-.venv/bin/python}
-MASTER=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
+NODES=$(scontrol show hostnames "$SLURM_JOB_NODELIST")
+MASTER=${NODES%%$'\n'*} # `| head -n 1` ends the script now and then: scontrol gets SIGPIPE
 PORT=$((20000 + SLURM_JOB_ID % 10000)) # two jobs may share a node
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
 
