@@ -28,16 +28,14 @@ class Shown:
 
     Attributes:
         groups: why it is shown, e.g. "worst".
-        qualities: of each run, percent.
-        confused: percent of the first run, see :class:`.ImageFigures`.
-        classes: names.
+        figures: of each run.
+        classes: names of those that occur in the truth or in a prediction.
         pictures: caption -> "data:" address of a JPEG.
     """
 
     name: str
     groups: list[str]
-    qualities: list[float]
-    confused: float
+    figures: list[ImageFigures]
     classes: list[str]
     pictures: dict[str, str]
 
@@ -84,14 +82,13 @@ def draw_gallery(runs: Sequence[Evaluation], limit: int) -> list[Shown]:
     names = class_names(runs[0].statistics.classes)
     gallery = []
     for place in tqdm(chosen, desc="pictures", unit="image", disable=None):
-        record, first = records[place], figures[0][place]
+        record, of_image = records[place], [images[place] for images in figures]
         gallery.append(
             Shown(
                 name=Path(record["file_name"]).name,
                 groups=chosen[place],
-                qualities=[images[place].quality for images in figures],
-                confused=first.confused,
-                classes=sorted(names[c] for c in first.classes),
+                figures=of_image,
+                classes=sorted(names[c] for c in frozenset().union(*(f.classes for f in of_image))),
                 pictures=_draw(record, runs),
             )
         )

@@ -3,11 +3,12 @@
 import cv2
 import numpy as np
 import torch
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 from torch import Tensor
 
 from .attention import MaskMaps, SegmentAttention
 from .attention_style import OUTLINE, heading, outline, pale
+from .fonts import font_for
 from .sheets import draw_table
 
 _WIDTH = 1400  # of all tiles in a row, pixels
@@ -61,7 +62,7 @@ class _Ground:
         grey = Image.fromarray(image).convert("L").resize(self.size, Image.Resampling.LANCZOS)
         self.grey = pale(np.asarray(grey))[..., None]
         self.outline = outline(mask, self.size)
-        self.font = ImageFont.load_default(max(11, side // 14))
+        self.font = font_for("0123456789 %", max(11, side // 14))
 
     def below(self, values: Tensor, note: str = "") -> np.ndarray:
         """A tile: values (h, w), -1 to 1, in colours over the image, and a note in a corner."""
