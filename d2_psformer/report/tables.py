@@ -11,7 +11,6 @@ from ..evaluation.pq_counter import SIZES, SPLITS
 from .evaluation import Evaluation
 from .statistics import Statistics, class_names, iou_of_classes
 
-
 MOST_CONFUSED = 20  # classes of the heat map, and pairs in the list below it
 _PQ = {"PQ": "PQ", "SQ": "SQ", "RQ": "RQ", "PQ_th": "PQ things", "PQ_st": "PQ stuff"}
 # By the kind of ground truth: (task, figure) -> its name; the first is that of the report.
