@@ -20,9 +20,14 @@ def thumbnail(picture: np.ndarray, side: int) -> np.ndarray:
 
 
 def draw_sheet(
-    pictures: Sequence[np.ndarray], captions: Sequence[str], *, columns: int, title: str = ""
+    pictures: Sequence[np.ndarray],
+    captions: Sequence[str],
+    *,
+    columns: int,
+    title: str = "",
+    note: str = "",
 ) -> np.ndarray:
-    """Pictures in rows, each above its caption, under one title.
+    """Pictures in rows, each above its caption, under a title and a note.
 
     Args:
         pictures: uint8 (H, W, 3), RGB, of any sizes; at least one.
@@ -38,11 +43,12 @@ def draw_sheet(
     letters = max(_LEAST_LETTERS, width // 32)
     rows = [range(i, min(i + columns, len(shown))) for i in range(0, len(shown), columns)]
     heights = [max(shown[i].height for i in row) + 2 * letters for row in rows]
-    y = _GAP + (3 * letters if title else 0)
+    y = _GAP + (3 * letters if title else 0) + (2 * letters if note else 0)
     size = (_GAP + columns * (width + _GAP), y + sum(heights) + _GAP * (len(rows) - 1))
     sheet = Image.new("RGB", size, _BACKGROUND)
     draw = ImageDraw.Draw(sheet)
     _write(draw, (_GAP, _GAP), title, 1.4 * letters, sheet.width - 2 * _GAP)
+    _write(draw, (_GAP, y - 2 * letters), note, letters, sheet.width - 2 * _GAP)
     for row, height in zip(rows, heights, strict=True):
         caption_y = y + height - 2 * letters
         for column, i in enumerate(row):

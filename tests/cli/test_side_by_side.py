@@ -11,10 +11,10 @@ from tiny_model import TOYS, write_tiny_model
 from d2_psformer.cli.main import main
 from d2_psformer.d2.data import DatasetCatalog, MetadataCatalog
 from d2_psformer.data.panoptic_png import write_panoptic_png
-from d2_psformer.visualization.side_by_side import SIDE
 
 GREY, YELLOW = 120, (250, 250, 0)  # of images, and of the class "wall"
 SIZE = (48, 64)
+SIDE = 800  # of each picture, pixels
 
 
 @pytest.fixture
