@@ -136,15 +136,14 @@ def max_deeplab(y: float) -> str:
     """Its parts, with a backbone of its own: pixels above, the memory below."""
     top, middle, bottom = y + 34, y + 82, y + 150
     memory = bottom + 48
+    product = ["softmax of f times g", "over the slots"]
     parts = [
         architecture(y, 262, "MaX-DeepLab", x=134),
         box(150, top, 136, "Backbone", ["axial attention,", "dual-path blocks"]),
         box(316, top, 146, "Decoder", ["up to stride 4,", "L = 0 to 2 stacks"]),
         box(492, top, 176, "Mask features g", ["of every pixel,", "stride 4"]),
         box(492, bottom, 176, "Slot embeddings f", ["and a class", "or void for each"], QUERIES),
-        box(
-            704, y + 92, 196, "Class and mask", ["softmax of f times g", "over the slots"], QUERIES
-        ),
+        box(704, y + 92, 196, "Class and mask", product, QUERIES),
         queries(218, memory - 7, "", QUERIES),
         text(218, memory + 30, "memory of 128 slots"),
         arrow((286, middle), (314, middle)),
