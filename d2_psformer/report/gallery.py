@@ -43,9 +43,9 @@ class Shown:
 def choose_images(runs: Sequence[Sequence[ImageFigures]], limit: int) -> dict[int, list[str]]:
     """At most ``limit`` images, by their places, and why each was chosen.
 
-    A quarter each are the best, the worst and the most confused; with two runs a half are those
-    whose quality differs most. The rest shows the worst image of every class that has none yet,
-    then others, evenly spaced.
+    A quarter each are the worst, the best (unless all are alike) and the most confused; with two
+    runs a half are those whose quality differs most. The rest shows the worst image of every class
+    that has none yet, then others, evenly spaced.
     """
     images, share = runs[0], max(1, limit // 4)
     chosen: dict[int, list[str]] = {}
@@ -61,7 +61,8 @@ def choose_images(runs: Sequence[Sequence[ImageFigures]], limit: int) -> dict[in
         take("better in A", {k: -value for k, value in gain.items() if value < 0}, share)
         take("better in B", {k: value for k, value in gain.items() if value > 0}, share)
     take("worst", {k: -quality for k, quality in rated.items()}, share)
-    take("best", rated, share)
+    lowest = min(rated.values(), default=0.0)
+    take("best", {k: quality for k, quality in rated.items() if quality > lowest}, share)
     take("most confused", {k: i.confused for k, i in enumerate(images) if i.confused > 0}, share)
     for number in sorted(frozenset().union(*(image.classes for image in images))):
         if not any(number in images[k].classes for k in chosen):
