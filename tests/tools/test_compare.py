@@ -138,6 +138,7 @@ def test_first_reaching():
     assert comparison.first_reaching([100, 200], [10.0, 49.9]) is None
 
 
+@pytest.mark.slow
 def test_with_the_real_train_net(tmp_path, data, monkeypatch):
     """Step times, a training of two iterations, its evaluation and its picture."""
     monkeypatch.setattr(compare, "generate_scenes", lambda *options: None)
