@@ -68,7 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--side-by-side",
         action="store_true",
-        help="also draw each image beside its prediction, and between them its ground truth",
+        help="also draw each image beside its prediction, with --data its ground truth between them",
     )
     add(
         "--data",
