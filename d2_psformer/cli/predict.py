@@ -68,7 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--side-by-side",
         action="store_true",
-        help="also draw each image beside its prediction, with --data its ground truth between them",
+        help="also draw each image, with --data its ground truth, and the prediction in a row",
     )
     add(
         "--data",
