@@ -12,7 +12,7 @@ from ..d2.modeling import build_model as build_registered
 from ..data import public  # noqa: F401  registers the built-in data sets
 from ..utils.errors import UserError, check_known
 from .data_sets import model_data_set
-from .unread_keys import unread_keys
+from .unread_keys import describe_unread
 
 logger = logging.getLogger(__name__)
 
@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 def build_model(cfg: CfgNode) -> nn.Module:
     """Build MODEL.META_ARCHITECTURE with random weights on MODEL.DEVICE; compile it if asked to.
 
-    Keys that the config sets for other architectures are named in the log.
+    Keys that the config sets in vain are named in the log.
 
     Raises:
         UserError: a name in the config is unknown.
@@ -37,8 +37,8 @@ def build_model(cfg: CfgNode) -> nn.Module:
     except KeyError:  # not every architecture has a backbone from the registry
         check_known("MODEL.BACKBONE.NAME", node.BACKBONE.NAME, dict(BACKBONE_REGISTRY))
         raise
-    if unread := unread_keys(cfg):
-        logger.warning("%s does not read %s.", node.META_ARCHITECTURE, ", ".join(unread))
+    if unread := describe_unread(cfg):
+        logger.warning(unread)
     if node.COMPILE:
         model.compile_parts()
     return model
