@@ -115,15 +115,15 @@ def build_augmentation(cfg: CfgNode, is_train: bool) -> list[T.Augmentation]:
         directions = {way: way == node.RANDOM_FLIP for way in ("horizontal", "vertical")}
         flip = [T.RandomFlip(**directions)]
     color = [RandomColorJitter(node.FORMAT)] if node.COLOR_AUG_SSD else []
-    resize = _resize(node.MIN_SIZE_TRAIN, node.MAX_SIZE_TRAIN, node.MIN_SIZE_TRAIN_SAMPLING)
     if node.LARGE_SCALE_JITTER.ENABLED:
         augmentations = flip + _large_scale_jitter(node.LARGE_SCALE_JITTER) + color
     elif node.DEEPLAB2.ENABLED:
         augmentations = color + deeplab2_recipe(node.DEEPLAB2) + flip  # colours are whole numbers
-    elif node.CROP.ENABLED and node.CROP.TYPE == "absolute":
-        augmentations = resize + _crop(node) + color + flip
     else:
+        resize = _resize(node.MIN_SIZE_TRAIN, node.MAX_SIZE_TRAIN, node.MIN_SIZE_TRAIN_SAMPLING)
         augmentations = flip + _crop(node) + resize + color
+        if node.CROP.ENABLED and node.CROP.TYPE == "absolute":
+            augmentations = resize + _crop(node) + color + flip
     if node.CHANNEL_SHUFFLE:
         augmentations.append(RandomChannelShuffle())
     if node.SIZE_DIVISIBILITY > 0:

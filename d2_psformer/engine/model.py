@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from .. import modeling  # noqa: F401  registers by being imported
+from ..config import check_values
 from ..d2.config import CfgNode
 from ..d2.modeling import BACKBONE_REGISTRY, META_ARCH_REGISTRY
 from ..d2.modeling import build_model as build_registered
@@ -23,8 +24,9 @@ def build_model(cfg: CfgNode) -> nn.Module:
     Keys that the config sets in vain are named in the log.
 
     Raises:
-        UserError: a name in the config is unknown.
+        UserError: a name in the config is unknown, or a value out of its range.
     """
+    check_values(cfg)
     node = cfg.MODEL
     model_data_set(cfg)  # names the classes
     check_known("MODEL.META_ARCHITECTURE", node.META_ARCHITECTURE, dict(META_ARCH_REGISTRY))

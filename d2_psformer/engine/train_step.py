@@ -31,8 +31,10 @@ def amp_dtype(cfg: CfgNode) -> torch.dtype | None:
         UserError: the type is unknown.
     """
     amp, device = cfg.SOLVER.AMP, torch.device(cfg.MODEL.DEVICE)
+    if not amp.ENABLED:
+        return None
     check_known("SOLVER.AMP.DTYPE", amp.DTYPE, ("auto", *_AMP_DTYPES))
-    if not amp.ENABLED or (amp.DTYPE == "auto" and device.type != "cuda"):
+    if amp.DTYPE == "auto" and device.type != "cuda":
         return None
     return _AMP_DTYPES.get(amp.DTYPE) or fast_type(device) or torch.float16
 

@@ -40,6 +40,11 @@ _PER_PIXEL = "PerPixelBaseline|PerPixelBaselinePlus"
 # how these begin. The baselines per pixel read fewer keys, but take the configs of MaskFormer.
 _READ_WHERE = {
     (_ARCHITECTURE, _PSFORMER): ("MODEL.PSFORMER.", "MODEL.LOSS.BOX_", "MODEL.LOSS.GIOU_"),
+    (_ARCHITECTURE, "PanopticSegFormer"): (
+        "MODEL.PSFORMER.QUERY_DECOUPLING",
+        "MODEL.PSFORMER.STUFF_CLASS_WEIGHT",
+        "MODEL.PSFORMER.STUFF_MASK_LAYERS",
+    ),
     (_ARCHITECTURE, "Mask2Former"): (
         "MODEL.LOSS.NUM_POINTS",
         "MODEL.LOSS.OVERSAMPLE_RATIO",
@@ -95,6 +100,11 @@ _READ_WHERE = {
     (_SCHEDULE, "Warmup(MultiStep|Cosine|StepWithFixedGamma)LR"): ("SOLVER.RESCALE_INTERVAL",),
     ("SOLVER.OPTIMIZER", "SGD"): ("SOLVER.MOMENTUM", "SOLVER.NESTEROV"),
     ("TEST.EVAL_PERIOD", "[1-9].*"): ("SOLVER.BEST_METRIC",),
+    ("INPUT.DEEPLAB2.ENABLED", "False"): ("INPUT.MIN_SIZE_", "INPUT.MAX_SIZE_"),
+    ("INPUT.LARGE_SCALE_JITTER.ENABLED", "False"): (
+        "INPUT.MIN_SIZE_TRAIN",
+        "INPUT.MAX_SIZE_TRAIN",
+    ),
     **{
         (f"{group}.ENABLED", "True"): (f"{group}.",)
         for group in (
@@ -115,7 +125,9 @@ def unread_keys(cfg: CfgNode) -> dict[str, str]:
     The reason is "" where no value of another key would change that. Nothing is known about
     architectures that this package does not have.
     """
-    known = {name for key, names in _READ_WHERE if key == _ARCHITECTURE for name in names.split("|")}
+    known = {
+        name for key, names in _READ_WHERE if key == _ARCHITECTURE for name in names.split("|")
+    }
     if cfg.MODEL.META_ARCHITECTURE not in known:
         return {}
     reasons = dict.fromkeys(_UNREAD, "")
