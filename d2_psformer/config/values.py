@@ -17,27 +17,30 @@ class Range:
 
     Attributes:
         low: the smallest one, or with ``above`` what all are larger than.
-        high: the largest one.
+        high: the largest one, or with ``below`` what all are smaller than.
         length: of the list; None: any.
     """
 
     low: float = -(10.0**9)
     high: float = 10.0**9
     above: bool = False
+    below: bool = False
     length: int | None = None
 
     def __contains__(self, number: float) -> bool:
-        return self.low <= number <= self.high and not (self.above and number == self.low)
+        is_at_end = (self.above and number == self.low) or (self.below and number == self.high)
+        return self.low <= number <= self.high and not is_at_end
 
     def __str__(self) -> str:
         bounds = f"{'above' if self.above else 'at least'} {self.low:.10g}"
         if self.high < Range.high or self.low == Range.low:
-            bounds += f" and at most {self.high:.10g}"
+            bounds += f" and {'below' if self.below else 'at most'} {self.high:.10g}"
         return f"{self.length} numbers {bounds}" if self.length else bounds
 
 
 _COUNT, _AMOUNT, _SHARE = Range(1), Range(0), Range(0, 1)
 _POSITIVE, _PIXELS, _SIDE = Range(0, above=True), Range(0, 65536), Range(1, 65536)
+_INSIDE = Range(0, 1, above=True, below=True)
 _LAYERS, _WIDTH, _HEADS = Range(0, 1000), Range(0, 16384), Range(1, 1024)
 _RANGES = {
     "DATALOADER.NUM_WORKERS": Range(0, 1024),
@@ -54,8 +57,14 @@ _RANGES = {
     "INPUT.MIN_SIZE_TRAIN": _PIXELS,
     "INPUT.SIZE_DIVISIBILITY": Range(-1, 65536),
     "MODEL.BACKBONE.FREEZE_AT": Range(0, 6),
+    "MODEL.LOSS.FOCAL_ALPHA": _INSIDE,
+    "MODEL.LOSS.FOCAL_GAMMA": _AMOUNT,
+    "MODEL.LOSS.IMPORTANCE_SAMPLE_RATIO": _SHARE,
+    "MODEL.LOSS.NUM_POINTS": Range(1, 10**7),
+    "MODEL.LOSS.OVERSAMPLE_RATIO": Range(1, 1000),
     "MODEL.MAX_DEEPLAB.DECODER_STACKS": Range(0, 16),
     "MODEL.MAX_DEEPLAB.FEATURE_DIM": _WIDTH,
+    "MODEL.MAX_DEEPLAB.HARDEST_PIXELS": Range(0, 1, above=True),
     "MODEL.MAX_DEEPLAB.MEMORY_DIM": _WIDTH,
     "MODEL.MAX_DEEPLAB.STEM_WIDTH": Range(0, 16),
     "MODEL.MAX_DEEPLAB.TRANSFORMER_WIDTH": _WIDTH,
@@ -69,6 +78,10 @@ _RANGES = {
     "MODEL.PIXEL_DECODER.POINTS": Range(1, 1024),
     "MODEL.PIXEL_MEAN": Range(length=3),
     "MODEL.PIXEL_STD": Range(0, above=True, length=3),
+    "MODEL.POSTPROCESSING.STUFF_OVERLAP_THRESHOLD": _SHARE,
+    "MODEL.POSTPROCESSING.THING_OVERLAP_THRESHOLD": _SHARE,
+    "MODEL.PSFORMER.BOX_SIZE_PRIOR": _INSIDE,
+    "MODEL.PSFORMER.CLASS_PRIOR": _INSIDE,
     "MODEL.PSFORMER.STUFF_MASK_LAYERS": _LAYERS,
     "MODEL.PSFORMER.THING_MASK_LAYERS": _LAYERS,
     "MODEL.SIZE_DIVISIBILITY": _PIXELS,
@@ -136,6 +149,8 @@ def check_values(cfg: CN) -> None:
         if key in defaults and value != defaults[key]:
             _check_kinds(key, value, defaults[key])
             _check_range(key, value)
+            if key == "OUTPUT_DIR" and not value:
+                raise UserError("OUTPUT_DIR is empty: name a folder.")
             if key in _CHOICES:
                 check_choice(_CHOICES[key], **{key: value})
 
