@@ -1,7 +1,7 @@
 """The values that keys may have, where neither their type nor what reads them is strict enough."""
 
 import math
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -115,6 +115,8 @@ _RANGES = {
     "TEST.DETECTIONS_PER_IMAGE": _COUNT,
     "TEST.EVAL_PERIOD": _AMOUNT,
 }
+# The beginnings of all other keys whose numbers are not negative.
+_NOT_NEGATIVE = ("MODEL.LOSS.", "MODEL.POSTPROCESSING.", "MODEL.MAX_DEEPLAB.", "INPUT.")
 _CHOICES = {
     "FLOAT32_PRECISION": ("", "highest", "high", "medium"),
     "INPUT.FORMAT": ("RGB", "BGR"),
@@ -122,19 +124,19 @@ _CHOICES = {
     "INPUT.RANDOM_FLIP": ("none", "horizontal", "vertical"),
     "MODEL.BACKBONE.NORM": ("BN", "FrozenBN", "SyncBN"),
 }
-_WEIGHT_DECAY = {"number", "nothing"}
+_WEIGHT_DECAY = {"a number", "None"}
 # What values consist of where a default does not show it; lists are of text if that is empty.
 _KINDS = {
     "SOLVER.WEIGHT_DECAY_BIAS": _WEIGHT_DECAY,
     "SOLVER.WEIGHT_DECAY_EMBED": _WEIGHT_DECAY,
     "SOLVER.WEIGHT_DECAY_NORM": _WEIGHT_DECAY,
-    "TEST.EXPECTED_RESULTS": {"text", "number"},
-    "TEST.KEYPOINT_OKS_SIGMAS": {"number"},
+    "TEST.EXPECTED_RESULTS": {"text", "a number"},
+    "TEST.KEYPOINT_OKS_SIGMAS": {"a number"},
 }
 # What the lists in lists consist of, in this order.
 _ENTRIES = {
-    "SOLVER.LR_MULTIPLIERS": ("text", "number"),
-    "TEST.EXPECTED_RESULTS": ("text", "text", "number", "number"),
+    "SOLVER.LR_MULTIPLIERS": ("text", "a number"),
+    "TEST.EXPECTED_RESULTS": ("text", "text", "a number", "a number"),
 }
 
 
@@ -146,7 +148,8 @@ def check_values(cfg: CN) -> None:
     """
     defaults = dict(leaves(default_config()))
     for key, value in leaves(cfg):
-        if key in defaults and value != defaults[key]:
+        is_new = key in defaults and value != defaults[key]
+        if is_new and key != "DATASETS.REGISTER":  # whose entries are checked where they are used
             _check_kinds(key, value, defaults[key])
             _check_range(key, value)
             if key == "OUTPUT_DIR" and not value:
@@ -157,37 +160,42 @@ def check_values(cfg: CN) -> None:
 
 def _check_kinds(key: str, value: Any, default: Any) -> None:
     allowed = _KINDS.get(key) or {_kind(part) for part in _parts(default)} or {"text"}
-    for part in _parts(value):
+    if key in _ENTRIES:
+        for entry in value:
+            kinds = _ENTRIES[key]
+            parts = entry if isinstance(entry, list | tuple) else ()
+            if len(parts) != len(kinds) or not all(map(_is_one_of, parts, [{k} for k in kinds])):
+                raise UserError(f"{key} is {value!r}: its entries must be [{', '.join(kinds)}].")
+        return
+    is_nested = any(isinstance(entry, list | tuple) for entry in _entries(default))
+    entries = [value] if default is None else _entries(value)
+    for part in _parts(value) if is_nested else entries:
         if not _is_one_of(part, allowed):
-            kinds = " or ".join(sorted(allowed))
-            raise UserError(f"{key} is {value!r}: {part!r} in it must be a {kinds}.")
-    for entry in value if key in _ENTRIES else ():
-        kinds = _ENTRIES[key]
-        parts = entry if isinstance(entry, list | tuple) else ()
-        if len(parts) != len(kinds) or not all(map(_is_one_of, parts, [{k} for k in kinds])):
-            raise UserError(f"{key} is {value!r}: its entries must be [{', '.join(kinds)}].")
+            raise UserError(f"{key} is {value!r}: {part!r} must be {' or '.join(sorted(allowed))}.")
 
 
 def _check_range(key: str, value: Any) -> None:
-    allowed, parts = _RANGES.get(key, Range()), [*_parts(value)]
+    usual = _AMOUNT if key.startswith(_NOT_NEGATIVE) else Range()
+    allowed, parts = _RANGES.get(key, usual), [*_parts(value)]
     numbers = [part for part in parts if isinstance(part, int | float)]
     if allowed.length not in (None, len(parts)) or not all(n in allowed for n in numbers):
         raise UserError(f"{key} is {value!r}: it must be {allowed}.")
 
 
+def _entries(value: Any) -> Sequence[Any]:
+    return value if isinstance(value, list | tuple) else [value]
+
+
 def _parts(value: Any) -> Iterator[Any]:
     """The entries of a list and of the lists in it, or the value itself."""
-    if isinstance(value, list | tuple):
-        for entry in value:
-            yield from _parts(entry)
-    else:
-        yield value
+    for entry in _entries(value):
+        yield from _parts(entry) if isinstance(entry, list | tuple) else [entry]
 
 
 def _is_one_of(part: Any, kinds: Collection[str]) -> bool:
-    return _kind(part) in kinds or (type(part) is int and "number" in kinds)
+    return _kind(part) in kinds or (type(part) is int and "a number" in kinds)
 
 
 def _kind(value: Any) -> str:
-    kinds = {bool: "truth value", int: "whole number", float: "number", str: "text"}
-    return kinds.get(type(value), "nothing" if value is None else type(value).__name__)
+    kinds = {bool: "True or False", int: "a whole number", float: "a number", str: "text"}
+    return kinds.get(type(value), "None" if value is None else type(value).__name__)

@@ -31,8 +31,8 @@ def build_model(cfg: CfgNode) -> nn.Module:
     model_data_set(cfg)  # names the classes
     check_known("MODEL.META_ARCHITECTURE", node.META_ARCHITECTURE, dict(META_ARCH_REGISTRY))
     try:
-        torch.device(node.DEVICE)
-    except RuntimeError as error:
+        torch.zeros(1, device=node.DEVICE).item()  # there is no number on "meta"
+    except (RuntimeError, AssertionError) as error:
         raise UserError(f"MODEL.DEVICE is '{node.DEVICE}': use 'cuda' or 'cpu'.") from error
     try:
         model = build_registered(cfg)

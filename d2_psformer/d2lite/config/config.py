@@ -170,7 +170,7 @@ def _lay_over(below: dict[str, Any], above: dict[str, Any], filename: str) -> No
             _lay_over(below[key], value, filename)
         else:
             raise UserError(
-                f"Config file '{filename}': {key} is a group of keys, but no such in its _BASE_."
+                f"Config file '{filename}': '{key}' is a group of keys here and none in its _BASE_."
             )
 
 
