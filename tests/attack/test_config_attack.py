@@ -128,7 +128,10 @@ def names_one_of(message: str, changes: dict) -> bool:
     """A key, or its node and the argument that it becomes, or a name that the value has."""
     return any(
         key in message
-        or (key.rpartition(".")[0] in message and f" {key.rpartition('.')[2]} ".lower() in message)
+        or (
+            key.rpartition(".")[0] in message
+            and f" {key.rpartition('.')[2]} ".lower() in message.lower()
+        )
         or any(isinstance(entry, str) and entry in message for entry in [value, *_list(value)])
         for key, value in changes.items()
     )
