@@ -10,12 +10,14 @@ SUMMARY = "convert annotation of another format, or predictions, and describe it
 EPILOG = """\
 Formats, and what SOURCE is:
   coco-instances   a JSON of polygons or run lengths; needs --images
-  coco-panoptic    a JSON, its PNGs beside it or in the folder of its name (Mapillary Vistas,
-                   predictions); needs --images
+  coco-panoptic    a JSON, its PNGs beside it or in the folder of its name (predictions;
+                   Mapillary's panoptic_2018.json, panoptic_2020.json); needs --images
   cvat             annotations.xml of "CVAT for images"; needs --images
   instance-ids     a folder of PNGs of 1000 class + number, as Cityscapes has them; needs
                    --images, --classes and --stuff
   labelme          a folder of JSON files, the images beside them unless --images is given
+  mapillary        the folder instances of Mapillary Vistas, PNGs of 256 label + number; needs
+                   --images and, as --categories, config_v1.2.json
   semantic         a folder of grey PNGs of classes; needs --images and --classes
   yolo             data.yaml of polygons; its entry of the --split unless --images is given
 
@@ -34,7 +36,10 @@ Then:
   psformer check --data fruit
   psformer train --config coco/mask2former_R50 --data fruit
 """
-FORMATS = "coco-instances", "coco-panoptic", "cvat", "instance-ids", "labelme", "semantic", "yolo"
+FORMATS = (
+    *("coco-instances", "coco-panoptic", "cvat", "instance-ids", "labelme", "mapillary"),
+    *("semantic", "yolo"),
+)
 _MOSTLY_VOID = 0.5
 
 
@@ -64,7 +69,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--void", nargs="*", type=int, metavar="VALUE", help="values of no class in PNGs")
     add("--label-suffix", default=".png", help="end of a PNG's name after what images share")
     add("--image-suffix", default=".png", help="likewise of its image; any extension will do")
-    add("--categories", type=Path, metavar="FILE", help="JSON of categories, for predictions")
+    add(
+        "--categories",
+        type=Path,
+        metavar="FILE",
+        help="JSON of categories, for predictions and Mapillary",
+    )
     add("--force", action="store_true", help="replace a data set that data.yaml lists already")
     add_workers(parser)
 

@@ -19,7 +19,7 @@ from .categories import CATEGORIES, settled_categories
 from .coco import CocoInstances, CocoPanoptic
 from .cvat import CvatImages
 from .journal import map_resumable
-from .label_pngs import InstanceIdPngs, SemanticPngs
+from .label_pngs import InstanceIdPngs, MapillaryInstances, SemanticPngs
 from .labelme import Labelme
 from .records import LabelledImage, Reader, Source
 from .targets import TARGETS, Target
@@ -31,6 +31,7 @@ READERS: dict[str, type[Reader]] = {
     "cvat": CvatImages,
     "instance-ids": InstanceIdPngs,
     "labelme": Labelme,
+    "mapillary": MapillaryInstances,
     "semantic": SemanticPngs,
     "yolo": YoloSegments,
 }

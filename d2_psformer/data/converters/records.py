@@ -62,7 +62,7 @@ class Source:
         void: pixel values of no class; None for those of the format.
         split: which part of a source that has several.
         suffixes: of a label PNG and of its image, after the name that they have in common.
-        categories: a JSON with ``categories``, for predictions that have none.
+        categories: a JSON with ``categories`` for predictions that have none; Mapillary's config.
     """
 
     path: Path
