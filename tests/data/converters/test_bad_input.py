@@ -127,14 +127,23 @@ def test_yolo(tmp_path, line, sentence):
     [
         ("names: [", "is not valid YAML"),
         ("train: images", "has no 'names'"),
-        ("names: [a]", "'train' of '.*' is None instead of one folder"),
-        ("{names: [a], train: [x, y]}", "instead of one folder of images"),
-        ("{names: [a], train: nowhere}", "Folder '.*nowhere' does not exist"),
+        ("{names: {a: b}, train: images}", "'names' of '.*' has the number 'a'"),
+        ("names: [a]", "'train' of '.*' is None: write folders of images, or text files"),
+        ("{names: [a], train: {a: b}}", "'train' of '.*' is {'a': 'b'}: write folders of"),
+        ("{names: [a], train: nowhere}", "'nowhere', the 'train' of '.*', is not there"),
+        ("{names: [a], train: [../images, nowhere]}", "'nowhere', the 'train' of '.*', is not"),
+        ("{names: [a], train: ../images/0.jpg}", "'../images/0.jpg', .* is neither a folder"),
+        ("{names: [a], train: list.txt}", "'missing.jpg' of '.*list.txt' is not there"),
+        ("{names: [a], train: empty.txt}", "'train' of '.*' has no images"),
+        ("{names: [a], train: binary.txt}", "binary.txt' is no text"),
     ],
 )
 def test_yolo_descriptions(tmp_path, text, sentence):
     path = write.write_yolo(tmp_path, [SCENE])
     path.write_text(text)
+    path.with_name("list.txt").write_text("../images/0.jpg\nmissing.jpg")
+    path.with_name("empty.txt").touch()
+    path.with_name("binary.txt").write_bytes(b"\xff\xd8\x00")
     refuse(tmp_path, "yolo", path, sentence, images=None)
 
 
@@ -181,6 +190,28 @@ def test_label_pngs(tmp_path):
     refuse(tmp_path, "semantic", labels, "has mode RGB", **classes)
     (labels / "0.png").write_bytes(b"\x89PNG")
     refuse(tmp_path, "semantic", labels, r"0\.png' cannot be decoded", **classes)
+
+
+def test_yolo_without_labels(tmp_path):
+    path = write.write_yolo(tmp_path, [SCENE])
+    (tmp_path / "labels" / "0.txt").rename(tmp_path / "labels" / "1.txt")
+    sentence = r"None of the images of 'train' has a text, the first is '.*labels/0\.txt'"
+    refuse(tmp_path, "yolo", path, sentence, images=None)
+
+
+def test_mapillary(tmp_path):
+    labels = write.write_mapillary(tmp_path, [SCENE])
+    config = tmp_path / "config_v1.2.json"
+    refuse(tmp_path, "mapillary", labels, r"give Mapillary's config, such as config_v1\.2\.json")
+    of_config = {"categories": config}
+    refuse(tmp_path, "mapillary", labels, "leave --classes out", classes=["a"], **of_config)
+    change(config, lambda content: content["labels"].pop())
+    sentence = r"0\.png' has the class 4: give the config of this version"
+    refuse(tmp_path, "mapillary", labels, sentence, **of_config)
+    change(config, lambda content: content["labels"][1].update(instances="yes"))
+    refuse(tmp_path, "mapillary", labels, r"'instances' of labels\[1\] of '.*json'", **of_config)
+    config.write_text("[]")
+    refuse(tmp_path, "mapillary", labels, r"config_v1\.2\.json' has no 'labels'", **of_config)
 
 
 def test_two_images_of_one_stem(tmp_path):
