@@ -131,14 +131,15 @@ def _print(report: "DatasetReport") -> None:
 def _print_findings(name: str, images: int, findings: "Sequence[Finding]") -> None:
     """At most SHOWN sentences of each severity, and how many there are."""
     from ..data.findings import SEVERITIES
+    from ..utils.wording import counted
 
     print()
     counts = []
     for severity in SEVERITIES:
         found = [finding for finding in findings if finding.severity == severity]
-        counts.append(f"{len(found)} {severity}{'s' if len(found) != 1 else ''}")
+        counts.append(counted(len(found), severity))
         for finding in found[:SHOWN]:
             print(f"{severity:7s}  {finding.kind:14s}  {finding.sentence}")
         if len(found) > SHOWN:
             print(f"{severity:7s}  and {len(found) - SHOWN} more: --json and --html have them")
-    print(f"{name}: {images} images, {', '.join(counts)}\n")
+    print(f"{name}: {', '.join([counted(images, 'image'), *counts])}\n")

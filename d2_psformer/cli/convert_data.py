@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from ..utils.commands import add_workers
+from ..utils.wording import counted
 
 SUMMARY = "convert annotation of another format, or predictions, and describe it in data.yaml"
 EPILOG = """\
@@ -106,12 +107,14 @@ def run(args: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         sys.stderr.write("Interrupted: the same command goes on where it stopped.\n")
         return 130
+    segments = f"{counted(summary.things, 'thing')} and {counted(summary.stuff, 'stuff segment')}"
     lines = [
-        f"{summary.name}: {summary.images} images, {summary.things} things and {summary.stuff} "
-        f"stuff segments, {summary.void:.0%} of the pixels void. Written to {args.output}."
+        f"{summary.name}: {counted(summary.images, 'image')}, {segments}, {summary.void:.0%} of "
+        f"the pixels void. Written to {args.output}."
     ]
     if summary.hidden:
-        lines.append(f"{summary.hidden} segments were left out: they have no pixel of their own.")
+        hidden = counted(summary.hidden, "segment")
+        lines.append(f"Left out: {hidden} without a pixel of its own, below others.")
     if args.to == "panoptic" and summary.void > _MOSTLY_VOID:
         lines.append(
             "PQ is not judged in void: what a model finds there costs nothing. Make it a class "

@@ -14,6 +14,7 @@ from ..classes import Classes
 from ..d2.structures import BoxMode, polygons_to_bitmask
 from ..utils.errors import UserError
 from ..utils.files import read_json
+from ..utils.wording import counted
 from .files import IMAGE_EXTENSIONS, FolderIndex
 from .panoptic_json import (
     IMAGE_FIELDS,
@@ -112,7 +113,9 @@ def load_instance_records(metadata: dict[str, Any]) -> list[dict[str, Any]]:
             )
     left_out = len(content.get("annotations", [])) - sum(map(len, objects.values()))
     if left_out:
-        logger.warning("%d annotations of %s have no outline: left out", left_out, json_file)
+        logger.warning(
+            "Left out of %s: %s without outline", json_file, counted(left_out, "annotation")
+        )
     records = []
     for image in content["images"]:
         path = folder.find(image["file_name"], IMAGE_EXTENSIONS)
@@ -125,7 +128,7 @@ def load_instance_records(metadata: dict[str, Any]) -> list[dict[str, Any]]:
         record |= {"height": image["height"], "width": image["width"]}
         truth = {"annotations": objects[image["id"]]} if "annotations" in content else {}
         records.append(record | truth)
-    logger.info("Loaded %d images with instances from %s", len(records), json_file)
+    logger.info("Loaded %s with instances from %s", counted(len(records), "image"), json_file)
     return records
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from ..utils.errors import UserError
 from ..utils.files import write_json
 from ..utils.parallel import map_with_progress
+from ..utils.wording import counted
 from .builtin import datasets_root
 from .converters.targets import (
     instance_annotations,
@@ -89,8 +90,9 @@ class Preparation:
         if missing:
             folder, names = next(iter(missing.items()))
             raise UserError(
-                f"'{folder}' has no file for {len(names)} of the {len(hits)} images of {split}, "
-                f"the first is '{names[0]}': unpack its archive there, see datasets/README.md."
+                f"'{folder}' has no file for {len(names)} of {counted(len(hits), 'image')} of "
+                f"{split}, the first is '{names[0]}': unpack its archive there, see "
+                "datasets/README.md."
             )
 
     def _convert_split(self, root: Path, split: str, files: list[Path], workers: int) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..classes import Classes
+from ..utils.wording import counted
 from .findings import Finding, several
 from .image_check import ImageCheck, kind_of
 from .panoptic_json import repeated
@@ -75,8 +76,9 @@ def class_findings(
         findings += _thing_findings(rows, checks, classes)
         if (crowds := rows[rows[:, 3] > 0]).size:
             places = tuple(np.unique(crowds[:, 0]).tolist())
-            sentence = f"{crowds[:, 3].sum()} crowd regions in {len(places)} images: no object is "
-            findings.append(Finding("note", "crowds", sentence + "learned there.", places))
+            regions = counted(crowds[:, 3].sum(), "crowd region")
+            sentence = f"{regions} in {counted(len(places), 'image')}: no object is learned there."
+            findings.append(Finding("note", "crowds", sentence, places))
     return findings
 
 
@@ -89,8 +91,8 @@ def _stuff_findings(rows: np.ndarray, classes: Classes) -> list[Finding]:
         crowds = tuple(of_class[of_class[:, 3] > 0, 0].tolist())
         if several_of:
             sentence = (
-                f"Stuff class '{classes.names[i]}' has several segments in {len(several_of)} "
-                "images: give it isthing 1, or make one segment of them."
+                f"Stuff class '{classes.names[i]}' has several segments in "
+                f"{counted(len(several_of), 'image')}: give it isthing 1, or make them one segment."
             )
             findings.append(Finding("warning", "isthing", sentence, several_of))
         if crowds:

@@ -60,7 +60,7 @@ def test_two_splits_share_their_categories(photos, tmp_path, capsys):
     out = tmp_path / "pets"
     convert("labelme", photos, out, "--stuff", "sky")
     shown = capsys.readouterr().out
-    assert "pets_train: 2 images, 2 things and 1 stuff segments, 48% of the pixels void" in shown
+    assert "pets_train: 2 images, 2 things and 1 stuff segment, 48% of the pixels void" in shown
     labelme(tmp_path / "more", "c", square("dog", 0, 20))
     convert("labelme", tmp_path / "more", out, "--stuff", "sky", "--split", "val")
     train, val = (json.loads((out / f"panoptic_{s}.json").read_text()) for s in ("train", "val"))

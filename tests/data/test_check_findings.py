@@ -70,7 +70,7 @@ def test_leakage_between_splits(tiny, tmp_path):
     val = check_dataset(tiny.register("own_val"))
     (finding,) = check_splits([train, val])
     assert (finding.severity, finding.kind, finding.images) == ("error", "leakage", (0,))
-    assert "1 of 1 images of 'own_val' are in 'own_train' too" in finding.sentence
+    assert "'own_val' shares 1 of its 1 image with 'own_train'" in finding.sentence
     assert check_splits([train]) == []
 
 
@@ -100,7 +100,7 @@ def test_classes_unused_alike_and_of_one_colour(tiny):
 def test_stuff_with_instances_and_crowds(tiny):
     tiny.add(square(), [(1, 40), (2, 40), (3, 40, 1)], image=picture(1))
     report = check_dataset(tiny.register())
-    assert "Stuff class 'sky' has several segments in 1 images" in one(report, "isthing")[1]
+    assert "Stuff class 'sky' has several segments in 1 image:" in one(report, "isthing")[1]
     severities = [(severity, images) for severity, _, images in found(report, "crowds")]
     assert severities == [("warning", (0,)), ("note", (0,))]
 
@@ -149,7 +149,7 @@ def test_images_that_nothing_uses(tiny):
     Image.new("RGB", (9, 9)).save(tiny.images / "other.png")
     severity, sentence, _ = one(check_dataset(tiny.register()), "unused files")
     assert severity == "note"
-    assert sentence.startswith("1 images of")
+    assert sentence.startswith("The data set does not use 1 image of")
     assert "'other.png'" in sentence
 
 

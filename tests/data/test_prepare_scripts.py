@@ -163,7 +163,7 @@ def test_ade20k_tells_what_is_missing_before_it_begins(ade20k):
     with pytest.raises(UserError, match=r"ADE_val_1\.png' cannot be decoded.*write it again"):
         prepare(ADE20K, ade20k)
     path.unlink()
-    told = r"annotations_instance/validation' has no file for 1 of the 1 .* 'ADE_val_1\.png'"
+    told = r"annotations_instance/validation' has no file for 1 of 1 image .* 'ADE_val_1\.png'"
     with pytest.raises(UserError, match=told):
         prepare(ADE20K, ade20k)
     with pytest.raises(UserError, match=r"There is no '.*images/training.*unpack"):
@@ -243,7 +243,7 @@ def test_the_commands_write_what_the_registered_names_read(
 def test_cityscapes_tells_what_is_missing_before_it_begins(cityscapes):
     prefix = "val/bonn/bonn_000001_000019"
     (cityscapes / f"gtFine/{prefix}_gtFine_labelIds.png").unlink()
-    told = r"gtFine/val/bonn' has no file for 1 of the 1 images of val.*labelIds\.png"
+    told = r"gtFine/val/bonn' has no file for 1 of 1 image of val.*labelIds\.png"
     with pytest.raises(UserError, match=told):
         prepare(CITYSCAPES, cityscapes, splits=("train", "val"))
     (cityscapes / f"leftImg8bit/{prefix.replace('val', 'train')}_leftImg8bit.png").unlink()
