@@ -81,8 +81,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from ..d2.utils import setup_logger
     from ..data.converters import Source, convert
 
+    setup_logger(name="d2_psformer")
     source = Source(
         path=args.source,
         images=args.images,
