@@ -26,11 +26,13 @@ def image_findings(records: Sequence[Record], checks: Sequence[ImageCheck]) -> l
         if check.fault
     ]
     if again := repeated(files):
-        findings.append(Finding("error", "copies", f"{several(again)} is listed twice: keep one."))
+        sentence = f"Listed twice: {several(again)}. Keep one of each."
+        findings.append(Finding("error", "copies", sentence))
 
     def about(severity: str, kind: str, places: list[int], words: str) -> None:
         if places:
-            sentence = f"{several([files[place] for place in places])} {words}"
+            images = several([files[place] for place in places])
+            sentence = f"{counted(len(places), 'image')} {words}: {images}."
             findings.append(Finding(severity, kind, sentence, tuple(places)))
 
     sizes = {place: check.size for place, check in enumerate(checks) if check.size}
@@ -40,12 +42,12 @@ def image_findings(records: Sequence[Record], checks: Sequence[ImageCheck]) -> l
         k for k, check in enumerate(checks) if not check.fault and not check.counts[:, 1].sum()
     ]
     turned = [place for place, check in enumerate(checks) if check.rotated]
-    about("warning", "tiny image", small, f"has a side of less than {LEAST_SIDE} pixels.")
-    about("warning", "huge image", large, f"has more than {MOST_PIXELS // 10**6} megapixels: it "
-          "needs much memory, scale it down.")  # fmt: skip
-    about("warning", "empty", empty, "has no segment: all of it is void.")
-    about("note", "EXIF", turned, "is turned by its EXIF tag, and read upright: annotations must "
-          "be drawn on it as viewers show it.")  # fmt: skip
+    most = f"{MOST_PIXELS // 10**6} megapixels"
+    about("warning", "tiny image", small, f"with a side of less than {LEAST_SIDE} pixels")
+    about("warning", "huge image", large, f"of more than {most}, which need much memory")
+    about("warning", "empty", empty, "without a segment, all of it void")
+    about("note", "EXIF", turned, "turned by an EXIF tag and read upright, as viewers show it; the "
+          "annotation must be drawn so")  # fmt: skip
     return findings
 
 

@@ -7,20 +7,17 @@ import pytest
 from small_data import write_semantic
 
 from d2_psformer.cli.main import main
-from d2_psformer.d2.data import DatasetCatalog, MetadataCatalog
 
 
 @pytest.fixture
-def data(tmp_path):
+def data(tmp_path, clean_catalogs):
     """Semantic data whose two images differ; the folder of its data.yaml."""
     write_semantic(tmp_path)
     (tmp_path / "data.yaml").write_text(
         "DATASETS:\n  REGISTER:\n    - [checked, images, labels, [a, b, <c>]]\n"
         '  TRAIN: ("checked",)\n'
     )
-    yield tmp_path
-    DatasetCatalog.remove("checked")
-    MetadataCatalog.remove("checked")
+    return tmp_path
 
 
 def check(data, *more):
