@@ -61,6 +61,9 @@ def run(args: argparse.Namespace) -> int:
         raise UserError("--images goes with one name and " + ", or ".join(map(_shown, _FILES)))
     if not args.name and not args.config and not args.data:
         raise UserError("Say what to check: --data FOLDER, --config CONFIG, or a registered name.")
+    for name in args.name:
+        if not given and Path(name).exists():
+            raise UserError(f"'{name}' is a path, not the name of a data set: add --data before.")
     return _check(_register(args), args)
 
 

@@ -128,8 +128,16 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _listed(classes: list[str] | None) -> list[str] | None:
-    """The names, or the lines of the one file that is named."""
-    if classes and len(classes) == 1 and Path(classes[0]).is_file():
-        text = Path(classes[0]).read_text(encoding="utf-8")
-        return [line.strip() for line in text.splitlines() if line.strip()]
-    return classes
+    """The names, or the lines of the one .txt or other file that is named."""
+    from ..utils.errors import UserError
+
+    if not classes or len(classes) > 1:
+        return classes
+    file = Path(classes[0])
+    if not file.is_file() and file.suffix.lower() != ".txt":
+        return classes
+    try:
+        lines = file.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise UserError(f"'{file}' is no text in UTF-8: write a class a line.") from error
+    return [line.strip() for line in lines if line.strip()]

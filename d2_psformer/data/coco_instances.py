@@ -21,6 +21,7 @@ from .panoptic_json import (
     Field,
     check_image_ids,
     check_objects,
+    first_has,
     is_flag,
     is_id,
     is_integer,
@@ -45,6 +46,8 @@ def read_instance_json(path: str | os.PathLike) -> dict[str, Any]:
     if not content.get("categories"):
         raise UserError(f"{where} has no list 'categories': add id and name of every class.")
     annotations = content.get("annotations", [])
+    if first_has(annotations, "segments_info"):
+        raise UserError(f"{where} is in COCO's panoptic format, not that of instances.")
     check_objects(content["images"], "images", where, _IMAGE)
     check_objects(content["categories"], "categories", where, _CATEGORY)
     check_objects(annotations, "annotations", where, _ANNOTATION)

@@ -32,7 +32,7 @@ def load_semantic_records(metadata: dict[str, Any]) -> list[dict[str, Any]]:
     renumbered = renumbered_values(metadata)
     records = []
     for path in labels.paths(suffix):
-        stem = path.removesuffix(suffix)
+        stem = path[: len(path) - len(suffix)]
         image = images.find(stem + image_suffix, IMAGE_EXTENSIONS)
         if image is None:
             raise UserError(

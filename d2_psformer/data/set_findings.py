@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..classes import Classes
+from ..utils.files import comparable_name
 from ..utils.wording import counted
 from .findings import Finding, several
 from .image_check import ImageCheck, kind_of
@@ -62,11 +63,14 @@ def class_findings(
         sentence = f"No image shows {', '.join(unused[:10])}"
         sentence += f" and {len(unused) - 10} more." if unused[10:] else "."
         findings.append(Finding("warning", "unused classes", sentence))
-    for name in repeated(names[i] for i in used):
-        findings.append(Finding("warning", "names", f"Two classes are called '{name}'."))
-    by_color = defaultdict(list)
+    by_name, by_color = defaultdict(list), defaultdict(list)
     for i in used:
+        by_name[comparable_name(names[i].strip())].append(f"'{names[i]}'")
         by_color[tuple(classes.colors[i])].append(names[i])
+    for alike in by_name.values():
+        if alike[1:]:
+            sentence = f"The names of classes {', '.join(alike)} look alike: rename or merge them."
+            findings.append(Finding("warning", "names", sentence))
     for color, alike in by_color.items():
         if alike[1:]:
             sentence = f"{', '.join(alike)} have one colour, {list(color)}: pictures cannot tell "

@@ -63,3 +63,8 @@ def test_the_page_needs_no_other_file(data):
     assert all(source.startswith("data:") for source in page.sources)
     assert "<c>" in page.words
     assert any("cannot be decoded" in words for words in page.words)
+
+
+def test_a_path_is_no_name(data):
+    with pytest.raises(SystemExit, match="is a path, not the name of a data set: add --data"):
+        main(["check", str(data)])

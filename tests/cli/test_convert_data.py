@@ -112,6 +112,13 @@ def test_classes_may_be_lines_of_a_file(photos, tmp_path):
     assert [c["name"] for c in content["categories"]] == ["dog", "cat", "sky"]
 
 
+def test_a_file_of_classes_that_is_missing_or_no_text(photos, tmp_path):
+    with pytest.raises(OSError, match=r"names\.txt"):
+        convert("labelme", photos, tmp_path / "out", "--classes", tmp_path / "names.txt")
+    with pytest.raises(UserError, match=r"a\.png' is no text in UTF-8"):
+        convert("labelme", photos, tmp_path / "out", "--classes", photos / "a.png")
+
+
 def test_an_interrupted_run_goes_on(photos, tmp_path):
     whole = (photos / "b.json").read_text()
     (photos / "b.json").write_text(whole[:50])

@@ -88,12 +88,12 @@ def test_classes_unused_alike_and_of_one_colour(tiny):
     tiny.content["categories"] = [
         {"id": 7, "name": "dog", "isthing": 1, "color": [1, 2, 3]},
         {"id": 40, "name": "sky", "isthing": 0, "color": [1, 2, 3]},
-        {"id": 41, "name": "dog", "isthing": 1, "color": [9, 2, 3]},
+        {"id": 41, "name": "Dog ", "isthing": 1, "color": [9, 2, 3]},
     ]
     tiny.add(square(), SEGMENTS, image=picture(1))
     report = check_dataset(tiny.register())
-    assert one(report, "unused classes")[1] == "No image shows dog."
-    assert "Two classes are called 'dog'" in one(report, "names")[1]
+    assert one(report, "unused classes")[1] == "No image shows Dog ."
+    assert "names of classes 'dog', 'Dog ' look alike" in one(report, "names")[1]
     assert "dog, sky have one colour, [1, 2, 3]" in one(report, "colours")[1]
 
 

@@ -29,6 +29,8 @@ def settled_categories(
         UserError: a class is named twice, unknown, or contradicts the earlier split.
     """
     names = [category["name"] for category in found]
+    if not names:
+        raise UserError("The annotation names no class: list them with --classes.")
     if again := repeated(names):
         raise UserError(f"Class '{again[0]}' is there twice: give each class its own name.")
     known = {c["name"]: c for c in _read(earlier)} if earlier else {}

@@ -1,6 +1,5 @@
 """COCO's two formats: instances (polygons, run lengths, crowds), and panoptic JSON with PNGs."""
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,10 +26,9 @@ class CocoInstances:
         UserError: see :func:`.read_instance_json`.
     """
 
-    takes_folder = False
+    takes_folder, uses = False, ("stuff",)
 
     def __init__(self, source: Source):
-        _refuse_classes(source)
         self.images = source.image_folder()
         self._path = source.path
         listed = read_instance_json(source.path)["categories"]
@@ -79,10 +77,9 @@ class CocoPanoptic:
         UserError: see :class:`.PanopticFiles`.
     """
 
-    takes_folder = False
+    takes_folder, uses = False, ("stuff", "categories")
 
     def __init__(self, source: Source):
-        _refuse_classes(source)
         self.images = source.image_folder()
         pngs = source.path.with_suffix("")
         self._files = PanopticFiles(source.path, pngs if pngs.is_dir() else source.path.parent)
@@ -128,8 +125,3 @@ def _distinct(categories: list[dict]) -> list[dict]:
 
 def _keyed(records: list[Record]) -> list[tuple[str, Record]]:
     return [(str(record["image_id"]), record) for record in records]
-
-
-def _refuse_classes(source: Source) -> None:
-    if source.classes:
-        raise UserError(f"'{Path(source.path)}' lists its categories itself: leave --classes out.")

@@ -35,7 +35,7 @@ class _LabelPngs:
         UserError: a folder or an image is missing, or there is no PNG.
     """
 
-    takes_folder = True
+    takes_folder, uses = True, ("classes", "stuff", "void", "suffixes")
     unknown = "add NAME={0} to --classes, or {0} to --void"  # what to do about a value
 
     def __init__(self, source: Source, names: dict[int, str], void: Iterable[int]):
@@ -44,6 +44,12 @@ class _LabelPngs:
         self.images = source.image_folder()
         self.categories = thing_categories(names.values())
         label_suffix, image_suffix = source.suffixes
+        is_one = self.images.is_dir() and self.images.samefile(source.path)
+        if is_one and label_suffix == image_suffix:
+            raise UserError(
+                f"'{source.path}' is the folder of both images and PNGs: give each its own, or "
+                "what their names end in with --label-suffix and --image-suffix."
+            )
         self._files = {
             "image_root": str(self.images),
             "sem_seg_root": str(source.path),
@@ -120,11 +126,10 @@ class MapillaryInstances(_LabelPngs):
         UserError: there is no config, or it is of another format.
     """
 
+    uses = ("stuff", "void", "suffixes", "categories")
     unknown = "give the config of this version of the data set with --categories"
 
     def __init__(self, source: Source):
-        if source.classes:
-            raise UserError("Mapillary's config names the classes: leave --classes out.")
         if source.categories is None:
             raise UserError(
                 f"The PNGs of '{source.path}' have no names: give Mapillary's config, such as "

@@ -42,7 +42,7 @@ class Labelme:
         UserError: the folder has no JSON, or one of them is of another format.
     """
 
-    takes_folder = True
+    takes_folder, uses = True, ("classes", "stuff")
 
     def __init__(self, source: Source):
         folder = FolderIndex(source.path)

@@ -91,11 +91,13 @@ class Reader(Protocol):
 
     Attributes:
         takes_folder: the source is a folder, not a file.
+        uses: the fields of the source that it reads besides path, images and split.
         images: folder of all images.
         categories: ``name`` and ``isthing`` of each class, perhaps ``id`` and ``color``.
     """
 
     takes_folder: ClassVar[bool]
+    uses: ClassVar[Sequence[str]]
     images: Path
     categories: list[dict[str, Any]]
 

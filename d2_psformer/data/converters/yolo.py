@@ -22,7 +22,7 @@ class YoloSegments:
         UserError: the YAML has no names or images of the split, or there is no label text.
     """
 
-    takes_folder = False
+    takes_folder, uses = False, ("stuff",)
 
     def __init__(self, source: Source):
         content = read_description(source.path)

@@ -169,7 +169,7 @@ def test_coco_instances_of_other_images(tmp_path):
     (tmp_path / "images" / "0.jpg").unlink()
     refuse(tmp_path, "coco-instances", path, r"Image '0\.jpg' of '.*' is not in")
     refuse(tmp_path, "coco-instances", path, "add --images DIR", images=None)
-    refuse(tmp_path, "coco-instances", path, "leave --classes out", classes=["cat"])
+    refuse(tmp_path, "coco-instances", path, "no use for --classes", classes=["cat"])
     path.write_text("{")
     refuse(tmp_path, "coco-instances", path, r"instances\.json' is not valid JSON")
 
@@ -192,6 +192,57 @@ def test_label_pngs(tmp_path):
     refuse(tmp_path, "semantic", labels, r"0\.png' cannot be decoded", **classes)
 
 
+def test_label_pngs_among_the_images(tmp_path):
+    labels = write.write_semantic(tmp_path, [SCENE])
+    sentence = "is the folder of both images and PNGs"
+    refuse(tmp_path, "semantic", labels, sentence, images=labels, classes=write.CLASSES)
+
+
+def test_options_that_a_format_does_not_read(tmp_path):
+    path = write.write_coco(tmp_path, [SCENE])
+    file = {"categories": path}
+    refuse(tmp_path, "coco-instances", path, "coco-instances has no use for --categories", **file)
+    suffixes = {"suffixes": (".png", ".jpg")}
+    refuse(tmp_path, "coco-instances", path, "no use for --label-suffix and --image", **suffixes)
+    refuse(tmp_path, "coco-instances", path, "no use for --void", void=[0])
+    path = write.write_yolo(tmp_path, [SCENE])
+    refuse(tmp_path, "yolo", path, "yolo has no use for --classes", classes=["cat"])
+
+
+def test_files_of_the_other_kind_of_coco(tmp_path):
+    instances, panoptic = (
+        write.write_coco(tmp_path, [SCENE]),
+        write.write_panoptic(tmp_path, [SCENE]),
+    )
+    refuse(tmp_path, "coco-instances", panoptic, "is in COCO's panoptic format")
+    refuse(tmp_path, "coco-panoptic", instances, "is in COCO's instance format")
+    refuse(tmp_path, "coco-instances", instances, "json' is no folder", images=instances)
+
+
+@pytest.mark.parametrize("split", ["", "a/b", "../val", "a\\b", "a:b"])
+def test_splits_name_files(tmp_path, split):
+    path = write.write_coco(tmp_path, [SCENE])
+    refuse(tmp_path, "coco-instances", path, "files get their names from it", split=split)
+
+
+def test_the_result_is_a_folder(tmp_path):
+    path = write.write_coco(tmp_path, [SCENE])
+    with pytest.raises(UserError, match=r"instances\.json' is a file: name a folder"):
+        convert("coco-instances", Source(path, tmp_path / "images"), path)
+
+
+def test_no_class_at_all(tmp_path):
+    folder = write.write_labelme(tmp_path, [SCENE])
+    change(folder / "0.json", lambda content: content.update(shapes=[]))
+    refuse(tmp_path, "labelme", folder, "names no class: list them with --classes")
+
+
+def test_an_image_that_is_annotated_twice(tmp_path):
+    folder = write.write_labelme(tmp_path, [SCENE])
+    (folder / "again.json").write_text((folder / "0.json").read_text())
+    refuse(tmp_path, "labelme", folder, r"Image '0\.jpg' is annotated twice in '.*labelme'")
+
+
 def test_yolo_without_labels(tmp_path):
     path = write.write_yolo(tmp_path, [SCENE])
     (tmp_path / "labels" / "0.txt").rename(tmp_path / "labels" / "1.txt")
@@ -204,7 +255,7 @@ def test_mapillary(tmp_path):
     config = tmp_path / "config_v1.2.json"
     refuse(tmp_path, "mapillary", labels, r"give Mapillary's config, such as config_v1\.2\.json")
     of_config = {"categories": config}
-    refuse(tmp_path, "mapillary", labels, "leave --classes out", classes=["a"], **of_config)
+    refuse(tmp_path, "mapillary", labels, "no use for --classes", classes=["a"], **of_config)
     change(config, lambda content: content["labels"].pop())
     sentence = r"0\.png' has the class 4: give the config of this version"
     refuse(tmp_path, "mapillary", labels, sentence, **of_config)

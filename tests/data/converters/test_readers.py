@@ -190,3 +190,39 @@ def test_yolo_labels_may_lie_beside_the_images(tmp_path):
     (tmp_path / "labels" / "0.txt").rename(tmp_path / "photos" / "0.txt")
     path.write_text("{path: .., train: photos, names: {'0': cat, '1': dog, '2': sky}}")
     assert convert("yolo", Source(path), tmp_path / "out").things == 5
+
+
+def test_capital_suffixes(tmp_path):
+    write.write_images(tmp_path, [SCENE])
+    (tmp_path / "images" / "0.jpg").rename(tmp_path / "images" / "0.JPG")
+    labelme, labels = (
+        make(tmp_path, [SCENE]) for make in (write.write_labelme, write.write_semantic)
+    )
+    (labelme / "0.json").rename(labelme / "0.JSON")
+    (labels / "0.png").rename(labels / "0.PNG")
+    images = tmp_path / "images"
+    assert convert("labelme", Source(labelme, images), tmp_path / "a").images == 1
+    source = Source(labels, images, classes=write.CLASSES)
+    assert convert("semantic", source, tmp_path / "b").images == 1
+
+
+def test_json_of_windows_editors(tmp_path):
+    """They put a byte-order mark in front."""
+    write.write_images(tmp_path, [SCENE])
+    path = write.write_coco(tmp_path, [SCENE])
+    path.write_text(path.read_text(), encoding="utf-8-sig")
+    assert convert("coco-instances", Source(path, tmp_path / "images"), tmp_path / "a").images == 1
+
+
+def test_names_in_any_script(tmp_path):
+    write.write_images(tmp_path, [SCENE])
+    path = write.write_coco(tmp_path, [SCENE])
+    content = json.loads(path.read_text())
+    names = ["кошка", "犬", "سماء"]
+    for category, name in zip(content["categories"], names, strict=True):
+        category["name"] = name
+    path.write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
+    source = Source(path, tmp_path / "images", stuff=["سماء"])
+    convert("coco-instances", source, tmp_path / "данные", to="semantic")
+    entry = read_data_yaml(tmp_path / "данные")["DATASETS"]["REGISTER"][0]
+    assert (entry[0], entry[3]) == ("данные_train", names)
