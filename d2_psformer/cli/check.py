@@ -49,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--label-folder", metavar="DIR", help="folder of semantic label PNGs")
     add("--classes", nargs="+", metavar="NAME", help="of the values 0, 1, ...")
     add("--instance-json", metavar="FILE", help="COCO instance JSON")
-    add("--json", metavar="FILE", help="write findings and statistics to this file")
+    add("--json", type=Path, metavar="FILE", help="write findings and statistics to this file")
     add("--html", type=Path, metavar="FILE", help="write a page with pictures of the worst images")
     add("--strict", action="store_true", help="status 1 after warnings, too")
     add_workers(parser)
@@ -61,6 +61,9 @@ def run(args: argparse.Namespace) -> int:
         raise UserError("--images goes with one name and " + ", or ".join(map(_shown, _FILES)))
     if not args.name and not args.config and not args.data:
         raise UserError("Say what to check: --data FOLDER, --config CONFIG, or a registered name.")
+    for file in filter(None, (args.json, args.html)):
+        if file.is_dir():
+            raise UserError(f"'{file}' is a folder: name a file in it.")
     for name in args.name:
         if not given and Path(name).exists():
             raise UserError(f"'{name}' is a path, not the name of a data set: add --data before.")

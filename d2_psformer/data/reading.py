@@ -1,5 +1,6 @@
 """Reading of the image and the label PNGs of one record, with checks that they fit together."""
 
+import os
 from typing import Any
 
 import numpy as np
@@ -59,7 +60,7 @@ def read_segment_ids(record: Record, image_size: tuple[int, int]) -> np.ndarray:
             )
     path = record["pan_seg_file_name"]
     ids = read_panoptic_png(path)
-    _check_size(f"Panoptic PNG '{path}'", ids, record, image_size)
+    _check_fit(path, f"Panoptic PNG '{path}'", ids, record, image_size)
     present, listed = present_ids(ids) - {0}, {segment["id"] for segment in record["segments_info"]}
     if unlisted := sorted(present - listed):
         raise UserError(
@@ -113,19 +114,24 @@ def read_label_values(record: Record, image_size: tuple[int, int]) -> np.ndarray
     Raises:
         UserError: the PNG cannot be read, has colours, or has another size than the image.
     """
-    what = f"Semantic PNG '{record['sem_seg_file_name']}'"
-    with decoding(what), Image.open(record["sem_seg_file_name"]) as image:
+    path = record["sem_seg_file_name"]
+    what = f"Semantic PNG '{path}'"
+    with decoding(what), Image.open(path) as image:
         values = np.asarray(image)
     if values.ndim != 2 or values.dtype.kind == "f":
         raise UserError(
             f"{what} has mode {image.mode}, not one number a pixel: save the classes as grey PNG "
             "of 8 or 16 bits."
         )
-    _check_size(what, values, record, image_size)
+    _check_fit(path, what, values, record, image_size)
     return values.astype(np.int32)
 
 
-def _check_size(what: str, labels: np.ndarray, record: Record, image_size: tuple[int, int]) -> None:
+def _check_fit(
+    path: str, what: str, labels: np.ndarray, record: Record, image_size: tuple[int, int]
+) -> None:
+    if os.path.realpath(path) == os.path.realpath(record["file_name"]):
+        raise UserError(f"{what} is the image of its record, too: name the folder of the images.")
     if labels.shape != image_size:
         (height, width), (image_height, image_width) = labels.shape, image_size
         turned = labels.shape == image_size[::-1]

@@ -68,3 +68,10 @@ def test_the_page_needs_no_other_file(data):
 def test_a_path_is_no_name(data):
     with pytest.raises(SystemExit, match="is a path, not the name of a data set: add --data"):
         main(["check", str(data)])
+
+
+@pytest.mark.parametrize("option", ["--json", "--html"])
+def test_a_folder_for_the_result_is_refused_before_the_check(data, capsys, option):
+    with pytest.raises(SystemExit, match="is a folder: name a file in it"):
+        check(data, option, data)
+    assert capsys.readouterr().out == ""

@@ -170,3 +170,10 @@ def test_processes_give_the_same_report(tiny, workers):
     report = check_dataset("again", workers=workers)
     assert report.counts[:, 1].sum() == 6
     assert [finding.kind for finding in report.findings] == ["copies", "unused classes", "crowds"]
+
+
+def test_pngs_in_place_of_images(tiny):
+    tiny.add(square(), SEGMENTS)
+    tiny.images = tiny.panoptic
+    faults = check_dataset(tiny.register()).faults
+    assert "is the image of its record, too: name the folder of the images" in faults[0]

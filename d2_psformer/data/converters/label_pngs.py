@@ -4,11 +4,14 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
 from ...classes import unique_names
 from ...utils.errors import UserError
 from ...utils.files import read_json
 from ..images import upright_size
 from ..panoptic_json import Field, check_categories, check_objects, is_flag, is_text
+from ..panoptic_png import decoding
 from ..reading import IGNORED, read_label_values
 from ..segments import present_ids
 from ..semantic import load_semantic_records
@@ -154,6 +157,13 @@ class MapillaryInstances(_LabelPngs):
         check_categories(self.categories, f"'{source.categories}'")
 
     def read(self, item: dict[str, Any]) -> LabelledImage:
+        path = item["sem_seg_file_name"]
+        with decoding(f"Label PNG '{path}'"), Image.open(path) as image:
+            if not image.mode.startswith("I"):
+                raise UserError(
+                    f"Label PNG '{path}' has mode {image.mode}, not 16 bits: name Mapillary's "
+                    "folder 'instances'; of 'panoptic' there is a JSON, see coco-panoptic."
+                )
         values = read_label_values(item, upright_size(item["file_name"]))
         segments = [
             Segment(value + 1, self._class_of(value // INSTANCES_PER_LABEL, item))

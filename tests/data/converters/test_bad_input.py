@@ -259,6 +259,10 @@ def test_mapillary(tmp_path):
     change(config, lambda content: content["labels"].pop())
     sentence = r"0\.png' has the class 4: give the config of this version"
     refuse(tmp_path, "mapillary", labels, sentence, **of_config)
+    for mode in ("L", "RGB"):
+        Image.new(mode, (12, 8)).save(labels / "0.png")
+        sentence = f"has mode {mode}, not 16 bits: name Mapillary's folder 'instances'"
+        refuse(tmp_path, "mapillary", labels, sentence, **of_config)
     change(config, lambda content: content["labels"][1].update(instances="yes"))
     refuse(tmp_path, "mapillary", labels, r"'instances' of labels\[1\] of '.*json'", **of_config)
     config.write_text("[]")
