@@ -116,7 +116,7 @@ def run(args: argparse.Namespace) -> int:
     ]
     if summary.hidden:
         hidden = counted(summary.hidden, "segment")
-        lines.append(f"Left out: {hidden} without a pixel of its own, below others.")
+        lines.append(f"Left out: {hidden} without a pixel of its own.")
     if args.to == "panoptic" and summary.void > _MOSTLY_VOID:
         lines.append(
             "PQ is not judged in void: what a model finds there costs nothing. Make it a class "

@@ -60,7 +60,7 @@ def read_segment_ids(record: Record, image_size: tuple[int, int]) -> np.ndarray:
             )
     path = record["pan_seg_file_name"]
     ids = read_panoptic_png(path)
-    _check_fit(path, f"Panoptic PNG '{path}'", ids, record, image_size)
+    _check_size(f"Panoptic PNG '{path}'", ids, record, image_size)
     present, listed = present_ids(ids) - {0}, {segment["id"] for segment in record["segments_info"]}
     if unlisted := sorted(present - listed):
         raise UserError(
@@ -73,6 +73,21 @@ def read_segment_ids(record: Record, image_size: tuple[int, int]) -> np.ndarray:
             "lists: remove it there, or use the PNG that belongs to it."
         )
     return ids
+
+
+def check_two_files(record: Record) -> None:
+    """Check that the image of a record and its PNG of labels are not one file.
+
+    Raises:
+        UserError: they are.
+    """
+    image = os.path.realpath(record["file_name"])
+    for key in ("pan_seg_file_name", "sem_seg_file_name"):
+        if key in record and os.path.realpath(record[key]) == image:
+            raise UserError(
+                f"'{record['file_name']}' is both image and annotation: name the folder of the "
+                "images."
+            )
 
 
 def read_class_map(
@@ -123,15 +138,11 @@ def read_label_values(record: Record, image_size: tuple[int, int]) -> np.ndarray
             f"{what} has mode {image.mode}, not one number a pixel: save the classes as grey PNG "
             "of 8 or 16 bits."
         )
-    _check_fit(path, what, values, record, image_size)
+    _check_size(what, values, record, image_size)
     return values.astype(np.int32)
 
 
-def _check_fit(
-    path: str, what: str, labels: np.ndarray, record: Record, image_size: tuple[int, int]
-) -> None:
-    if os.path.realpath(path) == os.path.realpath(record["file_name"]):
-        raise UserError(f"{what} is the image of its record, too: name the folder of the images.")
+def _check_size(what: str, labels: np.ndarray, record: Record, image_size: tuple[int, int]) -> None:
     if labels.shape != image_size:
         (height, width), (image_height, image_width) = labels.shape, image_size
         turned = labels.shape == image_size[::-1]

@@ -97,6 +97,8 @@ def test_a_background_takes_what_is_left(photos, tmp_path, capsys):
     assert "2 things and 3 stuff segments, 0% of the pixels void" in capsys.readouterr().out
     with pytest.raises(UserError, match="The background 'sky' is a class of things"):
         convert("labelme", photos, tmp_path / "other", "--background", "sky")
+    convert("labelme", photos, tmp_path / "other", "--background", "sky", "--stuff", "sky")
+    assert "2 things and 2 stuff segments, 0% of the pixels void" in capsys.readouterr().out
 
 
 def test_void_that_costs_nothing_is_pointed_out(photos, tmp_path, capsys):

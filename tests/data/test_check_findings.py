@@ -176,4 +176,4 @@ def test_pngs_in_place_of_images(tiny):
     tiny.add(square(), SEGMENTS)
     tiny.images = tiny.panoptic
     faults = check_dataset(tiny.register()).faults
-    assert "is the image of its record, too: name the folder of the images" in faults[0]
+    assert "is both image and annotation: name the folder of the images" in faults[0]

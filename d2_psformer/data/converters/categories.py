@@ -40,8 +40,10 @@ def settled_categories(
     if background and background not in names:
         categories.append({"name": background, "isthing": 0})
     for number, category in enumerate(categories, start=1):
-        if stuff is not None and category["name"] != background:
-            category["isthing"] = int(category["name"] not in stuff)
+        if category["name"] in (stuff or ()):
+            category["isthing"] = 0
+        elif stuff is not None and category["name"] != background:
+            category["isthing"] = 1
         if category["name"] == background and category["isthing"]:
             raise UserError(f"The background '{background}' is a class of things: make it stuff.")
         category.setdefault("id", number)

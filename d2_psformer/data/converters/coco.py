@@ -12,7 +12,7 @@ from ..coco_instances import load_instance_records, read_instance_json
 from ..coco_panoptic import PanopticFiles, load_records
 from ..images import upright_size
 from ..panoptic_json import check_categories
-from ..reading import read_segment_ids
+from ..reading import check_two_files, read_segment_ids
 from .records import LabelledImage, Segment, Source, checked_size
 from .shapes import Shape, paint
 
@@ -101,6 +101,7 @@ class CocoPanoptic:
         return _keyed(load_records(self._files, self.images, self._classes.to_metadata()))
 
     def read(self, item: Record) -> LabelledImage:
+        check_two_files(item)
         path = item["file_name"]
         size = upright_size(path)
         if {"height", "width"} <= item.keys():

@@ -123,6 +123,8 @@ def _listed_images(text: Path, bases: Sequence[Path]) -> Iterator[Path]:
                 f"'{line}' of '{text}' is not there: write a path that is absolute, or relative to "
                 "the text's folder or to 'path' of the data.yaml."
             )
+        if path.suffix.lower() not in IMAGE_EXTENSIONS:
+            raise UserError(f"'{line}' of '{text}' is no image: write the path of one a line.")
         yield path
 
 

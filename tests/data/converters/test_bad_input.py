@@ -134,6 +134,7 @@ def test_yolo(tmp_path, line, sentence):
         ("{names: [a], train: [../images, nowhere]}", "'nowhere', the 'train' of '.*', is not"),
         ("{names: [a], train: ../images/0.jpg}", "'../images/0.jpg', .* is neither a folder"),
         ("{names: [a], train: list.txt}", "'missing.jpg' of '.*list.txt' is not there"),
+        ("{names: [a], train: folders.txt}", "'../images' of '.*folders.txt' is no image"),
         ("{names: [a], train: empty.txt}", "'train' of '.*' has no images"),
         ("{names: [a], train: binary.txt}", "binary.txt' is no text"),
     ],
@@ -142,6 +143,7 @@ def test_yolo_descriptions(tmp_path, text, sentence):
     path = write.write_yolo(tmp_path, [SCENE])
     path.write_text(text)
     path.with_name("list.txt").write_text("../images/0.jpg\nmissing.jpg")
+    path.with_name("folders.txt").write_text("../images")
     path.with_name("empty.txt").touch()
     path.with_name("binary.txt").write_bytes(b"\xff\xd8\x00")
     refuse(tmp_path, "yolo", path, sentence, images=None)
@@ -217,6 +219,8 @@ def test_files_of_the_other_kind_of_coco(tmp_path):
     refuse(tmp_path, "coco-instances", panoptic, "is in COCO's panoptic format")
     refuse(tmp_path, "coco-panoptic", instances, "is in COCO's instance format")
     refuse(tmp_path, "coco-instances", instances, "json' is no folder", images=instances)
+    both = {"images": tmp_path / "panoptic"}
+    refuse(tmp_path, "coco-panoptic", panoptic, r"0\.png' is both image and annotation", **both)
 
 
 @pytest.mark.parametrize("split", ["", "a/b", "../val", "a\\b", "a:b"])
