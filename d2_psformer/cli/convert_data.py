@@ -20,7 +20,8 @@ Formats, and what SOURCE is:
   mapillary        the folder instances of Mapillary Vistas, PNGs of 256 label + number; needs
                    --images and, as --categories, config_v1.2.json
   semantic         a folder of grey PNGs of classes; needs --images and --classes
-  yolo             data.yaml of polygons; its entry of the --split unless --images is given
+  yolo             data.yaml of polygons; its entry of the --split (folders or text lists of images)
+                   unless --images is given
 
 Where shapes overlap, a pixel belongs to the shape on the highest layer (CVAT's z-order), then to
 things before crowds before stuff, then to the smaller shape. Images stay where they are. The same

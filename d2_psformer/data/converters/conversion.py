@@ -182,10 +182,18 @@ def _other_data_sets(target: Target, name: str, replaces: bool) -> list[str]:
     """The names in ``data.yaml`` apart from this one.
 
     Raises:
-        UserError: this one is there, and is not to be replaced.
+        UserError: this one is there, and is not to be replaced; or the file is of another program.
     """
     path = target.folder / DESCRIPTION
-    listed = [e[0] for e in read_data_yaml(path)["DATASETS"]["REGISTER"]] if path.exists() else []
+    try:
+        listed = (
+            [e[0] for e in read_data_yaml(path)["DATASETS"]["REGISTER"]] if path.exists() else []
+        )
+    except UserError as error:
+        raise UserError(
+            f"'{target.folder}' has the {DESCRIPTION} of another program, or a broken one: name "
+            f"another folder for the result ({error})"
+        ) from error
     if name in listed and not replaces:
         raise UserError(
             f"'{path}' lists '{name}' already: give another --split, --name or folder, or replace "

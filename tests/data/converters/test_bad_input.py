@@ -235,6 +235,15 @@ def test_the_result_is_a_folder(tmp_path):
         convert("coco-instances", Source(path, tmp_path / "images"), path)
 
 
+def test_the_yaml_of_another_program_stays(tmp_path):
+    path = write.write_yolo(tmp_path, [SCENE])
+    before = path.read_text()
+    with pytest.raises(UserError, match=r"yolo' has the data\.yaml of another program"):
+        convert("yolo", Source(path), path.parent)
+    assert path.read_text() == before
+    assert [*path.parent.iterdir()] == [path]
+
+
 def test_no_class_at_all(tmp_path):
     folder = write.write_labelme(tmp_path, [SCENE])
     change(folder / "0.json", lambda content: content.update(shapes=[]))

@@ -226,3 +226,26 @@ def test_names_in_any_script(tmp_path):
     convert("coco-instances", source, tmp_path / "данные", to="semantic")
     entry = read_data_yaml(tmp_path / "данные")["DATASETS"]["REGISTER"][0]
     assert (entry[0], entry[3]) == ("данные_train", names)
+
+
+def test_mapillarys_panoptic_json_has_its_pngs_beside_it(tmp_path):
+    write.write_images(tmp_path, [SCENE])
+    path = write.write_panoptic(tmp_path, [SCENE])  # its ids have 24 bits
+    beside = tmp_path / "training" / "v2.0" / "panoptic" / "panoptic_2020.json"
+    beside.parent.mkdir(parents=True)
+    (tmp_path / "panoptic" / "0.png").rename(beside.with_name("0.png"))
+    path.rename(beside)
+    convert("coco-panoptic", Source(beside, tmp_path / "images"), tmp_path / "out")
+    assert areas(tmp_path / "out") == [("cat", 32, 0), ("dog", 16, 0), ("sky", 32, 0)]
+
+
+def test_mapillarys_ids_and_colours_are_kept(tmp_path):
+    write.write_images(tmp_path, [SCENE])
+    labels = write.write_mapillary(tmp_path, [SCENE])
+    config = tmp_path / "config_v1.2.json"
+    source = Source(labels, tmp_path / "images", categories=config, void=[0, 3])
+    convert("mapillary", source, tmp_path / "out")
+    content = json.loads((tmp_path / "out" / "panoptic_train.json").read_text())
+    assert content["categories"][0] == {"id": 2, "name": "cat", "isthing": 1, "color": [10, 20, 30]}
+    assert [c["name"] for c in content["categories"]] == ["cat", "dog", "unlabeled"]
+    assert areas(tmp_path / "out") == [("cat", 32, 0), ("dog", 16, 0), ("unlabeled", 16, 0)]
