@@ -16,7 +16,7 @@ from ..data.described_segments import Segment, describe_segments
 from ..data.segments import label_segments
 from ..engine.result_segments import segments_of_results
 from ..utils.wording import counted
-from ..visualization import ResultWriter, draw_overlay
+from ..visualization import ResultWriter, draw_overlay, draw_side_by_side
 from .formats import coco_annotations, detections
 from .images import Pixels
 
@@ -135,11 +135,16 @@ class PanopticResult:
         """The pixels of one of ``segments``: bool (H, W)."""
         return np.equal(self.panoptic, segment.id)
 
-    def draw(self) -> Image.Image:
-        """The image with its segments, class names and scores over it; at least 640 pixels long."""
-        return Image.fromarray(
-            draw_overlay(self.image, self.panoptic, self._segments_info, self._metadata)
-        )
+    def draw(self, *, side_by_side: bool = False) -> Image.Image:
+        """The image with its segments, class names and scores over it; at least 640 pixels long.
+
+        Args:
+            side_by_side: put the image itself to the left of that, and a legend below.
+        """
+        found = self.panoptic, self._segments_info
+        if side_by_side:
+            return Image.fromarray(draw_side_by_side(self.image, found, self._metadata))
+        return Image.fromarray(draw_overlay(self.image, *found, self._metadata))
 
     def save(self, folder: str | Path) -> None:
         """Write ``NAME_overlay.jpg``, ``NAME_ids.png`` and ``NAME_segments.json`` to a folder.

@@ -79,15 +79,15 @@ def _about(run: Evaluation) -> dict[str, Any]:
     """What was measured, on what machine, and how long it took."""
     milliseconds = 1000 * run.seconds
     device = run.predictor.model.device
-    on_gpu = device.type == "cuda"
+    threads = torch.get_num_threads()
     return {
         "weights": run.cfg.MODEL.WEIGHTS,
         "architecture": run.cfg.MODEL.META_ARCHITECTURE,
         "median": float(np.median(milliseconds)),
         "slowest": float(np.percentile(milliseconds, 95)),
         "device": torch.cuda.get_device_name(device)
-        if on_gpu
-        else f"{torch.get_num_threads()} CPU threads",
+        if device.type == "cuda"
+        else f"{threads} CPU thread{'s' if threads > 1 else ''}",
         "machine": f"{platform.machine()}, torch {torch.__version__}",
     }
 

@@ -19,7 +19,7 @@ from .errors import UserError
 _PICTURES = {
     ".png": {"format": "PNG"},
     # Colour at full resolution keeps small letters sharp.
-    ".jpg": {"format": "JPEG", "quality": 92, "subsampling": 0},
+    ".jpg": {"format": "JPEG", "quality": 92, "subsampling": 0, "optimize": True},
 }
 _UNSAFE = re.compile(r'[\\/:*?"<>|\x00-\x1f\x7f]')
 
