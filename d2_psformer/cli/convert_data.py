@@ -118,7 +118,9 @@ def run(args: argparse.Namespace) -> int:
     if summary.hidden:
         hidden = counted(summary.hidden, "segment")
         lines.append(f"Left out: {hidden} without a pixel of its own.")
-    if args.to == "panoptic" and summary.void > _MOSTLY_VOID:
+    if not summary.things + summary.stuff:
+        lines.append("No image has a segment: is it the annotation of these images, with outlines?")
+    elif args.to == "panoptic" and summary.void > _MOSTLY_VOID:
         lines.append(
             "PQ is not judged in void: what a model finds there costs nothing. Make it a class "
             "with --background NAME, unless objects there were not annotated."

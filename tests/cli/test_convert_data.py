@@ -107,6 +107,13 @@ def test_void_that_costs_nothing_is_pointed_out(photos, tmp_path, capsys):
     assert "--background NAME" in capsys.readouterr().out
 
 
+def test_annotation_without_a_segment_is_pointed_out(photos, tmp_path, capsys):
+    for name in "ab":
+        labelme(photos, name)
+    convert("labelme", photos, tmp_path / "out", "--classes", "cat", "dog")
+    assert "No image has a segment" in capsys.readouterr().out
+
+
 def test_classes_may_be_lines_of_a_file(photos, tmp_path):
     (tmp_path / "names.txt").write_text("dog\ncat\n\nsky\n", encoding="utf-8")
     convert("labelme", photos, tmp_path / "out", "--classes", tmp_path / "names.txt")

@@ -31,6 +31,8 @@ def settled_categories(
     names = [category["name"] for category in found]
     if not names:
         raise UserError("The annotation names no class: list them with --classes.")
+    if not all(map(str.strip, names)):
+        raise UserError("A class of the annotation has an empty name: give it one.")
     if again := repeated(names):
         raise UserError(f"Class '{again[0]}' is there twice: give each class its own name.")
     known = {c["name"]: c for c in _read(earlier)} if earlier else {}

@@ -38,6 +38,7 @@ def change(path: Path, edit) -> None:
 LABELME = [
     (lambda c: c["shapes"][0].update(points=[[1, 1]]), r"shapes\[0\] of '.*0\.json' is a polygon"),
     (lambda c: c["shapes"][0].update(points=[[1, float("nan")]] * 3), "no pairs of finite"),
+    (lambda c: c["shapes"][0].update(group_id=[1]), r"'group_id' of shapes\[0\] of '.*0\.json'"),
     (lambda c: c["shapes"][0].update(label=3), r"shapes\[0\] of '.*' has no 'label'"),
     (lambda c: c["shapes"][0].update(label="cow"), "class 'cow', which is none of the classes cat"),
     (lambda c: c["shapes"][0].update(shape_type="star"), "is of the kind 'star': draw a polygon"),
@@ -248,6 +249,7 @@ def test_no_class_at_all(tmp_path):
     folder = write.write_labelme(tmp_path, [SCENE])
     change(folder / "0.json", lambda content: content.update(shapes=[]))
     refuse(tmp_path, "labelme", folder, "names no class: list them with --classes")
+    refuse(tmp_path, "labelme", folder, "has an empty name", classes=["cat", " "])
 
 
 def test_an_image_that_is_annotated_twice(tmp_path):
