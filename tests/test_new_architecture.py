@@ -6,11 +6,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from d2_psformer.data.scenes import ScenesSpec, write_scenes
 
 ROOT = Path(__file__).parents[1]
 
 
+@pytest.mark.slow
 def test_the_page_runs_as_written(tmp_path):
     write_scenes(tmp_path / "datasets" / "scenes", ScenesSpec(train=8, val=2, size=64))
     page = (ROOT / "docs" / "new_architecture.md").read_text()

@@ -236,7 +236,8 @@ def test_weights_through_timm(name, tag, monkeypatch):
     assert not torch.equal(next(model.backbone.body.parameters()), before)
 
 
-def test_a_failed_download_says_what_to_do():
+def test_a_failed_download_says_what_to_do(monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     model, cfg = make("resnet18", tag="tv_in1k")
     with pytest.raises(UserError, match=r"'resnet18\.tv_in1k'.*network.*BACKBONE\.WEIGHTS"):
         load_pretrained_backbone(model, cfg)

@@ -67,7 +67,7 @@ def test_everything_by_names(psformer):
     for split in ("train", "val"):
         files = ("coco-panoptic", f"raw/panoptic_{split}.json", "mine")
         run("convert-data", *files, "--images", f"raw/{split}", "--split", split, "--workers", "0")
-    assert "0 faults" in run("check", "--data", "mine", "--workers", "0")
+    assert "mine_train: 4 images, 0 errors" in run("check", "--data", "mine", "--workers", "0")
 
     model = ("--config", "scenes/demo", "--data", "mine")
     run("train", *model, *SHORT, "OUTPUT_DIR", "run")

@@ -7,6 +7,7 @@ any difference in seeding shows in the losses.
 import argparse
 import json
 import random
+import signal
 import time
 
 import numpy as np
@@ -132,4 +133,6 @@ if __name__ == "__main__":
     parser.add_argument("--machine-rank", type=int, default=0)
     parser.add_argument("--dist-url", default="auto")
     parser.add_argument("opts", nargs=argparse.REMAINDER)
+    # The tests may run in the background of a script, where SIGINT is ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     run(main, parser.parse_args())

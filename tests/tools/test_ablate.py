@@ -197,6 +197,7 @@ def test_max_deeplab_goes_without_each_loss_and_each_path():
     assert [every - some for some in kept] == [{"p2p"}, {"p2m"}, {"m2p"}, {"m2m"}]
 
 
+@pytest.mark.slow
 def test_with_the_real_train_net(tmp_path):
     """One training of two iterations on generated scenes, and its evaluation."""
     data = tmp_path / "data"

@@ -77,6 +77,7 @@ def tiny_config(tmp_path):
     return config
 
 
+@pytest.mark.slow
 def test_model_against_another_checkout(tiny_config, capsys, tmp_path):
     """The other checkout here is a link to this one."""
     (tmp_path / "other").mkdir()

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from ...utils.errors import UserError
+from ...utils.wording import counted
 from ..outputs import LayerOutputs
 from .masks import DenseMasks, MaskSampler
 from .targets import Targets
@@ -81,7 +82,8 @@ class FixedMatcher:
         if queries != classes:
             raise UserError(
                 f"Fixed matching gives every class a query, but there are {queries} queries and "
-                f"{classes} classes: set MODEL.TRANSFORMER_DECODER.NUM_QUERIES to {classes}."
+                f"{counted(classes, 'class')}: set MODEL.TRANSFORMER_DECODER.NUM_QUERIES to "
+                f"{classes}."
             )
         matched, segments = target.classes.sort()
         if (matched[1:] == matched[:-1]).any():
