@@ -15,6 +15,7 @@ from ..classes import Classes
 from ..data.described_segments import Segment, describe_segments
 from ..data.segments import label_segments
 from ..engine.result_segments import segments_of_results
+from ..utils.wording import counted
 from ..visualization import ResultWriter, draw_overlay, draw_side_by_side
 from .formats import coco_annotations, detections
 from .images import Pixels
@@ -173,13 +174,12 @@ class PanopticResult:
 
     def __repr__(self) -> str:
         height, width = self.panoptic.shape
-        count = len(self.segments)
         listed = _counted([segment for segment in self.segments if segment.is_thing])
         listed += _counted([segment for segment in self.segments if not segment.is_thing])
         found = f": {', '.join(listed)}" if listed else ""
         return (
             f"<PanopticResult '{self.name}', {width} x {height} pixels, "
-            f"{count} segment{'' if count == 1 else 's'}{found}>"
+            f"{counted(len(self.segments), 'segment')}{found}>"
         )
 
     def _repr_png_(self) -> bytes:

@@ -6,6 +6,7 @@ import traceback
 from pathlib import Path
 
 from ..utils.errors import UserError, is_user_error, sentence_of
+from ..utils.wording import counted
 
 SUMMARY = "segment images and videos: pictures, segment ids and JSON"
 EPILOG = """
@@ -124,7 +125,8 @@ def run(args: argparse.Namespace) -> int:
         side_by_side=args.side_by_side,
         truth=truth,
     )
-    print(f"{len(inputs) - len(failures)} of {len(inputs)} files done: look in {args.output}")
+    done = f"{len(inputs) - len(failures)} of {counted(len(inputs), 'file')}"
+    print(f"{done} done: look in {args.output}")
     for path, error in failures.items():
         if is_user_error(error):
             print(sentence_of(error), file=sys.stderr)

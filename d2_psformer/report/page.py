@@ -12,6 +12,7 @@ import torch
 
 from ..utils.errors import UserError
 from ..utils.files import atomic_write
+from ..utils.wording import counted
 from ..visualization.curves import Curves, read_curves
 from . import charts, tables
 from .errors import MEANINGS
@@ -37,6 +38,7 @@ def write_template(path: Path, name: str, **context: Any) -> None:
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
+    environment.globals["counted"] = counted
     style = (_TEMPLATES / "page.css").read_text("utf-8")
     page = environment.get_template(name).render(css=style, **context)
     with atomic_write(path, "w") as file:

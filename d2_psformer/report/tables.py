@@ -8,6 +8,7 @@ import numpy as np
 
 from ..config import changed_keys, default_config
 from ..evaluation.pq_counter import SIZES, SPLITS
+from ..utils.wording import counted
 from .evaluation import Evaluation
 from .statistics import Statistics, class_names, iou_of_classes
 
@@ -154,7 +155,7 @@ def confusion_table(statistics: Statistics) -> dict[str, Any]:
     shown = np.sort(occurs[np.argsort(-weight, kind="stable")[:MOST_CONFUSED]]).tolist()
     others = sorted({*occurs.tolist()} - {*shown})
     groups = {names[k]: [k] for k in shown}
-    groups |= {f"{len(others)} other classes": others} if others else {}
+    groups |= {counted(len(others), "other class"): others} if others else {}
     rows, columns = ({**groups, void: [-1]} for void in ("not annotated", "no segment"))
     merged = np.array(
         [[counts[np.ix_(r, c)].sum() for c in columns.values()] for r in rows.values()]

@@ -79,7 +79,7 @@ def read_json(path: str | os.PathLike) -> Any:
         UserError: the file does not exist, or is not JSON.
     """
     try:
-        with open(path, encoding="utf-8") as file:
+        with open(path, encoding="utf-8-sig") as file:
             return json.load(file)
     except (FileNotFoundError, IsADirectoryError) as error:
         raise UserError(
