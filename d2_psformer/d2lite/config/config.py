@@ -82,8 +82,10 @@ class CheckedMerging:
                 raise TypeError("there are none" if loaded is None else f"it is {loaded!r:.80}")
             # The constructor copies values that YAML's aliases share.
             return cls(loaded)
-        except (OSError, RecursionError):
+        except OSError:
             raise
+        except RecursionError as error:
+            raise UserError(f"Config file '{filename}' is nested without end.") from error
         except Exception as error:  # A value that does not suit its tag can fail in any way.
             raise UserError(
                 f"Config file '{filename}' is no safe YAML of 'KEY: value' pairs: "
@@ -96,12 +98,7 @@ class CheckedMerging:
 
     def load_file(self, cfg_filename: str) -> dict[str, Any]:
         """What :meth:`merge_from_file` merges."""
-        try:
-            loaded = self.load_yaml_with_base(cfg_filename)
-        except RecursionError as error:
-            raise UserError(
-                f"Config file '{cfg_filename}' or a _BASE_ of it is nested without end."
-            ) from error
+        loaded = self.load_yaml_with_base(cfg_filename)
         version = loaded.get("VERSION", _VERSION)
         if version != _VERSION:
             raise UserError(
