@@ -2,20 +2,20 @@
 
 import os
 import signal
-import threading
-import time
 from collections.abc import Callable, Iterator
 
 from torch.utils.data import DataLoader
 
 from ..utils.errors import CarriedError, is_user_error
+from ..utils.parent import end_with_parent
+from .interruption import STOPPING
 
 
 class EndWithParent:
     """A ``worker_init_fn``: the worker ends when the process that made this object has ended.
 
-    It ignores Ctrl-C, which a terminal sends to it too, and survives SIGTERM for a minute: an
-    interrupted training finishes its iteration.
+    It ignores Ctrl-C, which a terminal sends to it too, and survives SIGTERM and SIGUSR1 for a
+    minute: an interrupted training finishes its iteration.
 
     PyTorch's own watch begins when a worker has started. A process that dies before, as one of
     several does when another fails, would leave its workers behind.
@@ -29,13 +29,9 @@ class EndWithParent:
 
     def __call__(self, worker_id: int) -> None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        signal.signal(signal.SIGTERM, lambda *_: signal.alarm(60))
-        threading.Thread(target=self._watch, name="EndWithParent", daemon=True).start()
-
-    def _watch(self) -> None:
-        while os.getppid() == self.parent:
-            time.sleep(self.seconds)
-        os._exit(1)  # at once: no process is left that could be informed
+        for number in STOPPING - {signal.SIGINT}:
+            signal.signal(number, lambda *_: signal.alarm(60))
+        end_with_parent(self.parent, self.seconds)
 
 
 class CarryingMapper:

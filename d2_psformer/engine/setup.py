@@ -16,19 +16,25 @@ from ..data.description import read_data_yaml
 from ..model_zoo import get_config_file
 from ..official_configs import Translation, translate_official
 from ..utils.files import atomic_write
+from .evaluate import check_weights
+from .output_folder import claim_folder
 from .stored_config import is_checkpoint, read_stored_config
 
 logger = logging.getLogger(__name__)
 
 
 def setup(args: argparse.Namespace) -> CfgNode:
-    """Read the config, register its data sets, and set up logs and CUDA.
+    """Read the config, register its data sets, claim OUTPUT_DIR, and set up logs and CUDA.
 
     Args:
-        args: ``config_file``, ``opts``, ``eval_only`` and perhaps ``data`` of the command line.
+        args: ``config_file``, ``opts``, ``eval_only``, ``resume`` and perhaps ``data`` of the
+            command line.
 
     Returns:
         The frozen config; MODEL.DEVICE is "cpu" where no GPU is.
+
+    Raises:
+        UserError: something is wrong with them, or OUTPUT_DIR is another training's.
     """
     cfg, translation = _read_config(args.config_file, args.opts, getattr(args, "data", None))
     register_from_config(cfg)
@@ -36,6 +42,11 @@ def setup(args: argparse.Namespace) -> CfgNode:
     if falls_back:
         cfg.MODEL.DEVICE = "cpu"
     cfg.freeze()
+    # Before the first file is written.
+    if args.eval_only:
+        check_weights(cfg, args.resume)
+    else:
+        claim_folder(cfg.OUTPUT_DIR, args.resume)
     _start_logs(cfg, args)
     if translation:
         translation.log()

@@ -13,7 +13,7 @@ from torch import nn
 from ..checkpoint import load_pretrained_backbone
 from ..d2.config import CfgNode
 from ..d2.engine import HookBase, TrainerBase, hooks
-from ..d2.utils import EventWriter, JSONWriter, comm, seed_all_rng
+from ..d2.utils import EventWriter, comm, seed_all_rng
 from ..data.class_metadata import set_classes
 from ..utils.errors import UserError
 from .best_checkpoint import BestCheckpoint, StopTraining
@@ -22,18 +22,27 @@ from .data_loader import Mapper, build_train_loader, images_per_batch
 from .data_sets import align_data_sets
 from .distributed import distribute
 from .evaluate import check_evaluation, test
+from .evaluations import Evaluations
 from .freezing import freeze
 from .interruption import Interruption
 from .model import build_model
 from .optimizer import build_gradient_clipper, build_optimizer
 from .optimizer_state import load_optimizer_state
+from .output_folder import release_folder
 from .scaling import scale_to_processes
 from .schedule import build_lr_scheduler
 from .setup import save_config
 from .trackers import build_trackers
 from .train_step import TrainStep, amp_dtype
 from .weight_average import WeightAverage
-from .writers import MetricPrinter
+from .writers import (
+    MetricPrinter,
+    MetricsFile,
+    MetricWriters,
+    history_of,
+    is_due,
+    restore_history,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -52,6 +61,8 @@ class Trainer(TrainerBase):
 
     Attributes:
         results: of the last evaluation, empty before the first.
+        evaluations: how many there have been in this process.
+        metrics: the file of figures.
         run_id: names the training in experiment trackers; a resumed one keeps it.
         model: the one that is learned.
         evaluated: the one that is evaluated and saved; another one with SOLVER.EMA_DECAY.
@@ -63,7 +74,11 @@ class Trainer(TrainerBase):
         self.mapper = mapper
         self.max_iter = cfg.SOLVER.MAX_ITER
         self.results: dict = {}
+        self.evaluations = 0
         self.run_id = uuid.uuid4().hex
+        self.metrics = MetricsFile(os.path.join(cfg.OUTPUT_DIR, "metrics.json"))
+        self.interruption = Interruption()
+        self._history: dict = {}
         metadata = align_data_sets(cfg)
         images_per_batch(cfg)  # raises an error now, before the model is built
         self.seed = cfg.SEED if cfg.SEED >= 0 else comm.shared_random_seed()
@@ -107,11 +122,11 @@ class Trainer(TrainerBase):
         every = [hooks.IterationTimer(), hooks.LRScheduler(), self.average]
         # After the two whose state it saves; before what can go wrong in the evaluation.
         every += [checkpoints] if is_main else []
-        every += [Interruption()]
-        every += [hooks.EvalHook(self.cfg.TEST.EVAL_PERIOD, self._evaluate)]
+        every += [self.interruption]
+        every += [Evaluations(self.cfg.TEST.EVAL_PERIOD, self._evaluate)]
         every += self._build_best_checkpoint()
         # Last, so that figures of the evaluation are written too.
-        every += [hooks.PeriodicWriter(self.build_writers())] if is_main else []
+        every += [MetricWriters(self.build_writers())] if is_main else []
         return every
 
     def _build_best_checkpoint(self) -> list[HookBase]:
@@ -126,12 +141,7 @@ class Trainer(TrainerBase):
 
     def build_writers(self) -> list[EventWriter]:
         """Return writers to the terminal and to ``metrics.json`` in OUTPUT_DIR."""
-        folder = self.cfg.OUTPUT_DIR
-        os.makedirs(folder, exist_ok=True)
-        return [
-            MetricPrinter(self.max_iter),
-            JSONWriter(os.path.join(folder, "metrics.json")),
-        ]
+        return [MetricPrinter(self.max_iter), self.metrics]
 
     def resume_or_load(self, resume: bool = True) -> None:
         """Continue from the last checkpoint in OUTPUT_DIR if ``resume`` is true and there is one.
@@ -168,11 +178,24 @@ class Trainer(TrainerBase):
         )
         save_config(self.cfg)
         if comm.is_main_process():  # a checkpoint may have named the run
-            self.register_hooks([hooks.PeriodicWriter(build_trackers(self.cfg, self.run_id))])
+            self.register_hooks([MetricWriters(build_trackers(self.cfg, self.run_id))])
         self.model.train()
-        with suppress(StopTraining):
-            super().train(self.start_iter, self.max_iter)
+        try:
+            with self.interruption.handled(), suppress(StopTraining):
+                super().train(self.start_iter, self.max_iter)
+        finally:
+            release_folder(self.cfg.OUTPUT_DIR)
         return self.results
+
+    def before_train(self) -> None:
+        """Go back to the iteration of the checkpoint, and do what was left undone there."""
+        self.iter = self.storage.iter = max(self.start_iter - 1, 0)
+        if comm.is_main_process():
+            self.metrics.resume(self.start_iter)
+            restore_history(self.storage, self._history)
+        super().before_train()
+        if comm.is_main_process() and is_due(self.start_iter, self):
+            self.metrics.write()
 
     def run_step(self) -> None:
         start = time.perf_counter()
@@ -186,17 +209,20 @@ class Trainer(TrainerBase):
             self.storage.put_scalars(**means, data_time=slowest)
 
     def _evaluate(self) -> dict:
-        self.results = test(self.cfg, self.evaluated)
+        with self.interruption.evaluating():
+            self.results = test(self.cfg, self.evaluated)
+        self.evaluations += 1
         return self.results
 
     def state_dict(self) -> dict:
-        """Detectron2's entries, and "optimizer", "grad_scaler", "seed" and "run"."""
+        """Detectron2's entries, and "optimizer", "grad_scaler", "seed", "run" and "history"."""
         return {
             **super().state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "grad_scaler": self.train_step.scaler.state_dict(),
             "seed": self.seed,
             "run": self.run_id,
+            "history": history_of(self.storage) if hasattr(self, "storage") else {},
         }
 
     def load_state_dict(self, state_dict: dict) -> None:
@@ -206,6 +232,7 @@ class Trainer(TrainerBase):
         if state_dict["grad_scaler"] and self.train_step.scaler.is_enabled():
             self.train_step.scaler.load_state_dict(state_dict["grad_scaler"])
         self.run_id = state_dict.get("run", self.run_id)
+        self._history = state_dict.get("history", {})
         if self.cfg.SEED < 0:  # the seed was drawn by the first run
             self.seed = self.train_step.seed = state_dict["seed"]
 

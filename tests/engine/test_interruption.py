@@ -80,11 +80,8 @@ def test_the_second_signal_ends_at_once(monkeypatch):
     monkeypatch.setattr(interruption, "_SAME_PRESS", 0.0)
     hook, raised = interruption.Interruption(), []
     monkeypatch.setattr(signal, "raise_signal", raised.append)
-    hook.before_train()
-    try:
+    with hook.handled():
         for _ in range(2):
             os.kill(os.getpid(), signal.SIGTERM)
         assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
-    finally:
-        hook.after_train()
     assert raised == [signal.SIGTERM]
