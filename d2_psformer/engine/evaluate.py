@@ -15,11 +15,13 @@ from .checkpointer import AtomicCheckpointer, check_exists
 from .data_loader import Mapper, build_test_loader
 from .data_sets import align_data_sets
 from .distributed import share_buffers
+from .loader_worker import naming_dead_workers
 from .model import build_model
 
 logger = logging.getLogger(__name__)
 
 
+@naming_dead_workers()
 def test(cfg: CfgNode, model: nn.Module, mapper: Mapper | None = None) -> dict:
     """Run the model over every data set of DATASETS.TEST and log the figures.
 

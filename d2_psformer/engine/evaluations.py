@@ -25,3 +25,5 @@ class Evaluations(hooks.EvalHook):
     def after_train(self) -> None:
         if self.trainer.iter >= self.trainer.max_iter:
             super().after_train()
+        else:
+            del self._func  # it holds the trainer, and that holds this hook

@@ -75,8 +75,9 @@ class Interruption(HookBase):
             self._is_evaluating = False
 
     def after_step(self) -> None:
-        self.received = max(comm.all_gather(self.received))
-        if self.received:
+        received = max(comm.all_gather(self.received))  # a signal may come during that
+        if received:
+            self.received = received
             self._save_and_end("after", together=True)
 
     def _save_and_end(self, when: str, *, together: bool) -> None:

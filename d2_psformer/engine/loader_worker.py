@@ -1,12 +1,15 @@
 """What a worker process of a data loader does besides loading."""
 
+import multiprocessing
 import os
 import signal
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from multiprocessing.util import Finalize
 
 from torch.utils.data import DataLoader
 
-from ..utils.errors import CarriedError, is_user_error
+from ..utils.errors import CarriedError, UserError, is_user_error
 from ..utils.parent import end_with_parent
 from .interruption import STOPPING
 
@@ -57,6 +60,8 @@ class RaisingLoader(DataLoader):
 
     def __init__(self, *args, **options):
         super().__init__(*args, collate_fn=list, worker_init_fn=EndWithParent(), **options)
+        # This process would send SIGTERM at its end, which they survive, and wait for them.
+        Finalize(None, _kill_workers, exitpriority=1)
 
     def __iter__(self) -> Iterator[list[dict]]:
         for batch in super().__iter__():
@@ -64,3 +69,23 @@ class RaisingLoader(DataLoader):
                 if isinstance(sample, CarriedError):
                     sample.throw()
             yield batch
+
+
+def _kill_workers() -> None:
+    for child in multiprocessing.active_children():
+        if child.daemon:
+            child.kill()
+
+
+@contextmanager
+def naming_dead_workers() -> Iterator[None]:
+    """Raise UserError if a worker dies in this block, which PyTorch notices anywhere in it."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not str(error).startswith("DataLoader worker"):
+            raise
+        raise UserError(
+            f"{str(error).partition('. ')[0]}: if memory ran out, lower DATALOADER.NUM_WORKERS, or "
+            "enlarge /dev/shm; a training continues with --resume."
+        ) from error

@@ -25,6 +25,7 @@ from .evaluate import check_evaluation, test
 from .evaluations import Evaluations
 from .freezing import freeze
 from .interruption import Interruption
+from .loader_worker import naming_dead_workers
 from .model import build_model
 from .optimizer import build_gradient_clipper, build_optimizer
 from .optimizer_state import load_optimizer_state
@@ -161,6 +162,7 @@ class Trainer(TrainerBase):
         if resume:
             self.start_iter = self.iter + 1  # the checkpoint names the iteration just done
 
+    @naming_dead_workers()
     def train(self) -> dict:
         """Train from ``start_iter`` to SOLVER.MAX_ITER.
 
@@ -184,6 +186,7 @@ class Trainer(TrainerBase):
             with self.interruption.handled(), suppress(StopTraining):
                 super().train(self.start_iter, self.max_iter)
         finally:
+            del self._batches  # ends the workers
             release_folder(self.cfg.OUTPUT_DIR)
         return self.results
 
