@@ -19,7 +19,7 @@ from d2_psformer.config import add_psformer_config
 from d2_psformer.d2.config import configurable, get_cfg
 from d2_psformer.d2.data import DatasetCatalog, MetadataCatalog
 from d2_psformer.d2.modeling import META_ARCH_REGISTRY
-from d2_psformer.d2.utils import get_event_storage
+from d2_psformer.d2.utils import comm, get_event_storage
 from d2_psformer.engine import Trainer, run
 from d2_psformer.engine import trainer as engine_trainer
 
@@ -122,9 +122,10 @@ def slow_test(seconds: float, model: nn.Module) -> dict:
     """An evaluation that takes so long; its figure follows from the weights."""
     print("evaluating", flush=True)
     end = time.monotonic() + seconds
-    while time.monotonic() < end:
+    while comm.is_main_process() and time.monotonic() < end:
         time.sleep(0.05)
-    return {"panoptic_seg": {"PQ": float(model.classifier.weight.abs().sum())}}
+    comm.synchronize()  # the others wait for the first
+    return {"panoptic_seg": {"PQ": float(model.classifier.weight.detach().abs().sum())}}
 
 
 def main(args: argparse.Namespace) -> None:

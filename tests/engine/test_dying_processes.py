@@ -51,8 +51,8 @@ def test_ranks_end_with_their_launcher(start, tmp_path, flags, number):
     output, errors = process.communicate(timeout=30)
     wait_for_end_of_group(process.pid, seconds=10)
     assert process.returncode == (-number if number == signal.SIGKILL else 128 + number)
-    assert "Traceback" not in output + errors
     if number != signal.SIGKILL:
+        assert "Traceback" not in output + errors
         assert (tmp_path / "last_checkpoint").is_file()
 
 
