@@ -11,7 +11,8 @@ from ..d2.utils import comm
 from ..data.class_metadata import set_classes
 from ..evaluation import build_evaluator
 from ..utils.errors import UserError
-from .checkpointer import AtomicCheckpointer, check_exists
+from .checkpoint_files import check_exists
+from .checkpointer import AtomicCheckpointer
 from .data_loader import Mapper, build_test_loader
 from .data_sets import align_data_sets
 from .distributed import share_buffers

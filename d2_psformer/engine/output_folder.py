@@ -55,6 +55,8 @@ def _claim(folder: str, resume: bool) -> None:
     os.makedirs(folder, exist_ok=True)
     if fcntl and os.path.realpath(folder) not in _held:
         _lock(folder)
+    for left_by_a_kill in Path(folder).glob(".*.tmp*"):  # see atomic_path
+        left_by_a_kill.unlink(missing_ok=True)
 
 
 def _lock(folder: str) -> None:

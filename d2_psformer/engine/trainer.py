@@ -8,7 +8,6 @@ import weakref
 from contextlib import suppress
 
 import torch
-from torch import nn
 
 from ..checkpoint import load_pretrained_backbone
 from ..d2.config import CfgNode
@@ -26,7 +25,7 @@ from .evaluations import Evaluations
 from .freezing import freeze
 from .interruption import Interruption
 from .loader_worker import naming_dead_workers
-from .model import build_model
+from .model import build_model, log_size
 from .optimizer import build_gradient_clipper, build_optimizer
 from .optimizer_state import load_optimizer_state
 from .output_folder import release_folder
@@ -87,7 +86,7 @@ class Trainer(TrainerBase):
         seed_all_rng(self.seed)  # every process starts from the same weights
         model = build_model(cfg)
         freeze(model, cfg.SOLVER.FREEZE)
-        _log_size(model)
+        log_size(model)
         self.optimizer = build_optimizer(cfg, model)
         try:
             self.scheduler = build_lr_scheduler(cfg, self.optimizer)
@@ -156,11 +155,17 @@ class Trainer(TrainerBase):
             load_pretrained_backbone(self.evaluated, self.cfg)
             return
         self.checkpointer.finetune = self.cfg.SOLVER.FINETUNE and not resume
+        self._is_restored = False
         self.checkpointer.resume_or_load(self.cfg.MODEL.WEIGHTS, resume=resume)
         set_classes(self.cfg.DATASETS.TRAIN[0], self.checkpointer.metadata)
         align_data_sets(self.cfg)
-        if resume:
+        if self._is_restored:
             self.start_iter = self.iter + 1  # the checkpoint names the iteration just done
+        elif resume:
+            logger.warning(
+                "Checkpoint '%s' holds weights alone: training begins at iteration 0, with a new "
+                "optimizer.", self.checkpointer.path
+            )  # fmt: skip
 
     @naming_dead_workers()
     def train(self) -> dict:
@@ -230,6 +235,7 @@ class Trainer(TrainerBase):
 
     def load_state_dict(self, state_dict: dict) -> None:
         super().load_state_dict(state_dict)
+        self._is_restored = True
         source = f"checkpoint '{self.checkpointer.path}'"
         load_optimizer_state(self.optimizer, state_dict.get("optimizer"), source)
         if state_dict["grad_scaler"] and self.train_step.scaler.is_enabled():
@@ -238,12 +244,3 @@ class Trainer(TrainerBase):
         self._history = state_dict.get("history", {})
         if self.cfg.SEED < 0:  # the seed was drawn by the first run
             self.seed = self.train_step.seed = state_dict["seed"]
-
-
-def _log_size(model: nn.Module) -> None:
-    sizes = [(p.numel(), p.requires_grad) for p in model.parameters()]
-    trained = sum(size for size, is_trained in sizes if is_trained)
-    logger.info(
-        "%s has %.1fM parameters, %.1fM of them are trained.",
-        type(model).__name__, sum(size for size, _ in sizes) / 1e6, trained / 1e6,
-    )  # fmt: skip
