@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ..d2.utils import comm
 from ..utils.errors import CarriedError, UserError, is_user_error
+from ..utils.files import naming
 
 try:
     import fcntl
@@ -54,7 +55,8 @@ def _claim(folder: str, resume: bool) -> None:
         )
     os.makedirs(folder, exist_ok=True)
     if fcntl and os.path.realpath(folder) not in _held:
-        _lock(folder)
+        with naming(os.path.join(folder, ".lock")):
+            _lock(folder)
     for left_by_a_kill in Path(folder).glob(".*.tmp*"):  # see atomic_path
         left_by_a_kill.unlink(missing_ok=True)
 

@@ -63,7 +63,11 @@ def _start_logs(cfg: CfgNode, args: argparse.Namespace) -> None:
     """Log to the terminal and to OUTPUT_DIR: first what runs, and where."""
     backend = TrainerBase.__module__.partition(".engine.")[0]
     for name in ("fvcore", backend, "d2_psformer"):
-        setup_logger(cfg.OUTPUT_DIR or None, distributed_rank=comm.get_rank(), name=name)
+        set_up = setup_logger(cfg.OUTPUT_DIR or None, distributed_rank=comm.get_rank(), name=name)
+        for handler in set_up.handlers:
+            if getattr(handler, "stream", None) is not sys.stdout:
+                # The next file says that the disk is full: no traceback for each line of the log.
+                handler.handleError = lambda record: None
     logger.info("Process %d of %d.", comm.get_rank(), comm.get_world_size())
     logger.info("Environment:\n%s", collect_env_info())
     logger.info("Command line: %s", args)
