@@ -16,7 +16,7 @@ except ImportError:  # Windows has no such locks
 
 # What only a training that has begun leaves behind.
 _RESULTS = ("last_checkpoint", "metrics.json")
-_held: dict[str, int] = {}  # folder -> open file
+_held: dict[str, int] = {}  # folder -> open file, which has the lock
 
 
 def claim_folder(folder: str, resume: bool) -> None:
@@ -43,7 +43,6 @@ def release_folder(folder: str) -> None:
     """Let other processes train into the folder, if this one has claimed it."""
     file = _held.pop(os.path.realpath(folder), None)
     if file is not None:
-        fcntl.flock(file, fcntl.LOCK_UN)  # forked processes may have the file open
         os.close(file)
 
 
@@ -77,6 +76,17 @@ def _lock(folder: str) -> None:
     os.ftruncate(file, 0)
     os.write(file, f"process {os.getpid()} on {socket.gethostname()}\n".encode())
     _held[os.path.realpath(folder)] = file
+
+
+def _forget() -> None:
+    """Leave the locks to the process that has them, so that they end with it."""
+    for file in _held.values():
+        os.close(file)
+    _held.clear()
+
+
+if fcntl:
+    os.register_at_fork(after_in_child=_forget)
 
 
 def _free(folder: str) -> str:

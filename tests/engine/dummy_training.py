@@ -22,6 +22,7 @@ from d2_psformer.d2.modeling import META_ARCH_REGISTRY
 from d2_psformer.d2.utils import comm, get_event_storage
 from d2_psformer.engine import Trainer, run
 from d2_psformer.engine import trainer as engine_trainer
+from d2_psformer.engine.output_folder import claim_folder
 
 NUM_IMAGES = 10
 
@@ -131,6 +132,7 @@ def slow_test(seconds: float, model: nn.Module) -> dict:
 def main(args: argparse.Namespace) -> None:
     if args.evaluation is not None:
         engine_trainer.test = lambda cfg, model: slow_test(args.evaluation, model)
+    claim_folder(str(args.output_dir), args.resume)
     trainer = RecordingTrainer(dummy_cfg(args.output_dir, *args.opts), args.pause)
     trainer.resume_or_load(resume=args.resume)
     trainer.train()
