@@ -1,6 +1,5 @@
 """OUTPUT_DIR belongs to one training at a time, and a new one takes no folder with results."""
 
-import errno
 import os
 import socket
 from pathlib import Path
@@ -8,15 +7,11 @@ from pathlib import Path
 from ..d2.utils import comm
 from ..utils.errors import CarriedError, UserError, is_user_error
 from ..utils.files import naming
-
-try:
-    import fcntl
-except ImportError:  # Windows has no such locks
-    fcntl = None
+from ..utils.locks import lock, unlock
 
 # What only a training that has begun leaves behind.
 _RESULTS = ("last_checkpoint", "metrics.json")
-_held: dict[str, int] = {}  # folder -> open file, which has the lock
+_held: dict[str, int] = {}  # folder -> its lock
 
 
 def claim_folder(folder: str, resume: bool) -> None:
@@ -43,7 +38,7 @@ def release_folder(folder: str) -> None:
     """Let other processes train into the folder, if this one has claimed it."""
     file = _held.pop(os.path.realpath(folder), None)
     if file is not None:
-        os.close(file)
+        unlock(file)
 
 
 def _claim(folder: str, resume: bool) -> None:
@@ -53,40 +48,25 @@ def _claim(folder: str, resume: bool) -> None:
             f"(in Python resume=True), or name a free folder, as OUTPUT_DIR {_free(folder)}."
         )
     os.makedirs(folder, exist_ok=True)
-    if fcntl and os.path.realpath(folder) not in _held:
-        with naming(os.path.join(folder, ".lock")):
-            _lock(folder)
+    if os.path.realpath(folder) not in _held:
+        _lock(folder)
     for left_by_a_kill in Path(folder).glob(".*.tmp*"):  # see atomic_path
         left_by_a_kill.unlink(missing_ok=True)
 
 
 def _lock(folder: str) -> None:
-    file = os.open(os.path.join(folder, ".lock"), os.O_RDWR | os.O_CREAT, 0o644)
+    file = Path(folder, ".lock")
+    file.touch()
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        holder = os.read(file, 300).decode(errors="replace").strip()
-        os.close(file)
-        if error.errno not in (errno.EACCES, errno.EAGAIN):
-            return  # this file system has no locks
+        _held[os.path.realpath(folder)] = lock(file)
+    except BlockingIOError as error:
+        holder = file.read_text(errors="replace").strip()
         raise UserError(
             f"Another training writes to OUTPUT_DIR '{folder}' ({holder or 'just started'}): wait "
             f"for its end, or name a free folder, as OUTPUT_DIR {_free(folder)}."
         ) from error
-    os.ftruncate(file, 0)
-    os.write(file, f"process {os.getpid()} on {socket.gethostname()}\n".encode())
-    _held[os.path.realpath(folder)] = file
-
-
-def _forget() -> None:
-    """Leave the locks to the process that has them, so that they end with it."""
-    for file in _held.values():
-        os.close(file)
-    _held.clear()
-
-
-if fcntl:
-    os.register_at_fork(after_in_child=_forget)
+    with naming(file):
+        file.write_text(f"process {os.getpid()} on {socket.gethostname()}\n")
 
 
 def _free(folder: str) -> str:

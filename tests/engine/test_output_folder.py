@@ -14,7 +14,7 @@ from d2_psformer.engine import setup
 from d2_psformer.engine.output_folder import claim_folder, release_folder
 from d2_psformer.utils.errors import UserError
 
-fcntl = pytest.importorskip("fcntl")
+pytest.importorskip("fcntl")
 
 CLAIM = """
 import sys, time
@@ -53,7 +53,7 @@ def test_a_live_process_holds_a_folder_and_a_dead_one_does_not(tmp_path):
     other.communicate()
 
 
-def test_a_forked_process_does_not_keep_a_released_folder(tmp_path):
+def test_a_forked_process_does_not_keep_a_folder(tmp_path):
     claim_folder(str(tmp_path), resume=True)
     if (child := os.fork()) == 0:
         signal.pause()
