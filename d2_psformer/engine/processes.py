@@ -35,6 +35,8 @@ def run(main: Main, args: argparse.Namespace) -> None:
         UserError: the options do not fit together or this machine, or the processes do not meet.
     """
     if "LOCAL_RANK" in os.environ:  # clusters set RANK and WORLD_SIZE without torchrun
+        if "TORCHELASTIC_RUN_ID" in os.environ:
+            end_with_parent(os.getppid())  # torchrun
         _join_processes_of_torchrun(args)
         status = _status_of(main, args)
         comm.synchronize()  # no process leaves while others still communicate with it

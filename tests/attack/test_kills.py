@@ -5,6 +5,8 @@ import json
 import os
 import random
 import signal
+import subprocess
+import sys
 import time
 import traceback
 from pathlib import Path
@@ -12,7 +14,13 @@ from pathlib import Path
 import pytest
 import torch
 from attack_cases import number_of_cases
-from dummy_processes import assert_equal_weights, weights_of
+from dummy_processes import (
+    HERE,
+    assert_equal_weights,
+    script_environment,
+    wait_for_end_of_group,
+    weights_of,
+)
 from dummy_training import main
 
 KILLS = number_of_cases(400) // 100
@@ -95,3 +103,24 @@ def test_killed_at_random_moments(tmp_path):
         assert figures(folder) == figures(whole)
         assert not list(folder.glob(".*.tmp*"))
         folder = tmp_path / f"parts{kills}"
+
+
+@pytest.mark.slow
+def test_launchers_killed_at_random_moments(tmp_path):
+    """From the start of two processes, before they meet, to their training: none is left."""
+    command = [sys.executable, str(HERE / "dummy_training.py"), "--pause", "0.1", "--num-gpus", "2"]
+    for number in range(number_of_cases(1000) // 500):
+        folder = str(tmp_path / str(number))
+        process = subprocess.Popen(
+            [*command, folder, "SOLVER.MAX_ITER", "1000000", "DATALOADER.NUM_WORKERS", "1"],
+            env=script_environment(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+            start_new_session=True,
+        )  # fmt: skip
+        moment, sent = random.uniform(0, 12), random.choice(SIGNALS)
+        time.sleep(moment)
+        process.send_signal(sent)
+        try:
+            process.communicate(timeout=30)  # until no one has its output open
+        finally:
+            wait_for_end_of_group(process.pid, seconds=5)
+        assert process.returncode in (-sent, 128 + sent), f"{sent} after {moment} s"

@@ -29,11 +29,11 @@ def parse_losses(output: str) -> dict[int, float]:
     return {line["iteration"]: line["loss"] for line in lines}
 
 
-def start_script(folder, *opts, flags=()) -> subprocess.Popen:
+def start_script(folder, *opts, flags=(), launcher=()) -> subprocess.Popen:
     """Start a slow ``dummy_training`` in a process group of its own; wait for an iteration."""
     process = subprocess.Popen(
-        [sys.executable, str(HERE / "dummy_training.py"), "--pause", "0.3", *flags, str(folder)]
-        + [*opts],
+        [sys.executable, *launcher, str(HERE / "dummy_training.py"), "--pause", "0.3", *flags]
+        + [str(folder), *opts],
         env=script_environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         start_new_session=True,
     )  # fmt: skip

@@ -25,8 +25,8 @@ def start(tmp_path):
     """Start an endless training, whatever becomes of it."""
     started = []
 
-    def run(*flags: str) -> subprocess.Popen:
-        started.append(start_script(tmp_path, *ENDLESS, flags=flags))
+    def run(*flags: str, launcher=()) -> subprocess.Popen:
+        started.append(start_script(tmp_path, *ENDLESS, flags=flags, launcher=launcher))
         return started[-1]
 
     yield run
@@ -54,6 +54,14 @@ def test_ranks_end_with_their_launcher(start, tmp_path, flags, number):
     if number != signal.SIGKILL:
         assert "Traceback" not in output + errors
         assert (tmp_path / "last_checkpoint").is_file()
+
+
+@pytest.mark.slow
+def test_ranks_end_with_torchrun(start):
+    options = ("--standalone", "--nproc-per-node", "2")
+    process = start(launcher=("-m", "torch.distributed.run", *options))
+    process.kill()
+    process.communicate(timeout=30)  # until no one has its output open
 
 
 @pytest.mark.slow
