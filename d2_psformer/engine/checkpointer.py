@@ -122,7 +122,10 @@ class AtomicCheckpointer(DetectionCheckpointer):
         """
         self.path = path
         check_exists(path)
-        return super().load(path, *args, **kwargs)
+        try:
+            return super().load(path, *args, **kwargs)
+        finally:
+            self._parsed_url_during_load = None  # an error leaves it in Detectron2's
 
     def _load_file(self, filename: str) -> dict[str, Any]:
         if filename.endswith(".pkl"):
