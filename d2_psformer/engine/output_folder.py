@@ -6,7 +6,6 @@ from pathlib import Path
 
 from ..d2.utils import comm
 from ..utils.errors import CarriedError, UserError, is_user_error
-from ..utils.files import naming
 from ..utils.locks import lock, unlock
 
 # What only a training that has begun leaves behind.
@@ -47,9 +46,14 @@ def _claim(folder: str, resume: bool) -> None:
             f"OUTPUT_DIR '{folder}' holds a training already ({found}): continue it by --resume "
             f"(in Python resume=True), or name a free folder, as OUTPUT_DIR {_free(folder)}."
         )
-    os.makedirs(folder, exist_ok=True)
-    if os.path.realpath(folder) not in _held:
-        _lock(folder)
+    try:
+        os.makedirs(folder, exist_ok=True)
+        if os.path.realpath(folder) not in _held:
+            _lock(folder)
+    except OSError as error:
+        raise UserError(
+            f"OUTPUT_DIR '{folder}' cannot be written to ({error.strerror}): name another folder."
+        ) from error
     for left_by_a_kill in Path(folder).glob(".*.tmp*"):  # see atomic_path
         left_by_a_kill.unlink(missing_ok=True)
 
@@ -65,8 +69,7 @@ def _lock(folder: str) -> None:
             f"Another training writes to OUTPUT_DIR '{folder}' ({holder or 'just started'}): wait "
             f"for its end, or name a free folder, as OUTPUT_DIR {_free(folder)}."
         ) from error
-    with naming(file):
-        file.write_text(f"process {os.getpid()} on {socket.gethostname()}\n")
+    file.write_text(f"process {os.getpid()} on {socket.gethostname()}\n")
 
 
 def _free(folder: str) -> str:

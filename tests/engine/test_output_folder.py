@@ -79,6 +79,19 @@ def test_a_new_training_takes_no_folder_with_results(tmp_path, name):
     release_folder(str(folder))
 
 
+def test_a_place_that_cannot_be_written_to(tmp_path):
+    (tmp_path / "file").write_text("")
+    for folder in (tmp_path / "file", tmp_path / "file" / "out"):
+        with pytest.raises(UserError, match=rf"OUTPUT_DIR '{folder}' cannot be written to \("):
+            claim_folder(str(folder), resume=True)
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="needs a place that is read-only")
+def test_a_read_only_place():
+    with pytest.raises(UserError, match="OUTPUT_DIR '/proc/out' cannot be written to"):
+        claim_folder("/proc/out", resume=False)
+
+
 def test_a_folder_without_results_is_free(tmp_path):
     (tmp_path / "log.txt").write_text("of a start that failed")
     claim_folder(str(tmp_path), resume=False)
