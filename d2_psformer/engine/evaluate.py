@@ -60,14 +60,14 @@ def check_weights(cfg: CfgNode, resume: bool) -> None:
     """
     if not cfg.DATASETS.TEST:
         raise UserError("DATASETS.TEST is empty: name the data sets to evaluate on.")
-    last = os.path.join(cfg.OUTPUT_DIR, "last_checkpoint")
-    if not cfg.MODEL.WEIGHTS and not (resume and os.path.isfile(last)):
+    if resume and os.path.isfile(os.path.join(cfg.OUTPUT_DIR, "last_checkpoint")):
+        return
+    if not cfg.MODEL.WEIGHTS:
         raise UserError(
             "There are no weights to evaluate: set MODEL.WEIGHTS to a checkpoint, or give --resume "
             f"for the last one in '{cfg.OUTPUT_DIR}'."
         )
-    if not (resume and os.path.isfile(last)):
-        check_exists(cfg.MODEL.WEIGHTS)
+    check_exists(cfg.MODEL.WEIGHTS)
 
 
 def evaluate(cfg: CfgNode, resume: bool = False) -> dict:

@@ -120,7 +120,7 @@ def test_launchers_killed_at_random_moments(tmp_path):
         time.sleep(moment)
         process.send_signal(sent)
         try:
-            process.communicate(timeout=30)  # until no one has its output open
+            process.communicate(timeout=60)  # until no one has its output open
         finally:
             wait_for_end_of_group(process.pid, seconds=5)
         assert process.returncode in (-sent, 128 + sent), f"{sent} after {moment} s"

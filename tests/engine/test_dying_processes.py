@@ -48,7 +48,7 @@ def test_ranks_end_with_their_launcher(start, tmp_path, flags, number):
     process = start(*TWO, *flags)
     assert len(ranks_of(process)) == 2
     process.send_signal(number)
-    output, errors = process.communicate(timeout=30)
+    output, errors = process.communicate(timeout=60)
     wait_for_end_of_group(process.pid, seconds=10)
     assert process.returncode == (-number if number == signal.SIGKILL else 128 + number)
     if number != signal.SIGKILL:
@@ -61,7 +61,7 @@ def test_ranks_end_with_torchrun(start):
     options = ("--standalone", "--nproc-per-node", "2")
     process = start(launcher=("-m", "torch.distributed.run", *options))
     process.kill()
-    process.communicate(timeout=30)  # until no one has its output open
+    process.communicate(timeout=60)  # until no one has its output open
 
 
 @pytest.mark.slow

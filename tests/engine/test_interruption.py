@@ -67,7 +67,7 @@ def test_an_evaluation_ends_at_once_and_is_made_up_for(tmp_path, number, flags):
     opts = (*OPTIONS, "TEST.EVAL_PERIOD", "2")
     process = start(tmp_path, "--evaluation", "100", *flags, opts=opts)
     wait_for_line(process, "evaluating")
-    interrupt(process, number, tmp_path, every=False, seconds=30)
+    interrupt(process, number, tmp_path, every=False, seconds=60)
     assert [path.name for path in tmp_path.glob("*.pth")] == ["model_0000001.pth"]
     assert (tmp_path / "metrics.json").read_text() == ""
     again = start(tmp_path, "--evaluation", "0", "--resume", *flags, opts=opts)
@@ -77,11 +77,12 @@ def test_an_evaluation_ends_at_once_and_is_made_up_for(tmp_path, number, flags):
     assert rows[0]["panoptic_seg/PQ"] > 0
 
 
+@pytest.mark.slow
 def test_the_evaluation_at_the_end_is_interrupted(tmp_path):
     opts = ("SOLVER.MAX_ITER", "2", "SOLVER.STEPS", "()")
     process = start(tmp_path, "--evaluation", "100", opts=opts)
     wait_for_line(process, "evaluating")
-    path = interrupt(process, signal.SIGTERM, tmp_path, every=False, seconds=30)
+    path = interrupt(process, signal.SIGTERM, tmp_path, every=False, seconds=60)
     assert path.name == "model_final.pth"
     losses = run_script(tmp_path, *opts, flags=("--resume", "--evaluation", "0"))
     assert losses == {}
