@@ -56,7 +56,7 @@ def inputs_names(is_fused: bool) -> tuple[str, str]:
 
 
 def check_tensors(**arguments: Tensor) -> None:
-    """Refuse what is no plain tensor; the registered operator needs no such check.
+    """Refuse what is no plain tensor, before its attributes are read.
 
     Raises:
         ValueError: names the argument and what it is.
