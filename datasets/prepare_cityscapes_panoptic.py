@@ -5,6 +5,7 @@ Written are gtFine/cityscapes_panoptic_{train,val}/*.png with the JSON of each s
 gtFine/cityscapes_instance_{train,val}.json, and beside each *_labelIds.png the *_labelTrainIds.png
 of the semantic data. No other package is needed.
 Where to get the data: datasets/README.md.
+The same command again goes on after an interruption; a split that is complete is left as it is.
 
 Examples:
   the usual folder         datasets/prepare_cityscapes_panoptic.py
@@ -23,9 +24,11 @@ from d2_psformer.utils.commands import parse_preparation, report_user_errors
 @report_user_errors()
 def main() -> None:
     args = parse_preparation(__doc__, "cityscapes")
+    from d2_psformer.d2.utils import setup_logger
     from d2_psformer.data.cityscapes_preparation import CITYSCAPES
 
-    CITYSCAPES.run(args.root, args.splits, args.workers)
+    setup_logger(name="d2_psformer")
+    CITYSCAPES.run(args.root, args.splits, args.workers, args.force)
 
 
 if __name__ == "__main__":

@@ -7,14 +7,14 @@ The picture has a background of its own, so that it is legible on light and on d
 from html import escape
 from pathlib import Path
 
-WIDTH, HEIGHT = 1110, 722
+WIDTH, HEIGHT = 1110, 990
 INK, QUIET = "#1f2430", "#565d6d"
 # Fill and outline of the parts that pixels go through, of things, of stuff, of queries for both of
 # them, and of the rest.
 PIXELS, THINGS, STUFF = ("#dde8f8", "#4a78b5"), ("#fce3cf", "#c9712b"), ("#dcefd9", "#4f8f4a")
 QUERIES, REST = ("#f8efc4", "#a88a1c"), ("#ebe4f5", "#7d5ba6")
 HEADER = f"""<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img"
- aria-label="Panoptic SegFormer, MaskFormer and Mask2Former"
+ aria-label="Panoptic SegFormer, MaskFormer, Mask2Former and MaX-DeepLab"
  font-family="Helvetica, Arial, sans-serif">
 <defs><marker id="tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="8" markerHeight="8"
  orient="auto"><path d="M0 0 L8 4 L0 8 z" fill="{QUIET}"/></marker></defs>
@@ -70,13 +70,13 @@ def arrow(*points: tuple[float, float], tip: bool = True) -> str:
     return f'<polyline points="{path}" fill="none" stroke="{QUIET}" stroke-width="1.8" {end}/>\n'
 
 
-def architecture(y: float, height: float, name: str) -> str:
+def architecture(y: float, height: float, name: str, x: float = 300) -> str:
     """The frame around the parts of one architecture, with its name in the upper left."""
     frame = (
-        f'<rect x="300" y="{y}" width="616" height="{height}" rx="12" fill="#f3f4f8" '
+        f'<rect x="{x}" y="{y}" width="{916 - x}" height="{height}" rx="12" fill="#f3f4f8" '
         'stroke="#d0d4dc"/>\n'
     )
-    return frame + text(316, y + 24, name, 16, INK, "bold", anchor="start")
+    return frame + text(x + 16, y + 24, name, 16, INK, "bold", anchor="start")
 
 
 def scene(x: float, y: float, colours: tuple[str, ...], label: str) -> str:
@@ -132,12 +132,45 @@ def mask_classifier(y: float, name: str, pixel_decoder: list[str], decoder: list
     return "".join(parts)
 
 
+def max_deeplab(y: float) -> str:
+    """Its parts, with a backbone of its own: pixels above, the memory below."""
+    top, middle, bottom = y + 34, y + 82, y + 150
+    memory = bottom + 48
+    product = ["softmax of f times g", "over the slots"]
+    parts = [
+        architecture(y, 262, "MaX-DeepLab", x=134),
+        box(150, top, 136, "Backbone", ["axial attention,", "dual-path blocks"]),
+        box(316, top, 146, "Decoder", ["up to stride 4,", "L = 0 to 2 stacks"]),
+        box(492, top, 176, "Mask features g", ["of every pixel,", "stride 4"]),
+        box(492, bottom, 176, "Slot embeddings f", ["and a class", "or void for each"], QUERIES),
+        box(704, y + 92, 196, "Class and mask", product, QUERIES),
+        queries(218, memory - 7, "", QUERIES),
+        text(218, memory + 30, "memory of 128 slots"),
+        arrow((286, middle), (314, middle)),
+        arrow((462, middle), (490, middle)),
+        # Pixels and memory read each other.
+        *both_ways(218, top + 98, memory - 12),
+        *both_ways(389, top + 98, memory - 2),
+        text(381, memory - 22, "where L > 0", 13, anchor="end"),
+        arrow((288, memory), (490, memory)),
+        arrow((668, middle), (686, middle), (686, y + 124), (702, y + 124)),
+        arrow((668, memory), (686, memory), (686, y + 156), (702, y + 156)),
+    ]
+    return "".join(parts)
+
+
+def both_ways(x: float, top: float, bottom: float) -> tuple[str, str]:
+    """A vertical arrow with two tips."""
+    return arrow((x, bottom), (x, top)), arrow((x, top), (x, bottom))
+
+
 def draw() -> str:
     """The picture as the text of an SVG file."""
-    first, second, third = 14, 366, 540
+    first, second, third, fourth = 14, 366, 540, 714
     centre = 348
     rows = (first + 198, second + 82, third + 82)  # where the features of the backbone go
-    results = (first + 118, first + 278, second + 82, third + 82)
+    results = (first + 118, first + 278, second + 82, third + 82, fourth + 140)
+    own = fourth + 82  # where the image goes into the backbone of MaX-DeepLab
     maskformer = ["FPN, for COCO", "behind 6 layers"], ["6 layers, which read", "the coarsest map"]
     mask2former = (
         ["deformable", "attention, 6 layers"],
@@ -148,6 +181,7 @@ def draw() -> str:
         panoptic_segformer(first),
         mask_classifier(second, "MaskFormer", *maskformer),
         mask_classifier(third, "Mask2Former", *mask2former),
+        max_deeplab(fourth),
         scene(16, centre - 37, PHOTO, "image"),
         box(150, centre - 48, 124, "Backbone", ["features of", "stride 4 to 32"]),
         box(946, centre - 48, 148, "Postprocessing", results_of_all, REST),
@@ -155,6 +189,7 @@ def draw() -> str:
         arrow((128, centre), (148, centre)),
         arrow((274, centre), (287, centre), tip=False),
         *(arrow((287, centre), (287, y), (314, y)) for y in rows),
+        arrow((72, centre + 68), (72, own), (148, own)),
         *(arrow((900, y), (927, y), (927, centre), tip=False) for y in results),
         arrow((927, centre), (944, centre)),
         arrow((1020, centre + 48), (1020, centre + 82)),

@@ -195,6 +195,29 @@ def write_instance_ids(root: Path, scenes: list[Scene]) -> Path:
     return root / "ids"
 
 
+def write_mapillary(root: Path, scenes: list[Scene]) -> Path:
+    """16-bit PNGs of 256 label + number, in which 0 is a label, and the config with the labels."""
+    names = ["bird", *CLASSES, "unlabeled"]
+    labels = [
+        {
+            "name": f"void--{name}" if name == "unlabeled" else f"object--{name}",
+            "readable": name,
+            "instances": name not in (*STUFF, "unlabeled"),
+            "evaluate": name != "unlabeled",
+            "color": [10 * k, 20, 30],
+        }
+        for k, name in enumerate(names)
+    ]
+    (root / "config_v1.2.json").write_text(json.dumps({"labels": labels}))
+    (root / "instances").mkdir()
+    for number, (cells, classes) in enumerate(scenes):
+        table = np.full(max([0, *classes]) + 1, 256 * (len(names) - 1), np.uint16)
+        for k, label in classes.items():
+            table[k] = 256 * names.index(label) + (0 if label in STUFF else k)
+        Image.fromarray(table[pixels(cells)]).save(root / "instances" / f"{number}.png")
+    return root / "instances"
+
+
 def write_semantic(root: Path, scenes: list[Scene]) -> Path:
     (root / "labels_semantic").mkdir()
     for number, (cells, classes) in enumerate(scenes):

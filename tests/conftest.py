@@ -57,6 +57,18 @@ def clean_loggers():
         logger.handlers, logger.propagate, logger.level = handlers, propagate, level
 
 
+@pytest.fixture
+def clean_catalogs():
+    """Forget what a test has registered."""
+    from d2_psformer.d2.data import DatasetCatalog, MetadataCatalog
+
+    before = set(DatasetCatalog.list())
+    yield
+    for name in set(DatasetCatalog.list()) - before:
+        DatasetCatalog.remove(name)
+        MetadataCatalog.remove(name)
+
+
 @pytest.fixture(autouse=True)
 def _seed():
     torch.manual_seed(0)

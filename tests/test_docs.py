@@ -6,7 +6,9 @@ import re
 import xml.etree.ElementTree
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from d2_psformer import add_psformer_config
 from d2_psformer.cli.main import COMMANDS
@@ -87,11 +89,33 @@ def test_readme_is_short():
     assert len((ROOT / "README.md").read_text().splitlines()) <= 200
 
 
-def test_the_picture_of_the_architecture_is_what_its_script_draws():
-    file = ROOT / "docs" / "draw_architecture.py"
-    spec = importlib.util.spec_from_file_location("draw_architecture", file)
+def script_of(name: str):
+    spec = importlib.util.spec_from_file_location(name, ROOT / "docs" / f"{name}.py")
     script = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(script)
-    picture = script.draw()
-    assert file.with_name("architecture.svg").read_text() == picture
+    return script
+
+
+def test_the_picture_of_the_architecture_is_what_its_script_draws():
+    picture = script_of("draw_architecture").draw()
+    assert (ROOT / "docs" / "architecture.svg").read_text() == picture
     assert xml.etree.ElementTree.fromstring(picture).tag.endswith("svg")
+
+
+@pytest.mark.slow
+def test_pictures_of_the_small_model_are_what_their_script_draws(tmp_path, monkeypatch):
+    script = script_of("draw_pictures")
+    monkeypatch.setattr(script, "DOCS", tmp_path)
+    script.main()
+    drawn = [*tmp_path.iterdir()]
+    assert len(drawn) == 3
+    for path in drawn:
+        with Image.open(path) as new, Image.open(ROOT / "docs" / path.name) as old:
+            assert new.size == old.size
+            difference = np.abs(np.asarray(new, int) - np.asarray(old, int))
+            assert difference.mean() < 2
+
+
+def test_pictures_are_small():
+    sizes = {p.name: p.stat().st_size for p in ROOT.glob("docs/*.*g") if p.suffix != ".svg"}
+    assert sizes and max(sizes.values()) < 250_000

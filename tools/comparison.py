@@ -5,17 +5,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from analyze_model import analyze
 from benchmarks.timing import describe_machine
 from runs import mean_and_error
 from tabulate import tabulate
 
-from d2_psformer.d2.data import DatasetCatalog
+from d2_psformer.d2.data import DatasetCatalog, MetadataCatalog
 from d2_psformer.data.reading import read_image, read_segment_ids
+from d2_psformer.engine.analysis import analyze
 from d2_psformer.engine.predictor import Predictor, return_one_result
 from d2_psformer.report import image_quality
 from d2_psformer.utils.files import atomic_write, write_picture
-from d2_psformer.visualization import draw_overlay, draw_sheet
+from d2_psformer.visualization import VideoOverlays, draw_sheet
 
 if TYPE_CHECKING:
     from compare import Run
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 BEGIN, END = "<!-- tools/compare.py writes from here -->", "<!-- to here -->"
 GOAL = 50.0  # the PQ whose time is in the table
 FIGURES = {"PQ": "PQ", "SQ": "SQ", "RQ": "RQ", "PQ_th": "things", "PQ_st": "stuff"}
-SIDE = 400  # of pictures, pixels
+SIDE = 280  # of pictures, pixels: three are as wide as a page
 
 
 def write_comparison(
@@ -39,7 +39,9 @@ def write_comparison(
     groups: dict[str, list[Run]] = {}
     for run in runs:
         groups.setdefault(run.model, []).append(run)
-    curve, pictures = (document.with_name(f"{document.stem}_{x}.png") for x in ("curve", "scene"))
+    curve, pictures = (
+        document.with_name(f"{document.stem}_{x}") for x in ("curve.png", "scene.jpg")
+    )
     draw_quality(groups, seconds, curve)
     write_picture(pictures, draw_results([group[0] for group in groups.values()]))
     seeds = ", ".join(str(seed) for seed in sorted({run.seed for run in runs}))
@@ -123,8 +125,10 @@ def draw_quality(groups: "dict[str, list[Run]]", seconds: dict[str, float], path
 
 def draw_results(runs: "list[Run]"):
     """The first scene for evaluation, its segments, and those that every run finds: a sheet."""
-    image, truth = _example(runs[0].load_config())
-    pictures, captions = [], []
+    cfg = runs[0].load_config()
+    image, truth = _example(cfg)
+    overlays = VideoOverlays(MetadataCatalog.get(cfg.DATASETS.TEST[0]), long_side=SIDE)
+    shown = {"ground truth": overlays.draw(image, *truth)}
     for run in runs:
         cfg = run.load_config()
         cfg.MODEL.WEIGHTS = str(run.folder / "model_final.pth")
@@ -133,11 +137,9 @@ def draw_results(runs: "list[Run]"):
         predictor = Predictor(cfg)
         ids, segments_info = predictor(image)["panoptic_seg"]
         found = ids.cpu().numpy(), segments_info
-        pictures.append(draw_overlay(image, *found, predictor.metadata, long_side=SIDE))
         quality = image_quality(predictor.metadata, truth, found)
-        captions.append(f"{run.model}: PQ {quality:.0f} here")
-    picture = draw_overlay(image, *truth, predictor.metadata, long_side=SIDE)
-    return draw_sheet([picture, *pictures], ["ground truth", *captions], columns=3)
+        shown[f"{run.model}: PQ {quality:.0f} here"] = overlays.draw(image, *found)
+    return draw_sheet([*shown.values()], [*shown], columns=3)
 
 
 def _example(cfg) -> tuple:

@@ -14,6 +14,7 @@ from ..d2.config import CfgNode
 from ..data.class_metadata import is_class_metadata
 from ..engine import Predictor
 from ..utils.checks import check_at_least
+from ..utils.wording import counted
 from .configs import Options, StrPath
 from .evaluation import evaluate_config
 from .images import ImageLike
@@ -135,10 +136,9 @@ class Model:
         return self.results
 
     def __repr__(self) -> str:
-        return (
-            f"<Model {self.cfg.MODEL.META_ARCHITECTURE} of {self.classes.num_classes} classes on "
-            f"{self.device}, weights '{self.cfg.MODEL.WEIGHTS}'>"
-        )
+        classes = counted(self.classes.num_classes, "class")
+        model = f"<Model {self.cfg.MODEL.META_ARCHITECTURE} of {classes}"
+        return f"{model} on {self.device}, weights '{self.cfg.MODEL.WEIGHTS}'>"
 
 
 def _with_own_classes(cfg: CfgNode) -> CfgNode:

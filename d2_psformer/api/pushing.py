@@ -7,6 +7,7 @@ from ..checkpoint import read_checkpoint, write_slim
 from ..d2.config import CfgNode
 from ..data.class_metadata import is_class_metadata
 from ..utils.errors import UserError
+from ..utils.wording import counted
 from .configs import StrPath, model_config
 from .hub import PREFIX, first_line
 from .model import Model
@@ -16,7 +17,7 @@ library_name: d2_psformer
 pipeline_tag: image-segmentation
 tags: [panoptic-segmentation]
 ---
-# {architecture} of {count} classes
+# {architecture} of {count}
 
 ```python
 import d2_psformer
@@ -81,7 +82,7 @@ def _write(folder: Path, cfg: CfgNode, name: str) -> None:
     classes = metadata.get("stuff_classes") or metadata.get("thing_classes", [])
     card = _CARD.format(
         architecture=cfg.MODEL.META_ARCHITECTURE,
-        count=len(classes),
+        count=counted(len(classes), "class"),
         classes=", ".join(classes),
         name=name,
         prefix=PREFIX,

@@ -15,7 +15,8 @@ from ..classes import Classes
 from ..data.described_segments import Segment, describe_segments
 from ..data.segments import label_segments
 from ..engine.result_segments import segments_of_results
-from ..visualization import ResultWriter, draw_overlay
+from ..utils.wording import counted
+from ..visualization import ResultWriter, draw_overlay, draw_side_by_side
 from .formats import coco_annotations, detections
 from .images import Pixels
 
@@ -134,11 +135,16 @@ class PanopticResult:
         """The pixels of one of ``segments``: bool (H, W)."""
         return np.equal(self.panoptic, segment.id)
 
-    def draw(self) -> Image.Image:
-        """The image with its segments, class names and scores over it; at least 640 pixels long."""
-        return Image.fromarray(
-            draw_overlay(self.image, self.panoptic, self._segments_info, self._metadata)
-        )
+    def draw(self, *, side_by_side: bool = False) -> Image.Image:
+        """The image with its segments, class names and scores over it; at least 640 pixels long.
+
+        Args:
+            side_by_side: put the image itself to the left of that, and a legend below.
+        """
+        found = self.panoptic, self._segments_info
+        if side_by_side:
+            return Image.fromarray(draw_side_by_side(self.image, found, self._metadata))
+        return Image.fromarray(draw_overlay(self.image, *found, self._metadata))
 
     def save(self, folder: str | Path) -> None:
         """Write ``NAME_overlay.jpg``, ``NAME_ids.png`` and ``NAME_segments.json`` to a folder.
@@ -168,13 +174,12 @@ class PanopticResult:
 
     def __repr__(self) -> str:
         height, width = self.panoptic.shape
-        count = len(self.segments)
         listed = _counted([segment for segment in self.segments if segment.is_thing])
         listed += _counted([segment for segment in self.segments if not segment.is_thing])
         found = f": {', '.join(listed)}" if listed else ""
         return (
             f"<PanopticResult '{self.name}', {width} x {height} pixels, "
-            f"{count} segment{'' if count == 1 else 's'}{found}>"
+            f"{counted(len(self.segments), 'segment')}{found}>"
         )
 
     def _repr_png_(self) -> bytes:

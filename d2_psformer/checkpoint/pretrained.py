@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from ..d2.utils import comm
 from ..utils.errors import UserError
+from ..utils.wording import counted
 from .backbone_names import body_name
 from .files import read_checkpoint
 from .finite import check_finite
@@ -129,7 +130,7 @@ def _fill(backbone: nn.Module, weights: dict[str, Tensor], source: str) -> None:
     ]
     if missing:
         raise UserError(
-            f"'{source}' lacks {len(missing)} of {len(own)} tensors of {backbone.name}, the "
-            f"first '{missing[0]}': is it another model's file?"
+            f"'{source}' lacks {len(missing)} of {counted(len(own), 'tensor')} of {backbone.name}, "
+            f"the first '{missing[0]}': is it another model's file?"
         )
     backbone.load_state_dict({k: v for k, v in weights.items() if k in own}, strict=False)

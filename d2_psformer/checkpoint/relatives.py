@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from ..utils.errors import UserError
+from ..utils.wording import counted
 from .backbone_names import body_name
 from .renaming import Parts, Renames, rename_part, substitute
 
@@ -97,8 +98,9 @@ def convert_mask2former(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
         if name == f"{_ENCODER}.level_embed":
             if len(value) != _NUM_LEVELS:
                 raise UserError(
-                    f"The pixel decoder of this Mask2Former has {len(value)} levels, but the "
-                    f"official code has {_NUM_LEVELS}: only those are converted."
+                    "The pixel decoder of this Mask2Former has "
+                    f"{counted(len(value), 'level')}, but the official code has {_NUM_LEVELS}: "
+                    "only those are converted."
                 )
             converted[name] = value.flip(0)
         elif kind in _OF_LEVEL:

@@ -49,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--label-folder", metavar="DIR", help="folder of semantic label PNGs")
     add("--classes", nargs="+", metavar="NAME", help="of the values 0, 1, ...")
     add("--instance-json", metavar="FILE", help="COCO instance JSON")
-    add("--json", metavar="FILE", help="write findings and statistics to this file")
+    add("--json", type=Path, metavar="FILE", help="write findings and statistics to this file")
     add("--html", type=Path, metavar="FILE", help="write a page with pictures of the worst images")
     add("--strict", action="store_true", help="status 1 after warnings, too")
     add_workers(parser)
@@ -61,6 +61,12 @@ def run(args: argparse.Namespace) -> int:
         raise UserError("--images goes with one name and " + ", or ".join(map(_shown, _FILES)))
     if not args.name and not args.config and not args.data:
         raise UserError("Say what to check: --data FOLDER, --config CONFIG, or a registered name.")
+    for file in filter(None, (args.json, args.html)):
+        if file.is_dir():
+            raise UserError(f"'{file}' is a folder: name a file in it.")
+    for name in args.name:
+        if not given and Path(name).exists():
+            raise UserError(f"'{name}' is a path, not the name of a data set: add --data before.")
     return _check(_register(args), args)
 
 
@@ -131,14 +137,15 @@ def _print(report: "DatasetReport") -> None:
 def _print_findings(name: str, images: int, findings: "Sequence[Finding]") -> None:
     """At most SHOWN sentences of each severity, and how many there are."""
     from ..data.findings import SEVERITIES
+    from ..utils.wording import counted
 
     print()
     counts = []
     for severity in SEVERITIES:
         found = [finding for finding in findings if finding.severity == severity]
-        counts.append(f"{len(found)} {severity}{'s' if len(found) != 1 else ''}")
+        counts.append(counted(len(found), severity))
         for finding in found[:SHOWN]:
             print(f"{severity:7s}  {finding.kind:14s}  {finding.sentence}")
         if len(found) > SHOWN:
             print(f"{severity:7s}  and {len(found) - SHOWN} more: --json and --html have them")
-    print(f"{name}: {images} images, {', '.join(counts)}\n")
+    print(f"{name}: {', '.join([counted(images, 'image'), *counts])}\n")

@@ -2,6 +2,8 @@
 
 import argparse
 
+from ..utils.wording import counted
+
 SUMMARY = "turn a released checkpoint of other code into one of ours"
 SOURCES = {
     "official": "Panoptic SegFormer by its authors (zhiqi-li/Panoptic-SegFormer)",
@@ -74,4 +76,4 @@ def run(args: argparse.Namespace) -> None:
     with atomic_write(args.output) as file:
         torch.save(content, file)
     total = sum(x.numel() for x in model.values())
-    print(f"{args.output}: {len(model)} tensors, {total / 1e6:.1f}M numbers.")
+    print(f"{args.output}: {counted(len(model), 'tensor')}, {total / 1e6:.1f}M numbers.")

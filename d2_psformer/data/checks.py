@@ -10,6 +10,7 @@ from ..classes import Classes
 from ..d2.data import DatasetCatalog, MetadataCatalog
 from ..utils.errors import UserError, check_known
 from ..utils.parallel import map_with_progress
+from ..utils.wording import counted
 from .class_metadata import align_data_set, class_metadata, has_classes
 from .copies import CopyIndex
 from .findings import Finding, several
@@ -194,9 +195,9 @@ def _leakage(train: DatasetReport, other: DatasetReport, index: CopyIndex) -> li
         if pairs:
             k, place = pairs[0]
             sentence = (
-                f"{len(pairs)} of {other.images} images of '{other.name}' are in '{train.name}' "
-                f"too: '{other.files[k]}' is {words} '{train.files[place]}'. Figures of a model "
-                "that has seen them are too good: leave them out of one."
+                f"'{other.name}' shares {len(pairs)} of its {counted(other.images, 'image')} with "
+                f"'{train.name}': '{other.files[k]}' is {words} '{train.files[place]}'. Figures of "
+                "a model that has seen them are too good: leave them out of one."
             )
             findings.append(Finding(severity, "leakage", sentence, tuple(k for k, _ in pairs)))
     return findings

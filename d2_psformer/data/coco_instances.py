@@ -14,12 +14,14 @@ from ..classes import Classes
 from ..d2.structures import BoxMode, polygons_to_bitmask
 from ..utils.errors import UserError
 from ..utils.files import read_json
+from ..utils.wording import counted
 from .files import IMAGE_EXTENSIONS, FolderIndex
 from .panoptic_json import (
     IMAGE_FIELDS,
     Field,
     check_image_ids,
     check_objects,
+    first_has,
     is_flag,
     is_id,
     is_integer,
@@ -44,6 +46,8 @@ def read_instance_json(path: str | os.PathLike) -> dict[str, Any]:
     if not content.get("categories"):
         raise UserError(f"{where} has no list 'categories': add id and name of every class.")
     annotations = content.get("annotations", [])
+    if first_has(annotations, "segments_info"):
+        raise UserError(f"{where} is in COCO's panoptic format, not that of instances.")
     check_objects(content["images"], "images", where, _IMAGE)
     check_objects(content["categories"], "categories", where, _CATEGORY)
     check_objects(annotations, "annotations", where, _ANNOTATION)
@@ -112,7 +116,9 @@ def load_instance_records(metadata: dict[str, Any]) -> list[dict[str, Any]]:
             )
     left_out = len(content.get("annotations", [])) - sum(map(len, objects.values()))
     if left_out:
-        logger.warning("%d annotations of %s have no outline: left out", left_out, json_file)
+        logger.warning(
+            "Left out of %s: %s without outline", json_file, counted(left_out, "annotation")
+        )
     records = []
     for image in content["images"]:
         path = folder.find(image["file_name"], IMAGE_EXTENSIONS)
@@ -125,7 +131,7 @@ def load_instance_records(metadata: dict[str, Any]) -> list[dict[str, Any]]:
         record |= {"height": image["height"], "width": image["width"]}
         truth = {"annotations": objects[image["id"]]} if "annotations" in content else {}
         records.append(record | truth)
-    logger.info("Loaded %d images with instances from %s", len(records), json_file)
+    logger.info("Loaded %s with instances from %s", counted(len(records), "image"), json_file)
     return records
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..classes import Classes
 from ..utils.errors import UserError
+from ..utils.wording import counted
 from .files import IMAGE_EXTENSIONS, FolderIndex
 from .panoptic_json import check_categories, read_panoptic_json, repeated
 from .panoptic_png import read_panoptic_png
@@ -126,7 +127,7 @@ def load_records(
             raise UserError(f"Image {again[0]!r} is twice in '{name}' of '{source}': keep one.")
     folder = FolderIndex(image_folder)
     if not annotations:
-        logger.info("Loaded %d images without ground truth from %s", len(images), source)
+        logger.info("Loaded %s without ground truth from %s", counted(len(images), "image"), source)
         return [_image_record(image, image["id"], folder, source) for image in images]
     classes, by_id = Classes.from_metadata(metadata), {str(image["id"]): image for image in images}
     contiguous = {category: i for i, category in classes.category_ids.items()}
@@ -142,9 +143,10 @@ def load_records(
             for segment in annotation["segments_info"]
         ]
         records.append(record)
-    logger.info("Loaded %d images with annotation from %s", len(records), source)
+    logger.info("Loaded %s with annotation from %s", counted(len(records), "image"), source)
     if len(images) > len(records):
-        logger.info("%d images without annotation left out", len(images) - len(records))
+        left_out = counted(len(images) - len(records), "image")
+        logger.info("%s without annotation left out", left_out)
     return records
 
 

@@ -38,9 +38,10 @@ class FolderIndex:
                 self._by_stem.setdefault(os.path.splitext(key)[0], []).append(path)
 
     def paths(self, ending: str) -> list[str]:
-        """The files whose names end so, as sorted paths below the folder."""
+        """The files whose names end so, in small or capital letters, as sorted paths below the
+        folder."""
         listed = (path for paths in self._by_path.values() for path in paths)
-        return sorted(path for path in listed if path.endswith(ending))
+        return sorted(path for path in listed if path.lower().endswith(ending.lower()))
 
     def _is_new(self, folder: Path) -> bool:
         """False for a folder listed before, and for a link to what is listed anyway or above it."""

@@ -10,7 +10,7 @@ from .coco_instances import decode_outline
 from .copies import Fingerprint, fingerprint
 from .images import is_rotated
 from .panoptic_json import check_segments
-from .reading import IGNORED, Record, read_class_map, read_image, read_segment_ids
+from .reading import IGNORED, Record, check_two_files, read_class_map, read_image, read_segment_ids
 from .segments import label_segments, segment_areas
 
 
@@ -64,6 +64,7 @@ class ImageChecker:
             result.size, result.print = pixels.shape[:2], fingerprint(pixels)
             result.rotated = is_rotated(record["file_name"])
             result.kind = "annotation"
+            check_two_files(record)
             result.void = count(record, result.size, counts)
             shown = np.flatnonzero(counts[:, 0])
             result.counts = np.column_stack([shown, counts[shown]])

@@ -6,6 +6,7 @@ from typing import Any
 
 from ..utils.errors import UserError
 from ..utils.files import read_json
+from ..utils.wording import counted
 from .files import IMAGE_EXTENSIONS, FolderIndex
 from .findings import Finding, several
 
@@ -47,5 +48,7 @@ def unused_images(metadata: Any, used: Sequence[str]) -> list[Finding]:
     images = [p for extension in IMAGE_EXTENSIONS for p in FolderIndex(root).paths(extension)]
     if not (others := [path for path in images if Path(root, path).resolve() not in known]):
         return []
-    sentence = f"{len(others)} images of '{root}' are not used: {several(others)}."
+    sentence = (
+        f"The data set does not use {counted(len(others), 'image')} of '{root}': {several(others)}."
+    )
     return [Finding("note", "unused files", sentence)]

@@ -32,6 +32,8 @@ def read_panoptic_json(path: str | os.PathLike) -> dict[str, Any]:
             f"'{path}' holds {reprlib.repr(content)}: give a JSON object in COCO-panoptic format."
         )
     images, annotations = content.get("images", []), content.get("annotations", [])
+    if first_has(annotations, "segmentation"):
+        raise UserError(f"'{path}' is in COCO's instance format, not the panoptic one.")
     check_objects(annotations, "annotations", f"'{path}'", _ANNOTATION)
     check_objects(images, "images", f"'{path}'", IMAGE_FIELDS if annotations else _IMAGE)
     check_image_ids([a["image_id"] for a in annotations], f"'annotations' of '{path}'")
@@ -47,6 +49,12 @@ def read_panoptic_json(path: str | os.PathLike) -> dict[str, Any]:
         most = pixels.get(str(image_id), math.inf)
         check_segments(annotation["segments_info"], f"'{name}' in '{path}'", most)
     return content
+
+
+def first_has(entries: Any, key: str) -> bool:
+    """True for a list whose first entry is an object with this key."""
+    is_filled = isinstance(entries, list) and len(entries) > 0
+    return is_filled and isinstance(entries[0], dict) and key in entries[0]
 
 
 def check_segments(segments: Any, where: str, most: float = math.inf) -> None:

@@ -1,8 +1,8 @@
 """The shared part of the commands ``datasets/prepare_*.py``: loop over the files, and JSON."""
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,13 +10,17 @@ import numpy as np
 
 from ..utils.errors import UserError
 from ..utils.files import write_json
-from ..utils.parallel import map_with_progress
+from ..utils.wording import counted
 from .builtin import datasets_root
+from .converters.journal import map_resumable
+from .converters.records import stamped
 from .converters.targets import (
     instance_annotations,
     write_instance_json,
     write_panoptic_annotation,
 )
+
+logger = logging.getLogger(__name__)
 
 
 class Segments(NamedTuple):
@@ -49,20 +53,40 @@ class Preparation:
     categories: list[dict[str, Any]]
     convert: Callable[[Path, Path, Path], tuple[dict, Segments]]
 
-    def run(self, root: Path | None, splits: Sequence[str], workers: int) -> None:
-        """Convert the splits.
+    def run(
+        self, root: Path | None, splits: Sequence[str], workers: int, force: bool = False
+    ) -> None:
+        """Convert the splits that are not there yet.
+
+        A run that was killed goes on where it stopped when it is called again.
 
         Args:
             root: where the download is unpacked; default ``folder`` under the data sets' folder.
             workers: processes; 0 works in this one.
+            force: make the splits that are there again.
 
         Raises:
             UserError: a file is missing, or does not hold what it should.
         """
         root = root or Path(datasets_root(), self.folder)
+        splits = [split for split in splits if force or not self._is_there(root, split)]
         files = {split: self._find(root, split) for split in splits}
         for split, paths in files.items():
             self._convert_split(root, split, paths, workers)
+
+    def _jsons(self, root: Path, split: str) -> tuple[Path, Path]:
+        """The panoptic and the instance JSON, which are written last and in this order."""
+        return (
+            root / f"{self.output.format(split=split)}.json",
+            root / self.instances.format(split=split),
+        )
+
+    def _is_there(self, root: Path, split: str) -> bool:
+        is_there = all(path.exists() for path in self._jsons(root, split))
+        if is_there:
+            path = self._jsons(root, split)[0]
+            logger.info("'%s' is there already: --force makes the split again", path)
+        return is_there
 
     def _find(self, root: Path, split: str) -> list[Path]:
         """One file per image of a split, in order; all other files they need exist."""
@@ -89,29 +113,48 @@ class Preparation:
         if missing:
             folder, names = next(iter(missing.items()))
             raise UserError(
-                f"'{folder}' has no file for {len(names)} of the {len(hits)} images of {split}, "
-                f"the first is '{names[0]}': unpack its archive there, see datasets/README.md."
+                f"'{folder}' has no file for {len(names)} of {counted(len(hits), 'image')} of "
+                f"{split}, the first is '{names[0]}': unpack its archive there, see "
+                "datasets/README.md."
             )
 
     def _convert_split(self, root: Path, split: str, files: list[Path], workers: int) -> None:
         output = root / self.output.format(split=split)
-        convert = partial(self.convert, root, output)
-        entries = list(map_with_progress(convert, files, workers=workers, description=split))
-        images = [image for image, _ in entries]
-        write_json(
-            output.with_name(f"{output.name}.json"),
-            {
-                "images": images,
-                "annotations": [segments.annotation for _, segments in entries],
-                "categories": self.categories,
-            },
+        panoptic_json, instance_json = self._jsons(root, split)
+        for path in (panoptic_json, instance_json):  # while it is made again, it is not there
+            path.unlink(missing_ok=True)
+        journal = output.with_name(f"{output.name}.partial.jsonl")
+        entries = map_resumable(
+            _ConvertImage(self, root, output),
+            [(self._key(root, path), path) for path in files],
+            journal,
+            split,
+            workers=workers,
+            description=split,
+            is_kept=lambda entry: (output / entry[1]["file_name"]).exists(),
         )
-        write_instance_json(
-            root / self.instances.format(split=split),
-            images,
-            [segments.instances for _, segments in entries],
-            self.categories,
-        )
+        images, annotations, instances = map(list, zip(*entries, strict=True))
+        content = {"images": images, "annotations": annotations, "categories": self.categories}
+        write_json(panoptic_json, content)
+        write_instance_json(instance_json, images, instances, self.categories)
+        journal.unlink()
+
+    def _key(self, root: Path, path: Path) -> str:
+        """Changes with the files of an image."""
+        return "|".join(map(stamped, (path, *self.source_files(root, path))))
+
+
+@dataclass(frozen=True)
+class _ConvertImage:
+    """Takes the path of an image, writes its files, returns a JSON value."""
+
+    preparation: Preparation
+    root: Path
+    output: Path
+
+    def __call__(self, path: Path) -> tuple[dict, dict, list[dict]]:
+        image, segments = self.preparation.convert(self.root, self.output, path)
+        return image, *segments
 
 
 def write_segments(

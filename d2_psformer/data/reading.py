@@ -1,5 +1,6 @@
 """Reading of the image and the label PNGs of one record, with checks that they fit together."""
 
+import os
 from typing import Any
 
 import numpy as np
@@ -74,6 +75,21 @@ def read_segment_ids(record: Record, image_size: tuple[int, int]) -> np.ndarray:
     return ids
 
 
+def check_two_files(record: Record) -> None:
+    """Check that the image of a record and its PNG of labels are not one file.
+
+    Raises:
+        UserError: they are.
+    """
+    image = os.path.realpath(record["file_name"])
+    for key in ("pan_seg_file_name", "sem_seg_file_name"):
+        if key in record and os.path.realpath(record[key]) == image:
+            raise UserError(
+                f"'{record['file_name']}' is both image and annotation: name the folder of the "
+                "images."
+            )
+
+
 def read_class_map(
     record: Record, image_size: tuple[int, int], num_classes: int = IGNORED
 ) -> np.ndarray:
@@ -113,8 +129,9 @@ def read_label_values(record: Record, image_size: tuple[int, int]) -> np.ndarray
     Raises:
         UserError: the PNG cannot be read, has colours, or has another size than the image.
     """
-    what = f"Semantic PNG '{record['sem_seg_file_name']}'"
-    with decoding(what), Image.open(record["sem_seg_file_name"]) as image:
+    path = record["sem_seg_file_name"]
+    what = f"Semantic PNG '{path}'"
+    with decoding(what), Image.open(path) as image:
         values = np.asarray(image)
     if values.ndim != 2 or values.dtype.kind == "f":
         raise UserError(

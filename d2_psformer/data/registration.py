@@ -10,6 +10,7 @@ from ..classes import Classes
 from ..d2.config import CfgNode
 from ..d2.data import DatasetCatalog, MetadataCatalog
 from ..utils.errors import UserError
+from ..utils.wording import counted
 from .coco_instances import instance_classes, load_instance_records
 from .coco_panoptic import PanopticFiles, load_records
 from .reading import IGNORED
@@ -69,8 +70,9 @@ def register_semantic(
         raise UserError(f"Data set '{name}' has two classes '{again[0]}': give each its own name.")
     if not 1 < len(classes) <= IGNORED:  # of one class every pixel would be
         raise UserError(
-            f"Data set '{name}' has {len(classes)} class(es): 2...{IGNORED} are possible, as each "
-            f"pixel is one of them, or {IGNORED} for none; give the background a class, too."
+            f"Data set '{name}' has {counted(len(classes), 'class')}: 2...{IGNORED} are possible, "
+            f"as each pixel is one of them, or {IGNORED} for none; give the background a class, "
+            "too."
         )
     if len({*files.values()}) == 1:
         raise UserError(

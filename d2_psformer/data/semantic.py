@@ -5,6 +5,7 @@ from typing import Any
 
 from ..classes import Classes
 from ..utils.errors import UserError
+from ..utils.wording import counted
 from .files import IMAGE_EXTENSIONS, FolderIndex
 
 logger = logging.getLogger(__name__)
@@ -31,7 +32,7 @@ def load_semantic_records(metadata: dict[str, Any]) -> list[dict[str, Any]]:
     renumbered = renumbered_values(metadata)
     records = []
     for path in labels.paths(suffix):
-        stem = path.removesuffix(suffix)
+        stem = path[: len(path) - len(suffix)]
         image = images.find(stem + image_suffix, IMAGE_EXTENSIONS)
         if image is None:
             raise UserError(
@@ -46,7 +47,8 @@ def load_semantic_records(metadata: dict[str, Any]) -> list[dict[str, Any]]:
             f"Folder '{labels.folder}' has no file '*{suffix}': name the folder of the label PNGs, "
             "or make them as datasets/README.md says."
         )
-    logger.info("Loaded %d images with label PNGs from %s", len(records), labels.folder)
+    images = counted(len(records), "image")
+    logger.info("Loaded %s with label PNGs from %s", images, labels.folder)
     return records
 
 

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..classes import Classes
+from ..utils.files import comparable_name
+from ..utils.wording import counted
 from .findings import Finding, several
 from .image_check import ImageCheck, kind_of
 from .panoptic_json import repeated
@@ -25,11 +27,13 @@ def image_findings(records: Sequence[Record], checks: Sequence[ImageCheck]) -> l
         if check.fault
     ]
     if again := repeated(files):
-        findings.append(Finding("error", "copies", f"{several(again)} is listed twice: keep one."))
+        sentence = f"Listed twice: {several(again)}. Keep one of each."
+        findings.append(Finding("error", "copies", sentence))
 
     def about(severity: str, kind: str, places: list[int], words: str) -> None:
         if places:
-            sentence = f"{several([files[place] for place in places])} {words}"
+            images = several([files[place] for place in places])
+            sentence = f"{counted(len(places), 'image')} {words}: {images}."
             findings.append(Finding(severity, kind, sentence, tuple(places)))
 
     sizes = {place: check.size for place, check in enumerate(checks) if check.size}
@@ -39,12 +43,12 @@ def image_findings(records: Sequence[Record], checks: Sequence[ImageCheck]) -> l
         k for k, check in enumerate(checks) if not check.fault and not check.counts[:, 1].sum()
     ]
     turned = [place for place, check in enumerate(checks) if check.rotated]
-    about("warning", "tiny image", small, f"has a side of less than {LEAST_SIDE} pixels.")
-    about("warning", "huge image", large, f"has more than {MOST_PIXELS // 10**6} megapixels: it "
-          "needs much memory, scale it down.")  # fmt: skip
-    about("warning", "empty", empty, "has no segment: all of it is void.")
-    about("note", "EXIF", turned, "is turned by its EXIF tag, and read upright: annotations must "
-          "be drawn on it as viewers show it.")  # fmt: skip
+    most = f"{MOST_PIXELS // 10**6} megapixels"
+    about("warning", "tiny image", small, f"with a side of less than {LEAST_SIDE} pixels")
+    about("warning", "huge image", large, f"of more than {most}, which need much memory")
+    about("warning", "empty", empty, "without a segment, all of it void")
+    about("note", "EXIF", turned, "turned by an EXIF tag and read upright, as viewers show it; the "
+          "annotation must be drawn so")  # fmt: skip
     return findings
 
 
@@ -59,11 +63,14 @@ def class_findings(
         sentence = f"No image shows {', '.join(unused[:10])}"
         sentence += f" and {len(unused) - 10} more." if unused[10:] else "."
         findings.append(Finding("warning", "unused classes", sentence))
-    for name in repeated(names[i] for i in used):
-        findings.append(Finding("warning", "names", f"Two classes are called '{name}'."))
-    by_color = defaultdict(list)
+    by_name, by_color = defaultdict(list), defaultdict(list)
     for i in used:
+        by_name[comparable_name(names[i].strip())].append(f"'{names[i]}'")
         by_color[tuple(classes.colors[i])].append(names[i])
+    for alike in by_name.values():
+        if alike[1:]:
+            sentence = f"The names of classes {', '.join(alike)} look alike: rename or merge them."
+            findings.append(Finding("warning", "names", sentence))
     for color, alike in by_color.items():
         if alike[1:]:
             sentence = f"{', '.join(alike)} have one colour, {list(color)}: pictures cannot tell "
@@ -75,8 +82,9 @@ def class_findings(
         findings += _thing_findings(rows, checks, classes)
         if (crowds := rows[rows[:, 3] > 0]).size:
             places = tuple(np.unique(crowds[:, 0]).tolist())
-            sentence = f"{crowds[:, 3].sum()} crowd regions in {len(places)} images: no object is "
-            findings.append(Finding("note", "crowds", sentence + "learned there.", places))
+            regions = counted(crowds[:, 3].sum(), "crowd region")
+            sentence = f"{regions} in {counted(len(places), 'image')}: no object is learned there."
+            findings.append(Finding("note", "crowds", sentence, places))
     return findings
 
 
@@ -89,8 +97,8 @@ def _stuff_findings(rows: np.ndarray, classes: Classes) -> list[Finding]:
         crowds = tuple(of_class[of_class[:, 3] > 0, 0].tolist())
         if several_of:
             sentence = (
-                f"Stuff class '{classes.names[i]}' has several segments in {len(several_of)} "
-                "images: give it isthing 1, or make one segment of them."
+                f"Stuff class '{classes.names[i]}' has several segments in "
+                f"{counted(len(several_of), 'image')}: give it isthing 1, or make them one segment."
             )
             findings.append(Finding("warning", "isthing", sentence, several_of))
         if crowds:

@@ -45,7 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
         else:
             id_picture(result.panoptic).save(f"{stem}_ids.png")
             Path(f"{stem}_segments.json").write_text(json.dumps(result.segments, indent=1))
-        sys.stdout.write(f"{path}: {len(result.segments)} segments\n")
+        sys.stdout.write(f"{path}: {len(result.segments)} found\n")
     return failed
 
 

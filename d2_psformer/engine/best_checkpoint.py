@@ -8,6 +8,7 @@ from ..d2.engine import HookBase
 from ..d2.utils import comm
 from ..utils.errors import UserError
 from ..utils.files import atomic_write, read_json
+from ..utils.wording import counted
 
 logger = logging.getLogger(__name__)
 
@@ -50,9 +51,10 @@ class BestCheckpoint(HookBase):
             if comm.is_main_process():
                 self.trainer.checkpointer.save("model_final", iteration=self.trainer.iter)
             logger.info(
-                "Stopped after iteration %d: %d evaluations were not better than that of iteration "
-                "%d, whose weights model_best.pth has.",
-                self.trainer.iter, self.patience, max(self.values, key=self.values.get, default=0),
+                "Stopped after iteration %d: %s without gain over that of iteration %d, whose "
+                "weights model_best.pth has.",
+                self.trainer.iter, counted(self.patience, "evaluation"),
+                max(self.values, key=self.values.get, default=0),
             )  # fmt: skip
             raise StopTraining
 

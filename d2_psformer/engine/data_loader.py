@@ -10,6 +10,7 @@ from ..d2.utils import comm
 from ..data import SegmentMapper
 from ..data.ground_truth import has_ground_truth
 from ..utils.errors import UserError
+from ..utils.wording import counted
 from .data_sets import check_registered
 from .loader_worker import CarryingMapper, RaisingLoader
 from .sampler import ResumableSampler, SeededDataset
@@ -60,9 +61,9 @@ def images_per_batch(cfg: CfgNode) -> int:
     total = cfg.SOLVER.IMS_PER_BATCH
     if steps < 1 or total < 1 or total % (steps * processes):
         raise UserError(
-            f"SOLVER.IMS_PER_BATCH is {total}, which cannot be split evenly over {processes} "
-            f"process(es) x SOLVER.ACCUMULATION_STEPS {steps}: make it a multiple of "
-            f"{max(steps, 1) * processes}."
+            f"SOLVER.IMS_PER_BATCH is {total}, which cannot be split evenly over "
+            f"{counted(processes, 'process')} x SOLVER.ACCUMULATION_STEPS {steps}: make it a "
+            f"multiple of {max(steps, 1) * processes}."
         )
     return total // (steps * processes)
 

@@ -8,6 +8,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..modeling.backbone.frozen_norms import FrozenBatchNorm
 from ..utils.errors import UserError
+from ..utils.wording import counted
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +33,12 @@ def freeze(model: nn.Module, parts: Sequence[str]) -> None:
         for parameter in named.values():
             parameter.requires_grad_(False)
         size = sum(parameter.numel() for parameter in named.values())
-        logger.info("SOLVER.FREEZE '%s': %d tensors, %.1fM numbers.", part, len(named), size / 1e6)
+        logger.info(
+            "SOLVER.FREEZE '%s': %s, %.1fM numbers.",
+            part,
+            counted(len(named), "tensor"),
+            size / 1e6,
+        )
     for name, module in model.named_modules():
         if isinstance(module, _BatchNorm) and any(part in f"{name}.weight" for part in parts):
             module.__class__ = FrozenBatchNorm

@@ -14,6 +14,7 @@ import torch.multiprocessing as mp
 from ..d2.engine import launch
 from ..d2.utils import comm
 from ..utils.errors import CarriedError, UserError, is_user_error
+from ..utils.wording import counted
 from .interruption import Interrupted, pass_signals_on
 
 Main = Callable[[argparse.Namespace], object]
@@ -79,8 +80,8 @@ def _launch(main: Main, args: argparse.Namespace, errors) -> None:
             reason = str(error).strip().splitlines()[-1]
             raise UserError(
                 f"The processes cannot meet at --dist-url {args.dist_url}: start the same command "
-                f"on all {args.num_machines} machine(s), each with its own --machine-rank, with "
-                f"the address of machine 0 and a port that is free there ({reason})"
+                f"on {counted(args.num_machines, 'machine')}, each with its own --machine-rank, "
+                f"with the address of machine 0 and a port that is free there ({reason})"
             ) from error
         raise
 
@@ -111,8 +112,8 @@ def _check(args: argparse.Namespace) -> None:
         return
     if not 0 <= args.machine_rank < args.num_machines:
         raise UserError(
-            f"--machine-rank is {args.machine_rank}: number the {args.num_machines} machines from "
-            f"0 to {args.num_machines - 1}."
+            f"--machine-rank is {args.machine_rank}: the machines of --num-machines "
+            f"{args.num_machines} have the numbers 0...{args.num_machines - 1}."
         )
     url = urlsplit(args.dist_url)
     if url.scheme != "tcp" or ":" not in url.netloc:

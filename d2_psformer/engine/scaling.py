@@ -4,6 +4,7 @@ import logging
 
 from ..d2.config import CfgNode
 from ..utils.errors import UserError
+from ..utils.wording import counted
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +44,8 @@ def scale_to_processes(cfg: CfgNode, processes: int) -> CfgNode:
     if cfg.is_frozen():
         scaled.freeze()
     logger.info(
-        "Scaled from %d to %d processes: batch %d, learning rate %g, %d iterations, warm-up %d.",
-        reference, processes, node.IMS_PER_BATCH, node.BASE_LR, node.MAX_ITER, node.WARMUP_ITERS,
+        "Scaled from %d to %s: batch %d, learning rate %g, %s, warm-up %d.",
+        reference, counted(processes, "process"), node.IMS_PER_BATCH, node.BASE_LR,
+        counted(node.MAX_ITER, "iteration"), node.WARMUP_ITERS,
     )  # fmt: skip
     return scaled

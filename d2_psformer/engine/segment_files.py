@@ -25,6 +25,7 @@ from ..visualization import (
     write_attention,
     write_video,
 )
+from .ground_truth import GroundTruth
 from .predictor import Predictor
 from .result_segments import Segments, segments_of_results
 
@@ -40,6 +41,9 @@ def segment_files(
     folder: Path,
     attention: Sequence[str] | None = None,
     least_score: float | None = None,
+    *,
+    side_by_side: bool = False,
+    truth: GroundTruth | None = None,
 ) -> dict[Path, Exception]:
     """Write the results of images and videos, a summary and a contact sheet to ``folder``.
 
@@ -47,6 +51,7 @@ def segment_files(
         attention: draw what the decoders attend to, for segments of these ids or classes (none: the
             surest few); None for no such pictures.
         least_score: see :func:`segments_of_results`.
+        side_by_side: draw each image beside its result, and its ground truth if ``truth`` has it.
 
     Returns:
         The error of each file that failed; it has not ended the work on the others.
@@ -61,14 +66,14 @@ def segment_files(
     def segment(image: np.ndarray) -> Segments:
         return segments_of_results(predictor(image), predictor.metadata, least_score)
 
-    writer = ResultWriter(folder, predictor.metadata)
+    writer = ResultWriter(folder, predictor.metadata, side_by_side=side_by_side)
     pictures, failures = {}, {}
     for item in progress(inputs, desc="segmenting", unit="file"):
         try:
             if item.is_video:
                 _segment_video(segment, item, writer)
                 continue
-            overlay = _segment_image(predictor, segment, item, writer, attention)
+            overlay = _segment_image(predictor, segment, item, writer, attention, truth)
         except Exception as error:  # whatever is wrong with this file, the others are done
             failures[item.path] = _with_name(error, item.path)
             continue
@@ -105,6 +110,7 @@ def _segment_image(
     item: Input,
     writer: ResultWriter,
     attention: Sequence[str] | None,
+    truth: GroundTruth | None,
 ) -> np.ndarray:
     """Write the results of one image; returns the overlay."""
     image = read_pixels(item.path, "RGB")
@@ -117,7 +123,8 @@ def _segment_image(
             logger.warning("%s has no segment for --attention %s", item.name, " ".join(attention))
         attention_folder = writer.folder / f"{item.name}_attention"
         write_attention(attention_folder, image, ids, chosen, record, writer.metadata)
-    return writer.write(item.name, str(item.path), image, ids, segments_info)
+    annotated = truth.of(item.path, image.shape[:2]) if truth else None
+    return writer.write(item.name, str(item.path), image, ids, segments_info, annotated)
 
 
 def _segment_video(segment: Segment, item: Input, writer: ResultWriter) -> None:

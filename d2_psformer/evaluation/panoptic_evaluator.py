@@ -15,6 +15,7 @@ from ..d2.utils import comm
 from ..data.coco_panoptic import PanopticFiles
 from ..data.panoptic_json import is_integer
 from ..utils.errors import UserError
+from ..utils.wording import counted
 from .pq_counter import COCO_SIZE_BOUNDS, SIZES, PanopticQuality
 from .pq_segments import integer_id
 from .pq_tables import per_class_table, summary_table
@@ -96,9 +97,9 @@ class PanopticQualityEvaluator(DatasetEvaluator):
         expected = len(self._ground_truth.content["annotations"])
         if quality.num_images != expected:
             logger.warning(
-                "Panoptic quality of '%s' is over %d annotations, its ground truth has %d.",
+                "Panoptic quality of '%s' is over %s, its ground truth has %d.",
                 self._dataset_name,
-                quality.num_images,
+                counted(quality.num_images, "annotation"),
                 expected,
             )
         results = quality.results()
@@ -124,8 +125,8 @@ def with_dataset_ids(segments_info: list[dict], ids: Mapping[int, int | str], im
         if category_id is None:
             raise UserError(
                 f"Image {image_id}: predicted segment {segment_id} has class {contiguous!r}, which "
-                f"the data set lacks (it has {len(ids)} classes): evaluate on a data set with the "
-                "classes that the model was trained for."
+                f"the data set lacks (it has {counted(len(ids), 'class')}): evaluate on a data set "
+                "with the classes that the model was trained for."
             )
         converted.append({"id": segment_id, "category_id": category_id})
     return converted

@@ -14,6 +14,7 @@ from ..data.panoptic_png import write_panoptic_png
 from ..utils.errors import UserError
 from ..utils.files import atomic_write, comparable_name, safe_name, write_json
 from ..utils.progress import progress
+from ..utils.wording import counted
 from .panoptic_evaluator import with_dataset_ids
 
 logger = logging.getLogger(__name__)
@@ -81,7 +82,9 @@ class SubmissionWriter(DatasetEvaluator):
             for annotation in progress(annotations, desc="Zip", unit="image"):
                 name = annotation["file_name"]  # PNGs are compressed already
                 archive.write(os.path.join(self._stem, name), f"{folder}/{name}")
-        logger.info("The predictions of %d images are in %s.zip", len(annotations), self._stem)
+        logger.info(
+            "The predictions of %s are in %s.zip", counted(len(annotations), "image"), self._stem
+        )
         return {}
 
     def _collect_pngs(self) -> None:

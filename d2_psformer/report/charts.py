@@ -12,8 +12,11 @@ import numpy as np
 from ..visualization.curves import Curves, panels
 from .statistics import BINS, Statistics
 
+# (Run, name of a figure) -> iterations and values.
+Lines = dict[tuple[str, str], tuple[list[int], list[float]]]
 SIDE = 1000
 MOST_POINTS = 400  # of a line; a chart has no more pixels
+MOST_LOG_TICKS = 8
 DOTS_BELOW = 30  # few points, as of evaluations, would be invisible without a mark
 
 
@@ -23,18 +26,22 @@ def training_charts(runs: Mapping[str, Curves]) -> list[dict[str, Any]]:
     Args:
         runs: curves by the names of runs, "" for the only one.
     """
-    charts: dict[str, tuple[str, Curves]] = {}
+    charts: dict[str, tuple[str, Lines]] = {}
     for run, curves in runs.items():
         for title, scale, lines in panels(curves):
-            named = {f"{run} {name}".strip(): line for name, line in lines.items()}
-            charts[title] = scale, {**charts.get(title, (scale, {}))[1], **named}
+            of_all = charts.setdefault(title, (scale, {}))[1]
+            of_all |= {(run, name): line for name, line in lines.items()}
     drawn = [_line_chart(title, lines, scale == "log") for title, (scale, lines) in charts.items()]
     return [chart for chart in drawn if chart]
 
 
-def _line_chart(title: str, curves: Curves, is_log: bool) -> dict[str, Any] | None:
-    """Title, axes and lines; None where no value can be drawn."""
-    points = {name: _drawable(*curve, is_log) for name, curve in curves.items()}
+def _line_chart(title: str, curves: Lines, is_log: bool) -> dict[str, Any] | None:
+    """Title, axes and lines; None where no value can be drawn.
+
+    A figure has one colour in both runs, and the line of the second is dashed.
+    """
+    points = {key: _drawable(*curve, is_log) for key, curve in curves.items()}
+    colors = {name: number for number, name in enumerate(dict.fromkeys(n for _, n in curves))}
     every = [point for line in points.values() for point in line]
     if not every:
         return None
@@ -42,9 +49,8 @@ def _line_chart(title: str, curves: Curves, is_log: bool) -> dict[str, Any] | No
     right = max(*xs, 1)
     if is_log:
         low, high = min(ys), max(ys)
-        ticks = [m * 10.0**e for e in range(-9, 10) for m in (1, 2, 5)]
         low, high = low / 1.05, high * 1.05
-        shown = [t for t in ticks if low <= t <= high] or [low, high]
+        shown = _log_ticks(low, high) or [low, high]
     else:  # from zero, and never less than a unit of the last tick
         low, high = min(0.0, *ys), max(0.0, *ys) or 1.0
         shown = round_ticks(low, high)
@@ -59,8 +65,14 @@ def _line_chart(title: str, curves: Curves, is_log: bool) -> dict[str, Any] | No
     return {
         "title": title,
         "lines": [
-            {"name": name, "points": [place(*point) for point in line], "last": line[-1][1]}
-            for name, line in points.items()
+            {
+                "name": f"{run} {name}".strip(),
+                "color": colors[name],
+                "dashed": run == "B",
+                "points": [place(*point) for point in line],
+                "last": line[-1][1],
+            }
+            for (run, name), line in points.items()
             if line
         ],
         "x_ticks": [(place(x, high)[0], f"{x:g}") for x in round_ticks(0, right) if x <= right],
@@ -85,6 +97,12 @@ def round_ticks(low: float, high: float, count: int = 5) -> list[float]:
     step = next(unit * m for m in (1, 2, 2.5, 5, 10) if unit * m >= raw * 0.999)
     first, last = math.floor(low / step), math.ceil(high / step - 1e-9)
     return [k * step for k in range(first, last + 1)]
+
+
+def _log_ticks(low: float, high: float) -> list[float]:
+    """1, 2 and 5 times powers of ten between two values, or where these are many the powers."""
+    ticks = [m * 10.0**e for e in range(-9, 10) for m in (1, 2, 5) if low <= m * 10.0**e <= high]
+    return ticks if len(ticks) <= MOST_LOG_TICKS else [t for t in ticks if f"{t:e}"[0] == "1"]
 
 
 def reliability(statistics: Statistics) -> dict[str, Any] | None:

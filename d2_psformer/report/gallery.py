@@ -28,16 +28,14 @@ class Shown:
 
     Attributes:
         groups: why it is shown, e.g. "worst".
-        qualities: of each run, percent.
-        confused: percent of the first run, see :class:`.ImageFigures`.
-        classes: names.
+        figures: of each run.
+        classes: names of those that occur in the truth or in a prediction.
         pictures: caption -> "data:" address of a JPEG.
     """
 
     name: str
     groups: list[str]
-    qualities: list[float]
-    confused: float
+    figures: list[ImageFigures]
     classes: list[str]
     pictures: dict[str, str]
 
@@ -45,9 +43,9 @@ class Shown:
 def choose_images(runs: Sequence[Sequence[ImageFigures]], limit: int) -> dict[int, list[str]]:
     """At most ``limit`` images, by their places, and why each was chosen.
 
-    A quarter each are the best, the worst and the most confused; with two runs a half are those
-    whose quality differs most. The rest shows the worst image of every class that has none yet,
-    then others, evenly spaced.
+    A quarter each are the worst, the best (unless all are alike) and the most confused; with two
+    runs a half are those whose quality differs most. The rest shows the worst image of every class
+    that has none yet, then others, evenly spaced.
     """
     images, share = runs[0], max(1, limit // 4)
     chosen: dict[int, list[str]] = {}
@@ -63,7 +61,8 @@ def choose_images(runs: Sequence[Sequence[ImageFigures]], limit: int) -> dict[in
         take("better in A", {k: -value for k, value in gain.items() if value < 0}, share)
         take("better in B", {k: value for k, value in gain.items() if value > 0}, share)
     take("worst", {k: -quality for k, quality in rated.items()}, share)
-    take("best", rated, share)
+    lowest = min(rated.values(), default=0.0)
+    take("best", {k: quality for k, quality in rated.items() if quality > lowest}, share)
     take("most confused", {k: i.confused for k, i in enumerate(images) if i.confused > 0}, share)
     for number in sorted(frozenset().union(*(image.classes for image in images))):
         if not any(number in images[k].classes for k in chosen):
@@ -84,14 +83,13 @@ def draw_gallery(runs: Sequence[Evaluation], limit: int) -> list[Shown]:
     names = class_names(runs[0].statistics.classes)
     gallery = []
     for place in tqdm(chosen, desc="pictures", unit="image", disable=None):
-        record, first = records[place], figures[0][place]
+        record, of_image = records[place], [images[place] for images in figures]
         gallery.append(
             Shown(
                 name=Path(record["file_name"]).name,
                 groups=chosen[place],
-                qualities=[images[place].quality for images in figures],
-                confused=first.confused,
-                classes=sorted(names[c] for c in first.classes),
+                figures=of_image,
+                classes=sorted(names[c] for c in frozenset().union(*(f.classes for f in of_image))),
                 pictures=_draw(record, runs),
             )
         )

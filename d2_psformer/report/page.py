@@ -12,6 +12,7 @@ import torch
 
 from ..utils.errors import UserError
 from ..utils.files import atomic_write
+from ..utils.wording import counted
 from ..visualization.curves import Curves, read_curves
 from . import charts, tables
 from .errors import MEANINGS
@@ -37,6 +38,7 @@ def write_template(path: Path, name: str, **context: Any) -> None:
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
+    environment.globals["counted"] = counted
     style = (_TEMPLATES / "page.css").read_text("utf-8")
     page = environment.get_template(name).render(css=style, **context)
     with atomic_write(path, "w") as file:
@@ -77,15 +79,15 @@ def _about(run: Evaluation) -> dict[str, Any]:
     """What was measured, on what machine, and how long it took."""
     milliseconds = 1000 * run.seconds
     device = run.predictor.model.device
-    on_gpu = device.type == "cuda"
+    threads = torch.get_num_threads()
     return {
         "weights": run.cfg.MODEL.WEIGHTS,
         "architecture": run.cfg.MODEL.META_ARCHITECTURE,
         "median": float(np.median(milliseconds)),
         "slowest": float(np.percentile(milliseconds, 95)),
         "device": torch.cuda.get_device_name(device)
-        if on_gpu
-        else f"{torch.get_num_threads()} CPU threads",
+        if device.type == "cuda"
+        else f"{threads} CPU thread{'s' if threads > 1 else ''}",
         "machine": f"{platform.machine()}, torch {torch.__version__}",
     }
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from ..config import changed_keys, default_config
 from ..evaluation.pq_counter import SIZES, SPLITS
+from ..utils.wording import counted
 from .evaluation import Evaluation
 from .statistics import Statistics, class_names, iou_of_classes
 
@@ -43,20 +44,28 @@ def class_table(runs: Sequence[Evaluation], gallery: Sequence[Sequence[str]]) ->
         gallery: names of the classes of each image that is shown.
 
     Returns:
-        ``columns``: names; ``rows``: ``name``, ``color`` and ``isthing`` of the class, ``values``,
-        and the numbers of images with it in the data set and in the gallery (``shown``). With two
-        runs the main figure of both and their difference come first.
+        ``columns``: (name, format of its values), with two runs each figure of A, of B and their
+        difference; ``rows``: ``name``, ``color`` and ``isthing`` of the class, ``values``, and the
+        numbers of images with it in the data set and in the gallery (``shown``).
     """
     statistics = runs[0].statistics
     classes = statistics.classes
-    columns, values = _class_values(runs[0])
+    figures, values = _class_values(runs[0])
+    columns = [(name, _format(name)) for name in figures]
     if len(runs) > 1:
-        second = _class_values(runs[1])[1]
-        columns = [f"{columns[0]} A", f"{columns[0]} B", "change", *columns[1:]]
-        values = [
-            [a[0], b[0], _difference(a[0], b[0]), *a[1:]]
-            for a, b in zip(values, second, strict=True)
+        columns = [
+            (f"{name} {which}", _format(name, sign))
+            for name in figures
+            for which, sign in (("A", ""), ("B", ""), ("change", "+"))
         ]
+        values = [
+            [x for a, b in zip(*both, strict=True) for x in (a, b, _difference(a, b))]
+            for both in zip(values, _class_values(runs[1])[1], strict=True)
+        ]
+    if statistics.kind == "semantic":
+        columns.append(("pixels", _format("pixels")))
+        pixels = statistics.confusion[:-1].sum(axis=1).tolist()
+        values = [[*row, count] for row, count in zip(values, pixels, strict=True)]
     names = class_names(statistics.classes)
     return {
         "columns": columns,
@@ -85,8 +94,8 @@ def _class_values(run: Evaluation) -> tuple[list[str], Rows]:
             100 * np.diagonal(pixels) / np.where((n := pixels.sum(axis=1)) > 0, n, math.nan)
         )
         ious = 100 * iou_of_classes(statistics.confusion)
-        found = zip(ious.tolist(), accuracies.tolist(), n.tolist(), strict=True)
-        return ["IoU", "accuracy", "pixels"], [[_known(v) for v in row] for row in found]
+        found = zip(ious.tolist(), accuracies.tolist(), strict=True)
+        return ["IoU", "accuracy"], [[_known(v) for v in row] for row in found]
     qualities = [[_known(100 * row[key]) for key in ("pq", "sq", "rq")] for row in rows]
     if statistics.kind == "panoptic":
         names = ["PQ", "SQ", "RQ"]
@@ -99,6 +108,11 @@ def _class_values(run: Evaluation) -> tuple[list[str], Rows]:
 
 
 _COUNTS = ["found", "false", "missed"]
+
+
+def _format(figure: str, sign: str = "") -> str:
+    """The format of a count, or of percent."""
+    return f"{{:{sign},}}" if figure in (*_COUNTS, "pixels") else f"{{:{sign}.1f}}"
 
 
 def size_table(runs: Sequence[Evaluation]) -> dict[str, list] | None:
@@ -141,7 +155,7 @@ def confusion_table(statistics: Statistics) -> dict[str, Any]:
     shown = np.sort(occurs[np.argsort(-weight, kind="stable")[:MOST_CONFUSED]]).tolist()
     others = sorted({*occurs.tolist()} - {*shown})
     groups = {names[k]: [k] for k in shown}
-    groups |= {f"{len(others)} other classes": others} if others else {}
+    groups |= {counted(len(others), "other class"): others} if others else {}
     rows, columns = ({**groups, void: [-1]} for void in ("not annotated", "no segment"))
     merged = np.array(
         [[counts[np.ix_(r, c)].sum() for c in columns.values()] for r in rows.values()]

@@ -66,7 +66,7 @@ def add_workers(parser: argparse.ArgumentParser) -> None:
 
 
 def parse_preparation(description: str, folder: str) -> argparse.Namespace:
-    """Parse the command line of ``datasets/prepare_*.py``: --root, --splits, --workers.
+    """Parse the command line of ``datasets/prepare_*.py``: --root, --splits, --workers, --force.
 
     Args:
         folder: of the benchmark under ``$DETECTRON2_DATASETS``, for the help.
@@ -83,4 +83,5 @@ def parse_preparation(description: str, folder: str) -> argparse.Namespace:
     splits = ("train", "val")
     parser.add_argument("--splits", nargs="+", choices=splits, default=splits, help="which (all)")
     add_workers(parser)
+    parser.add_argument("--force", action="store_true", help="make splits that are there again")
     return parser.parse_args()

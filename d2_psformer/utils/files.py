@@ -19,7 +19,7 @@ from .errors import UserError
 _PICTURES = {
     ".png": {"format": "PNG"},
     # Colour at full resolution keeps small letters sharp.
-    ".jpg": {"format": "JPEG", "quality": 92, "subsampling": 0},
+    ".jpg": {"format": "JPEG", "quality": 92, "subsampling": 0, "optimize": True},
 }
 _UNSAFE = re.compile(r'[\\/:*?"<>|\x00-\x1f\x7f]')
 
@@ -79,7 +79,7 @@ def read_json(path: str | os.PathLike) -> Any:
         UserError: the file does not exist, or is not JSON.
     """
     try:
-        with open(path, encoding="utf-8") as file:
+        with open(path, encoding="utf-8-sig") as file:
             return json.load(file)
     except (FileNotFoundError, IsADirectoryError) as error:
         raise UserError(

@@ -8,6 +8,7 @@ from .inputs import Input, find_inputs
 from .overlays import VideoOverlays, draw_overlay
 from .results import ResultWriter
 from .sheets import draw_sheet, thumbnail
+from .side_by_side import draw_side_by_side
 from .video import Video, write_video
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "draw_overlay",
     "draw_sampling_points",
     "draw_sheet",
+    "draw_side_by_side",
     "find_inputs",
     "recording_attention",
     "thumbnail",

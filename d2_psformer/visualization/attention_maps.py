@@ -3,17 +3,20 @@
 import cv2
 import numpy as np
 import torch
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 from torch import Tensor
 
 from .attention import MaskMaps, SegmentAttention
-from .attention_style import OUTLINE, heading, outline, pale
+from .attention_style import colours, draw_outline, heading, outline
+from .fonts import font_for
 from .sheets import draw_table
 
 _WIDTH = 1400  # of all tiles in a row, pixels
 _TILE_SIDES = (120, 200)
-_NOTE = "red: above the head's median, blue: below; in per cent: the level's share of the attention"
-_MORE, _LESS = np.float32([255, 70, 20]), np.float32([30, 120, 255])
+_NOTE = (
+    "dark: above the head's median, pale: below; in per cent: the level's share of the attention"
+)
+_MIDDLE, _CONTRAST = 125, 0.35  # of the image, as light as the middle of the colours
 
 
 def draw_attention_maps(
@@ -24,8 +27,8 @@ def draw_attention_maps(
     Drawn are the scores before the softmax: masks are made of them, and they are the logarithm of
     the attention up to a constant. The softmax, which runs over all levels together, would show a
     few peaks only; each tile states its level's share of the attention instead.
-    Red cells score above the median of the head's cells on all levels, blue ones below; the colour
-    is the deeper the larger the distance, and full for the last hundredth.
+    Dark cells score above the median of the head's cells on all levels, pale ones below; the colour
+    hides the image the more the larger the distance, and is at its end for the last hundredth.
 
     Args:
         image: uint8 (H, W, 3), RGB.
@@ -59,17 +62,17 @@ class _Ground:
         factor = side / max(height, width)
         self.size = (max(1, round(width * factor)), max(1, round(height * factor)))
         grey = Image.fromarray(image).convert("L").resize(self.size, Image.Resampling.LANCZOS)
-        self.grey = pale(np.asarray(grey))[..., None]
+        self.grey = _MIDDLE + _CONTRAST * (np.float32(grey)[..., None] - 128)
         self.outline = outline(mask, self.size)
-        self.font = ImageFont.load_default(max(11, side // 14))
+        self.font = font_for("0123456789 %", max(11, side // 14))
 
     def below(self, values: Tensor, note: str = "") -> np.ndarray:
         """A tile: values (h, w), -1 to 1, in colours over the image, and a note in a corner."""
         large = cv2.resize(values.cpu().numpy(), self.size, interpolation=cv2.INTER_LINEAR)
-        depth = np.abs(large).clip(max=1)[..., None]
-        colour = np.where(large[..., None] > 0, _MORE, _LESS)
-        tile = (depth * colour + (1 - depth) * self.grey).astype(np.uint8)
-        cv2.drawContours(tile, self.outline, -1, OUTLINE, 1, cv2.LINE_AA)
+        opacity = np.minimum(1, 1.5 * np.abs(large))[..., None]
+        colour = colours((large + 1) / 2)
+        tile = (opacity * colour + (1 - opacity) * self.grey).astype(np.uint8)
+        draw_outline(tile, self.outline)
         picture = Image.fromarray(tile)
         ImageDraw.Draw(picture).text(
             (4, 2), note, (255, 255, 255), self.font, stroke_width=2, stroke_fill=(0, 0, 0)

@@ -8,13 +8,14 @@ from torch import Tensor
 
 from ..layers import box_cxcywh_to_xyxy
 from .attention import SamplingPoints, SegmentAttention
-from .attention_style import OUTLINE, colours, heading, outline, pale
+from .attention_style import colours, draw_outline, heading, outline, pale
 from .sheets import draw_sheet
 
-_SIDE = 460  # longest of a panel, pixels
+_SIDE = 400  # longest of a panel, pixels
 _LEAST_VIEW = 0.25  # of the image's sides
 _MASS = 0.96  # of the attention lies inside the view, at least
 _BEFORE, _AFTER = (0, 130, 255), (0, 150, 60)
+_NOTE = "dark and large: much attention; blue: what the points start from; green: the layer's box"
 _BITS = 4  # OpenCV takes places as whole numbers of 1/16 pixel
 
 
@@ -41,9 +42,8 @@ def draw_sampling_points(
     captions = [
         f"{x.layer}: at most {float(x.weights.max()):.2f} a point" for x in attention.points
     ]
-    title = f"{heading(attention, name)}: location decoder, points of all heads and levels"
-    legend = "dark and large: much attention; blue: where from; green: its box"
-    return draw_sheet(panels, captions, columns=3, title=f"{title} ({legend})")
+    title = f"{heading(attention, name)}: points that the location decoder reads, all heads, levels"
+    return draw_sheet(panels, captions, columns=3, title=title, note=_NOTE)
 
 
 class _View:
@@ -66,7 +66,7 @@ class _View:
     def draw(self, layer: SamplingPoints, most: float) -> np.ndarray:
         """The panel of one layer; ``most`` is the weight of the darkest colour."""
         panel = np.ascontiguousarray(self.ground.astype(np.uint8))
-        cv2.drawContours(panel, self.outline, -1, OUTLINE, 1, cv2.LINE_AA)
+        draw_outline(panel, self.outline)
         strength = layer.weights.flatten().cpu().numpy() / most
         places = self._pixels(layer.locations.flatten(0, 2))
         tones = colours(0.35 + 0.65 * strength).tolist()

@@ -14,15 +14,18 @@ SCORE_NOTE = "%: score, class probability times mask quality; not how exact a ma
 
 
 def draw_legend(
-    picture: np.ndarray, classes: Classes, segments_info: Sequence[dict[str, Any]]
+    picture: np.ndarray,
+    classes: Classes,
+    segments_info: Sequence[dict[str, Any]],
+    height: int | None = None,
 ) -> np.ndarray:
     """``picture``, uint8 (H, W, 3), above a strip with the classes of its segments.
 
     Things are drawn in shades of the colour of their class. Where segments have scores, the strip
-    says what these are.
+    says what these are. Letters are ``height`` pixels high, by default as fits the width.
     """
     width = picture.shape[1]
-    height = max(12, round(width / 55))
+    height = height or max(12, round(width / 55))
     entries = {s["category_id"]: classes.names[s["category_id"]] for s in segments_info}
     if any("score" in segment for segment in segments_info):
         entries[None] = SCORE_NOTE

@@ -10,6 +10,7 @@ from ..data.described_segments import describe_segments
 from ..data.panoptic_png import write_panoptic_png
 from ..utils.files import write_json, write_picture
 from .overlays import Segments, draw_overlay
+from .side_by_side import draw_side_by_side
 
 
 class ResultWriter:
@@ -21,17 +22,25 @@ class ResultWriter:
     Args:
         folder: made if it does not exist.
         metadata: of the model's classes.
+        side_by_side: also write ``NAME_side_by_side.jpg``, see :func:`draw_side_by_side`.
     """
 
-    def __init__(self, folder: Path, metadata):
+    def __init__(self, folder: Path, metadata, *, side_by_side: bool = False):
         self.folder = folder
         self.metadata = metadata
+        self._side_by_side = side_by_side
         self._classes = Classes.from_metadata(metadata)
         self._images: list[dict] = []
         self._annotations: list[dict] = []
 
     def write(
-        self, name: str, source: str, image: np.ndarray, ids: np.ndarray, segments_info: Segments
+        self,
+        name: str,
+        source: str,
+        image: np.ndarray,
+        ids: np.ndarray,
+        segments_info: Segments,
+        truth: tuple[np.ndarray, Segments] | None = None,
     ) -> np.ndarray:
         """Write the files of one image.
 
@@ -41,6 +50,7 @@ class ResultWriter:
             image: uint8 (H, W, 3), RGB.
             ids: integers (H, W), 0 = void.
             segments_info: as the model returns it.
+            truth: ids and segments_info of the ground truth, for the picture side by side.
 
         Returns:
             The overlay, uint8 (H', W', 3).
@@ -50,6 +60,10 @@ class ResultWriter:
         files = {"overlay": f"{name}_overlay.jpg", "ids": f"{name}_ids.png"}
         segments = self.describe(ids, segments_info)
         write_picture(self.folder / files["overlay"], overlay)
+        if self._side_by_side:
+            files["side_by_side"] = f"{name}_side_by_side.jpg"
+            row = draw_side_by_side(image, (ids, segments_info), self.metadata, truth)
+            write_picture(self.folder / files["side_by_side"], row)
         write_panoptic_png(self.folder / files["ids"], ids)
         write_json(
             self.folder / f"{name}_segments.json",

@@ -3,9 +3,12 @@
 from collections.abc import Sequence
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
+
+from .fonts import font_for
 
 _GAP = 12  # pixels between pictures and around them
+_LEAST_LETTERS = 12  # height in pixels, which grows with the pictures
 _BACKGROUND, _INK = (255, 255, 255), (20, 20, 20)
 
 
@@ -17,9 +20,14 @@ def thumbnail(picture: np.ndarray, side: int) -> np.ndarray:
 
 
 def draw_sheet(
-    pictures: Sequence[np.ndarray], captions: Sequence[str], *, columns: int, title: str = ""
+    pictures: Sequence[np.ndarray],
+    captions: Sequence[str],
+    *,
+    columns: int,
+    title: str = "",
+    note: str = "",
 ) -> np.ndarray:
-    """Pictures in rows, each above its caption, under one title.
+    """Pictures in rows, each above its caption, under a title and a note.
 
     Args:
         pictures: uint8 (H, W, 3), RGB, of any sizes; at least one.
@@ -32,39 +40,36 @@ def draw_sheet(
     shown = [Image.fromarray(picture) for picture in pictures]
     columns = min(columns, len(shown))
     width = max(picture.width for picture in shown)
-    letters, small, large = _fonts(width // 32)
+    letters = max(_LEAST_LETTERS, width // 32)
     rows = [range(i, min(i + columns, len(shown))) for i in range(0, len(shown), columns)]
     heights = [max(shown[i].height for i in row) + 2 * letters for row in rows]
-    y = _GAP + (3 * letters if title else 0)
+    y = _GAP + (3 * letters if title else 0) + (2 * letters if note else 0)
     size = (_GAP + columns * (width + _GAP), y + sum(heights) + _GAP * (len(rows) - 1))
     sheet = Image.new("RGB", size, _BACKGROUND)
     draw = ImageDraw.Draw(sheet)
-    draw.text((_GAP, _GAP), _fitted(title, large, sheet.width - 2 * _GAP), _INK, large)
+    _write(draw, (_GAP, _GAP), title, 1.4 * letters, sheet.width - 2 * _GAP)
+    _write(draw, (_GAP, y - 2 * letters), note, letters, sheet.width - 2 * _GAP)
     for row, height in zip(rows, heights, strict=True):
         caption_y = y + height - 2 * letters
         for column, i in enumerate(row):
             x = _GAP + column * (width + _GAP)
             middle = (width - shown[i].width) // 2
             sheet.paste(shown[i], (x + middle, caption_y - shown[i].height))
-            caption = _fitted(captions[i], small, width)
-            draw.text((x, caption_y + letters // 4), caption, _INK, small)
+            _write(draw, (x, caption_y + letters // 4), captions[i], letters, width)
         y += height + _GAP
     return np.asarray(sheet)
 
 
-def _fonts(height: int) -> tuple[int, ImageFont.FreeTypeFont, ImageFont.FreeTypeFont]:
-    """Height of letters in pixels, at least 12, and a small and a large font of it."""
-    height = max(12, height)
-    return height, ImageFont.load_default(height), ImageFont.load_default(1.4 * height)
-
-
-def _fitted(text: str, font: ImageFont.FreeTypeFont, width: float) -> str:
-    """``text``, cut to ``width`` pixels."""
-    if font.getlength(text) <= width:
-        return text
-    while text and font.getlength(f"{text}…") > width:
-        text = text[:-1]
-    return f"{text}…"
+def _write(
+    draw: ImageDraw.ImageDraw, place: tuple[float, float], text: str, height: float, width: float
+) -> None:
+    """Write one line, cut to ``width`` pixels, with its upper left corner at ``place``."""
+    font = font_for(f"{text}…", height)
+    if font.getlength(text) > width:
+        while text and font.getlength(f"{text}…") > width:
+            text = text[:-1]
+        text += "…"
+    draw.text(place, text, _INK, font)
 
 
 def draw_table(
@@ -85,7 +90,8 @@ def draw_table(
         uint8 (H', W', 3), RGB.
     """
     height, width = next(x for row in rows for x in row if x is not None).shape[:2]
-    letters, small, large = _fonts(width // 12)
+    letters = max(_LEAST_LETTERS, width // 12)
+    small = font_for("".join(row_names), letters)
     lines = [line for name in row_names for line in name.split("\n")]
     left = 2 * _GAP + round(max(small.getlength(line) for line in lines))
     top = _GAP + sum(h * letters for h, text in ((2, title), (2, note), (2, "names")) if text)
@@ -94,11 +100,11 @@ def draw_table(
     sheet = Image.new("RGB", (size[0] + _GAP, size[1] + _GAP), _BACKGROUND)
     draw = ImageDraw.Draw(sheet)
     room = sheet.width - 2 * _GAP
-    draw.text((_GAP, _GAP), _fitted(title, large, room), _INK, large)
-    draw.text((_GAP, top - 3.7 * letters), _fitted(note, small, room), _INK, small)
+    _write(draw, (_GAP, _GAP), title, 1.4 * letters, room)
+    _write(draw, (_GAP, top - 3.7 * letters), note, letters, room)
     for column, name in enumerate(column_names):
         x = left + column * (width + gap)
-        draw.text((x, top - 1.5 * letters), _fitted(name, small, width), _INK, small)
+        _write(draw, (x, top - 1.5 * letters), name, letters, width)
     for row, (pictures, name) in enumerate(zip(rows, row_names, strict=True)):
         y = top + row * (height + gap)
         draw.text((_GAP, y), name, _INK, small)

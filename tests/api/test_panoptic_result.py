@@ -105,6 +105,8 @@ def test_pictures():
     picture = result().draw()
     assert picture.mode == "RGB" and picture.size == (640, 427)
     assert len(np.unique(np.asarray(picture).reshape(-1, 3), axis=0)) > 10
+    row = result().draw(side_by_side=True)
+    assert row.width > 2 * 640 and row.height < row.width
     assert result()._repr_png_().startswith(b"\x89PNG")
 
 

@@ -7,20 +7,17 @@ import pytest
 from small_data import write_semantic
 
 from d2_psformer.cli.main import main
-from d2_psformer.d2.data import DatasetCatalog, MetadataCatalog
 
 
 @pytest.fixture
-def data(tmp_path):
+def data(tmp_path, clean_catalogs):
     """Semantic data whose two images differ; the folder of its data.yaml."""
     write_semantic(tmp_path)
     (tmp_path / "data.yaml").write_text(
         "DATASETS:\n  REGISTER:\n    - [checked, images, labels, [a, b, <c>]]\n"
         '  TRAIN: ("checked",)\n'
     )
-    yield tmp_path
-    DatasetCatalog.remove("checked")
-    MetadataCatalog.remove("checked")
+    return tmp_path
 
 
 def check(data, *more):
@@ -66,3 +63,15 @@ def test_the_page_needs_no_other_file(data):
     assert all(source.startswith("data:") for source in page.sources)
     assert "<c>" in page.words
     assert any("cannot be decoded" in words for words in page.words)
+
+
+def test_a_path_is_no_name(data):
+    with pytest.raises(SystemExit, match="is a path, not the name of a data set: add --data"):
+        main(["check", str(data)])
+
+
+@pytest.mark.parametrize("option", ["--json", "--html"])
+def test_a_folder_for_the_result_is_refused_before_the_check(data, capsys, option):
+    with pytest.raises(SystemExit, match="is a folder: name a file in it"):
+        check(data, option, data)
+    assert capsys.readouterr().out == ""

@@ -60,7 +60,7 @@ def test_two_splits_share_their_categories(photos, tmp_path, capsys):
     out = tmp_path / "pets"
     convert("labelme", photos, out, "--stuff", "sky")
     shown = capsys.readouterr().out
-    assert "pets_train: 2 images, 2 things and 1 stuff segments, 48% of the pixels void" in shown
+    assert "pets_train: 2 images, 2 things and 1 stuff segment, 48% of the pixels void" in shown
     labelme(tmp_path / "more", "c", square("dog", 0, 20))
     convert("labelme", tmp_path / "more", out, "--stuff", "sky", "--split", "val")
     train, val = (json.loads((out / f"panoptic_{s}.json").read_text()) for s in ("train", "val"))
@@ -97,6 +97,8 @@ def test_a_background_takes_what_is_left(photos, tmp_path, capsys):
     assert "2 things and 3 stuff segments, 0% of the pixels void" in capsys.readouterr().out
     with pytest.raises(UserError, match="The background 'sky' is a class of things"):
         convert("labelme", photos, tmp_path / "other", "--background", "sky")
+    convert("labelme", photos, tmp_path / "other", "--background", "sky", "--stuff", "sky")
+    assert "2 things and 2 stuff segments, 0% of the pixels void" in capsys.readouterr().out
 
 
 def test_void_that_costs_nothing_is_pointed_out(photos, tmp_path, capsys):
@@ -105,11 +107,25 @@ def test_void_that_costs_nothing_is_pointed_out(photos, tmp_path, capsys):
     assert "--background NAME" in capsys.readouterr().out
 
 
+def test_annotation_without_a_segment_is_pointed_out(photos, tmp_path, capsys):
+    for name in "ab":
+        labelme(photos, name)
+    convert("labelme", photos, tmp_path / "out", "--classes", "cat", "dog")
+    assert "No image has a segment" in capsys.readouterr().out
+
+
 def test_classes_may_be_lines_of_a_file(photos, tmp_path):
     (tmp_path / "names.txt").write_text("dog\ncat\n\nsky\n", encoding="utf-8")
     convert("labelme", photos, tmp_path / "out", "--classes", tmp_path / "names.txt")
     content = json.loads((tmp_path / "out" / "panoptic_train.json").read_text())
     assert [c["name"] for c in content["categories"]] == ["dog", "cat", "sky"]
+
+
+def test_a_file_of_classes_that_is_missing_or_no_text(photos, tmp_path):
+    with pytest.raises(OSError, match=r"names\.txt"):
+        convert("labelme", photos, tmp_path / "out", "--classes", tmp_path / "names.txt")
+    with pytest.raises(UserError, match=r"a\.png' is no text in UTF-8"):
+        convert("labelme", photos, tmp_path / "out", "--classes", photos / "a.png")
 
 
 def test_an_interrupted_run_goes_on(photos, tmp_path):

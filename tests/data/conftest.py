@@ -9,7 +9,7 @@ from PIL import Image
 
 from d2_psformer import add_psformer_config
 from d2_psformer.d2.config import get_cfg
-from d2_psformer.d2.data import DatasetCatalog, MetadataCatalog
+from d2_psformer.d2.data import DatasetCatalog
 from d2_psformer.data import register_panoptic
 
 # Deliberately unsorted, with gaps, stuff before things.
@@ -84,13 +84,8 @@ def tiny(tmp_path):
 
 
 @pytest.fixture(autouse=True)
-def clean_catalogs():
-    """Forget what a test has registered."""
-    before = set(DatasetCatalog.list())
-    yield
-    for name in set(DatasetCatalog.list()) - before:
-        DatasetCatalog.remove(name)
-        MetadataCatalog.remove(name)
+def _clean_catalogs(clean_catalogs):
+    pass
 
 
 @pytest.fixture

@@ -70,7 +70,7 @@ def test_leakage_between_splits(tiny, tmp_path):
     val = check_dataset(tiny.register("own_val"))
     (finding,) = check_splits([train, val])
     assert (finding.severity, finding.kind, finding.images) == ("error", "leakage", (0,))
-    assert "1 of 1 images of 'own_val' are in 'own_train' too" in finding.sentence
+    assert "'own_val' shares 1 of its 1 image with 'own_train'" in finding.sentence
     assert check_splits([train]) == []
 
 
@@ -88,19 +88,19 @@ def test_classes_unused_alike_and_of_one_colour(tiny):
     tiny.content["categories"] = [
         {"id": 7, "name": "dog", "isthing": 1, "color": [1, 2, 3]},
         {"id": 40, "name": "sky", "isthing": 0, "color": [1, 2, 3]},
-        {"id": 41, "name": "dog", "isthing": 1, "color": [9, 2, 3]},
+        {"id": 41, "name": "Dog ", "isthing": 1, "color": [9, 2, 3]},
     ]
     tiny.add(square(), SEGMENTS, image=picture(1))
     report = check_dataset(tiny.register())
-    assert one(report, "unused classes")[1] == "No image shows dog."
-    assert "Two classes are called 'dog'" in one(report, "names")[1]
+    assert one(report, "unused classes")[1] == "No image shows Dog ."
+    assert "names of classes 'dog', 'Dog ' look alike" in one(report, "names")[1]
     assert "dog, sky have one colour, [1, 2, 3]" in one(report, "colours")[1]
 
 
 def test_stuff_with_instances_and_crowds(tiny):
     tiny.add(square(), [(1, 40), (2, 40), (3, 40, 1)], image=picture(1))
     report = check_dataset(tiny.register())
-    assert "Stuff class 'sky' has several segments in 1 images" in one(report, "isthing")[1]
+    assert "Stuff class 'sky' has several segments in 1 image:" in one(report, "isthing")[1]
     severities = [(severity, images) for severity, _, images in found(report, "crowds")]
     assert severities == [("warning", (0,)), ("note", (0,))]
 
@@ -149,7 +149,7 @@ def test_images_that_nothing_uses(tiny):
     Image.new("RGB", (9, 9)).save(tiny.images / "other.png")
     severity, sentence, _ = one(check_dataset(tiny.register()), "unused files")
     assert severity == "note"
-    assert sentence.startswith("1 images of")
+    assert sentence.startswith("The data set does not use 1 image of")
     assert "'other.png'" in sentence
 
 
@@ -170,3 +170,10 @@ def test_processes_give_the_same_report(tiny, workers):
     report = check_dataset("again", workers=workers)
     assert report.counts[:, 1].sum() == 6
     assert [finding.kind for finding in report.findings] == ["copies", "unused classes", "crowds"]
+
+
+def test_pngs_in_place_of_images(tiny):
+    tiny.add(square(), SEGMENTS)
+    tiny.images = tiny.panoptic
+    faults = check_dataset(tiny.register()).faults
+    assert "is both image and annotation: name the folder of the images" in faults[0]

@@ -84,7 +84,7 @@ def test_command(faulty, capsys):
 def test_command_with_sound_data(tiny, capsys):
     tiny.add(IDS, SEGMENTS)
     assert main(["check", tiny.register(), "--workers", "0"]) == 0
-    assert capsys.readouterr().out.rstrip().endswith("1 images, 0 errors, 2 warnings, 1 note")
+    assert capsys.readouterr().out.rstrip().endswith("1 image, 0 errors, 2 warnings, 1 note")
 
 
 def test_command_ends_with_one_sentence(tiny):

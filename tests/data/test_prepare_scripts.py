@@ -1,5 +1,6 @@
 import json
 import runpy
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -29,8 +30,8 @@ ROOT = Path(__file__).parents[2]
 ID_OF = {c["name"]: c["id"] for c in ADE20K_CATEGORIES}
 
 
-def prepare(preparation, root: Path, splits=("val",), workers: int = 0) -> None:
-    preparation.run(root, splits, workers)
+def prepare(preparation, root: Path, splits=("val",), workers: int = 0, force=False) -> None:
+    preparation.run(root, splits, workers, force)
 
 
 def _save(path: Path, array) -> None:
@@ -163,7 +164,7 @@ def test_ade20k_tells_what_is_missing_before_it_begins(ade20k):
     with pytest.raises(UserError, match=r"ADE_val_1\.png' cannot be decoded.*write it again"):
         prepare(ADE20K, ade20k)
     path.unlink()
-    told = r"annotations_instance/validation' has no file for 1 of the 1 .* 'ADE_val_1\.png'"
+    told = r"annotations_instance/validation' has no file for 1 of 1 image .* 'ADE_val_1\.png'"
     with pytest.raises(UserError, match=told):
         prepare(ADE20K, ade20k)
     with pytest.raises(UserError, match=r"There is no '.*images/training.*unpack"):
@@ -209,7 +210,7 @@ def test_cityscapes(cityscapes):
 
 
 def test_the_commands_write_what_the_registered_names_read(
-    ade20k, cityscapes, tmp_path, monkeypatch
+    ade20k, cityscapes, tmp_path, monkeypatch, clean_loggers
 ):
     """Read in a process of its own: the folder of the built-in data sets is fixed at import."""
     root = tmp_path / "all"
@@ -243,7 +244,7 @@ def test_the_commands_write_what_the_registered_names_read(
 def test_cityscapes_tells_what_is_missing_before_it_begins(cityscapes):
     prefix = "val/bonn/bonn_000001_000019"
     (cityscapes / f"gtFine/{prefix}_gtFine_labelIds.png").unlink()
-    told = r"gtFine/val/bonn' has no file for 1 of the 1 images of val.*labelIds\.png"
+    told = r"gtFine/val/bonn' has no file for 1 of 1 image of val.*labelIds\.png"
     with pytest.raises(UserError, match=told):
         prepare(CITYSCAPES, cityscapes, splits=("train", "val"))
     (cityscapes / f"leftImg8bit/{prefix.replace('val', 'train')}_leftImg8bit.png").unlink()
@@ -257,3 +258,50 @@ def test_categories_are_those_of_the_registered_cityscapes():
     assert [c["name"] for c in CATEGORIES] == metadata.stuff_classes
     assert [c["id"] for c in CATEGORIES if c["isthing"]] == [24, 25, 26, 27, 28, 31, 32, 33]
     assert "cityscapes_fine_panoptic_val" in DatasetCatalog.list()
+
+
+@pytest.fixture
+def three_images(ade20k):
+    """The image and two copies of it, of which the second is damaged."""
+    for number in (2, 3):
+        for path in (*ade20k.glob("images/*/*_1.jpg"), *ade20k.glob("anno*/*/*_1.png")):
+            shutil.copy(path, path.with_name(path.name.replace("_1", f"_{number}")))
+    damaged = ade20k / INSTANCES.replace("_1", "_2")
+    whole = damaged.read_bytes()
+    damaged.write_bytes(whole[:50])
+    with pytest.raises(UserError, match=r"ADE_val_2\.png' cannot be decoded"):
+        prepare(ADE20K, ade20k)
+    damaged.write_bytes(whole)
+    return ade20k
+
+
+def test_an_interrupted_preparation_goes_on(three_images):
+    first = three_images / "ade20k_panoptic_val" / "ADE_val_1.png"
+    before = first.stat().st_mtime_ns
+    assert not (three_images / "ade20k_panoptic_val.json").exists()
+    prepare(ADE20K, three_images)
+    assert first.stat().st_mtime_ns == before
+    panoptic = json.loads((three_images / "ade20k_panoptic_val.json").read_text())
+    instances = json.loads((three_images / "ade20k_instance_val.json").read_text())
+    assert [image["id"] for image in panoptic["images"]] == [f"ADE_val_{k}" for k in (1, 2, 3)]
+    assert [len(a["segments_info"]) for a in panoptic["annotations"]] == [4, 4, 4]
+    assert [a["id"] for a in instances["annotations"]] == [1, 2, 3, 4, 5, 6]
+    assert not [*three_images.glob("*.jsonl")]
+
+
+def test_a_png_that_was_lost_is_made_again(three_images):
+    (three_images / "ade20k_panoptic_val" / "ADE_val_1.png").unlink()
+    prepare(ADE20K, three_images)
+    assert len([*three_images.glob("ade20k_panoptic_val/*.png")]) == 3
+
+
+def test_a_finished_split_is_made_again_only_by_force(ade20k, caplog):
+    prepare(ADE20K, ade20k)
+    first = ade20k / "ade20k_panoptic_val" / "ADE_val_1.png"
+    before = first.stat().st_mtime_ns
+    with caplog.at_level("INFO"):
+        prepare(ADE20K, ade20k)
+    assert "ade20k_panoptic_val.json' is there already" in caplog.text
+    assert first.stat().st_mtime_ns == before
+    prepare(ADE20K, ade20k, force=True)
+    assert first.stat().st_mtime_ns > before

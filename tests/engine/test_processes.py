@@ -35,7 +35,7 @@ def test_one_process_is_this_one(monkeypatch):
         ({"num_gpus": 0}, "must be at least 1"),
         ({"num_gpus": -1}, "must be at least 1"),
         ({"num_machines": 0}, "must be at least 1"),
-        ({"num_machines": 2, "machine_rank": 2}, "--machine-rank is 2: number the 2 machines from"),
+        ({"num_machines": 2, "machine_rank": 2}, "--machine-rank is 2: the machines"),
         ({"num_machines": 2, "machine_rank": -1}, "--machine-rank is -1"),
         ({"num_machines": 2}, "--dist-url is 'auto': several machines need tcp://HOST:PORT"),
         ({"num_machines": 2, "dist_url": "node1:29500"}, "several machines need tcp://HOST:PORT"),

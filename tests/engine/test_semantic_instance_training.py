@@ -1,6 +1,7 @@
 """Semantic and instance data from the config to a trained checkpoint, figures and predictions."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -61,12 +62,16 @@ def _forget():
 
 
 def report_shows(cfg, results) -> None:
-    table, path = write_report([cfg.clone()], num_images=1)
+    table, path = write_report([cfg.clone(), cfg.clone()], num_images=1)
     task, key = ("sem_seg", "mIoU") if "sem_seg" in results else ("segm", "AP")
     assert f"{results[task][key]:.1f}" in table
     page = path.read_text()
     assert page.count('data-layer="truth"') == 1
     assert ('id="sizes"' in page) == (task == "segm")
+    headings = re.findall('<button type="button">(.*?)</button></th>', page)
+    main = "IoU" if task == "sem_seg" else "AP"
+    assert headings[:5] == ["class", "kind", f"{main} A", f"{main} B", f"{main} change"]
+    assert headings.count("pixels") == (3 if task == "sem_seg" else 2)  # two lists of pairs
 
 
 def train_evaluate_predict(cfg) -> tuple[dict, dict]:

@@ -25,16 +25,8 @@ from d2_psformer.engine.data_sets import align_data_sets
 from d2_psformer.evaluation import build_evaluator
 from d2_psformer.utils.errors import UserError
 
+pytestmark = pytest.mark.usefixtures("clean_catalogs")
 NAMES = ["road", "tree", "sky"]
-
-
-@pytest.fixture(autouse=True)
-def clean_catalogs():
-    before = set(DatasetCatalog.list())
-    yield
-    for name in set(DatasetCatalog.list()) - before:
-        DatasetCatalog.remove(name)
-        MetadataCatalog.remove(name)
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from small_report import HARMFUL
+from small_report import ABSENT, HARMFUL
 
 from d2_psformer.report import read_run, write_report
 
@@ -61,6 +61,16 @@ def test_it_fits_its_window_and_harmful_names_are_text(page):
     width = page.evaluate("document.documentElement.scrollWidth")
     assert width == page.viewport_size["width"]
     assert page.query_selector(f"text={json.dumps(HARMFUL)}") is not None
+
+
+def test_classes_that_do_not_occur_can_be_hidden(page):
+    every, images = column(page, 0), column(page, -1)
+    assert ABSENT in every
+    page.check("#only-present")
+    assert column(page, 0) == [k for k, n in zip(every, images, strict=True) if n != "0"]
+    assert ABSENT not in column(page, 0)
+    page.uncheck("#only-present")
+    assert column(page, 0) == every
 
 
 def test_sorting(page):

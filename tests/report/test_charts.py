@@ -53,3 +53,13 @@ def test_two_trainings_share_a_chart():
     points = [0, 10], [1.0, 2.0]
     (chart,) = training_charts({"A": {"lr": points}, "B": {"lr": points}})
     assert [line["name"] for line in chart["lines"]] == ["A lr", "B lr"]
+    first, second = chart["lines"]
+    assert first["color"] == second["color"]
+    assert (first["dashed"], second["dashed"]) == (False, True)
+
+
+def test_many_decades_have_room_for_their_ticks():
+    values = [1e-5, 0.3, 20.0]
+    (chart,) = training_charts({"": {"total_loss": ([0, 1, 2], values)}})
+    texts = [text for _, text in chart["y_ticks"]]
+    assert texts == ["1e-05", "0.0001", "0.001", "0.01", "0.1", "1", "10"]

@@ -37,6 +37,11 @@ def test_images_without_anything_to_find_are_neither_best_nor_worst():
     assert choose_images([images([math.nan, math.nan])], 4) == {0: ["others"], 1: ["others"]}
 
 
+def test_none_is_the_best_where_all_are_alike():
+    groups = choose_images([images([0.0, 0.0, 0.0])], 8).values()
+    assert not any("best" in group for group in groups)
+
+
 def test_every_class_has_a_picture_where_there_is_room():
     classes = [{0}, {0}, {0}, {0}, {0, 5}, {0}, {0}, {0, 5}]
     chosen = choose_images([images([1.0, 2, 98, 99, 60, 50, 51, 40], classes)], 4)

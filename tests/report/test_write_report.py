@@ -115,7 +115,17 @@ def test_two_runs_side_by_side(run, tmp_path):
     assert layers == ["image", "truth", "prediction A", "errors A", "prediction B", "errors B"]
     differing = [row for row in page.rows if "MODEL.POSTPROCESSING.SCORE_THRESHOLD" in row]
     assert differing == [["MODEL.POSTPROCESSING.SCORE_THRESHOLD", "0.25", "0.0", "0.9"]]
-    assert ["class", "kind", "PQ A", "PQ B", "change"] in [row[:5] for row in page.rows]
+    (heading,) = (row for row in page.rows if row[:3] == ["class", "kind", "PQ A"])
+    figures = ("PQ", "SQ", "RQ", "found", "false", "missed")
+    triples = [f"{figure} {of}" for figure in figures for of in ("A", "B", "change")]
+    assert heading == ["class", "kind", *triples, "images"]
+    rows = [row for row in page.rows if row[1:2] in (["thing"], ["stuff"])]
+    column = heading.index("false A")
+    assert any(row[column] != row[column + 1] for row in rows)  # a threshold of 0 and one of 0.9
+    for row in rows:
+        a, b, change = (int(cell) for cell in row[column : column + 3])
+        assert change == b - a
+        assert row[column + 2].startswith("+") == (b >= a)
 
 
 def run_command(*arguments: str) -> None:
@@ -126,6 +136,7 @@ def run_command(*arguments: str) -> None:
     command.run(parser.parse_args(arguments))
 
 
+@pytest.mark.usefixtures("clean_loggers")
 def test_the_command(run, tmp_path, capsys):
     run_command(str(run), "--output", str(tmp_path), "--num-images", "1")
     said = capsys.readouterr().out

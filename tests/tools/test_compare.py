@@ -149,5 +149,5 @@ def test_with_the_real_train_net(tmp_path, data, monkeypatch):
     options += ["--iterations", 2, "--evaluations", 1, "--seeds", 3]
     assert compare.main([str(x) for x in (*options, "--opts", *data, *small)]) == 0
     assert "| MaskFormer |" in (tmp_path / "comparison.md").read_text()
-    with Image.open(tmp_path / "comparison_scene.png") as picture:
+    with Image.open(tmp_path / "comparison_scene.jpg") as picture:
         assert picture.width > 2 * comparison.SIDE

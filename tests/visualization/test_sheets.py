@@ -54,6 +54,17 @@ def test_a_long_caption_stays_below_its_picture():
     assert (below[:, 112:] == WHITE).all()
 
 
+def test_captions_and_titles_are_in_other_scripts():
+    """A letter without a shape in the font would be the same box as any other."""
+    plate = [plain(200, 300, 128)]
+    for place in ("caption", "title"):
+        sheets = [
+            draw_sheet(plate, [text if place == "caption" else ""], columns=1, title=title)
+            for text, title in (("Ж", "Щ"), ("Щ", "Ж"))
+        ]
+        assert (sheets[0] != sheets[1]).any(), place
+
+
 def test_thumbnails_shrink_and_never_grow():
     assert thumbnail(plain(400, 200, 7), 100).shape == (100, 50, 3)
     assert thumbnail(plain(40, 20, 7), 100).shape == (40, 20, 3)

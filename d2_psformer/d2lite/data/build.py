@@ -3,6 +3,7 @@
 import itertools
 import logging
 
+from ...utils.wording import counted
 from ..errors import UserError
 from .catalog import DatasetCatalog, MetadataCatalog
 
@@ -46,5 +47,6 @@ def get_detection_dataset_dicts(
 def _with_objects(dataset_dicts: list[dict]) -> list[dict]:
     """The images that have at least one annotation of a single object."""
     usable = [d for d in dataset_dicts if any(not a.get("iscrowd", 0) for a in d["annotations"])]
-    logger.info("%d of %d images have usable annotations.", len(usable), len(dataset_dicts))
+    images = counted(len(dataset_dicts), "image")
+    logger.info("With usable annotations: %d of %s.", len(usable), images)
     return usable

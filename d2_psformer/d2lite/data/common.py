@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from torch.utils import data
 
+from ...utils.wording import counted
+
 logger = logging.getLogger(__name__)
 
 
@@ -26,7 +28,7 @@ class _SerializedList:
         self._ends = torch.from_numpy(np.cumsum([len(record) for record in records]))
         self._bytes = torch.from_numpy(np.frombuffer(bytearray(b"".join(records)), dtype=np.uint8))
         size = self._bytes.numel() / 1024**2
-        logger.info("%d samples take %.2f MiB in memory.", len(items), size)
+        logger.info("Size in memory: %.2f MiB of %s.", size, counted(len(items), "sample"))
 
     def __len__(self) -> int:
         return len(self._ends)

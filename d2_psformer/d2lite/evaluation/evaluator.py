@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from ...utils.wording import counted
 from ..utils.comm import get_world_size, is_main_process
 
 logger = logging.getLogger(__name__)
@@ -71,7 +72,7 @@ def inference_on_dataset(
         The results of the evaluators; {} in processes other than the first.
     """
     total = len(data_loader)
-    logger.info("Inference on %d batches.", total)
+    logger.info("Inference on %s.", counted(total, "batch"))
     if evaluator is None or isinstance(evaluator, list):
         evaluator = DatasetEvaluators(evaluator or [])
     evaluator.reset()
@@ -92,5 +93,5 @@ def inference_on_dataset(
     if is_module:
         model.train(was_training)
     elapsed = datetime.timedelta(seconds=int(time.perf_counter() - begin))
-    logger.info("Inference took %s on %d devices.", elapsed, get_world_size())
+    logger.info("Inference took %s on %s.", elapsed, counted(get_world_size(), "device"))
     return evaluator.evaluate() or {}

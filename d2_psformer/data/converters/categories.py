@@ -29,6 +29,10 @@ def settled_categories(
         UserError: a class is named twice, unknown, or contradicts the earlier split.
     """
     names = [category["name"] for category in found]
+    if not names:
+        raise UserError("The annotation names no class: list them with --classes.")
+    if not all(map(str.strip, names)):
+        raise UserError("A class of the annotation has an empty name: give it one.")
     if again := repeated(names):
         raise UserError(f"Class '{again[0]}' is there twice: give each class its own name.")
     known = {c["name"]: c for c in _read(earlier)} if earlier else {}
@@ -38,8 +42,10 @@ def settled_categories(
     if background and background not in names:
         categories.append({"name": background, "isthing": 0})
     for number, category in enumerate(categories, start=1):
-        if stuff is not None and category["name"] != background:
-            category["isthing"] = int(category["name"] not in stuff)
+        if category["name"] in (stuff or ()):
+            category["isthing"] = 0
+        elif stuff is not None and category["name"] != background:
+            category["isthing"] = 1
         if category["name"] == background and category["isthing"]:
             raise UserError(f"The background '{background}' is a class of things: make it stuff.")
         category.setdefault("id", number)

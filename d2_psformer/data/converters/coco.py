@@ -1,6 +1,5 @@
 """COCO's two formats: instances (polygons, run lengths, crowds), and panoptic JSON with PNGs."""
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ from ..coco_instances import load_instance_records, read_instance_json
 from ..coco_panoptic import PanopticFiles, load_records
 from ..images import upright_size
 from ..panoptic_json import check_categories
-from ..reading import read_segment_ids
+from ..reading import check_two_files, read_segment_ids
 from .records import LabelledImage, Segment, Source, checked_size
 from .shapes import Shape, paint
 
@@ -27,10 +26,9 @@ class CocoInstances:
         UserError: see :func:`.read_instance_json`.
     """
 
-    takes_folder = False
+    takes_folder, uses = False, ("stuff",)
 
     def __init__(self, source: Source):
-        _refuse_classes(source)
         self.images = source.image_folder()
         self._path = source.path
         listed = read_instance_json(source.path)["categories"]
@@ -79,10 +77,9 @@ class CocoPanoptic:
         UserError: see :class:`.PanopticFiles`.
     """
 
-    takes_folder = False
+    takes_folder, uses = False, ("stuff", "categories")
 
     def __init__(self, source: Source):
-        _refuse_classes(source)
         self.images = source.image_folder()
         pngs = source.path.with_suffix("")
         self._files = PanopticFiles(source.path, pngs if pngs.is_dir() else source.path.parent)
@@ -104,6 +101,7 @@ class CocoPanoptic:
         return _keyed(load_records(self._files, self.images, self._classes.to_metadata()))
 
     def read(self, item: Record) -> LabelledImage:
+        check_two_files(item)
         path = item["file_name"]
         size = upright_size(path)
         if {"height", "width"} <= item.keys():
@@ -128,8 +126,3 @@ def _distinct(categories: list[dict]) -> list[dict]:
 
 def _keyed(records: list[Record]) -> list[tuple[str, Record]]:
     return [(str(record["image_id"]), record) for record in records]
-
-
-def _refuse_classes(source: Source) -> None:
-    if source.classes:
-        raise UserError(f"'{Path(source.path)}' lists its categories itself: leave --classes out.")

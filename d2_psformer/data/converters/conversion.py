@@ -12,14 +12,15 @@ from typing import Any
 import numpy as np
 
 from ...utils.errors import UserError
-from ...utils.files import comparable_name, write_json
+from ...utils.files import write_json
 from ..description import DESCRIPTION, add_to_data_yaml, read_data_yaml
 from ..segments import label_segments, segment_areas
 from .categories import CATEGORIES, settled_categories
 from .coco import CocoInstances, CocoPanoptic
 from .cvat import CvatImages
+from .input_checks import check_arguments, check_images
 from .journal import map_resumable
-from .label_pngs import InstanceIdPngs, SemanticPngs
+from .label_pngs import InstanceIdPngs, MapillaryInstances, SemanticPngs
 from .labelme import Labelme
 from .records import LabelledImage, Reader, Source
 from .targets import TARGETS, Target
@@ -31,6 +32,7 @@ READERS: dict[str, type[Reader]] = {
     "cvat": CvatImages,
     "instance-ids": InstanceIdPngs,
     "labelme": Labelme,
+    "mapillary": MapillaryInstances,
     "semantic": SemanticPngs,
     "yolo": YoloSegments,
 }
@@ -83,7 +85,7 @@ def convert(
         UserError: bad input, in one sentence that names the file.
     """
     name = name or f"{folder.resolve().name}_{source.split}"
-    _check_paths(kind, source, folder)
+    check_arguments(kind, READERS[kind], source, folder)
     target = TARGETS[to](folder, source.split)
     journal = folder / f"{target.stem.name}.partial.jsonl"
     others = _other_data_sets(target, name, force or journal.exists())
@@ -103,7 +105,7 @@ def convert(
         is_kept=lambda result: target.is_written(result["image"]),
     )
     images = [result["image"] for result in results]
-    _check_names(images, source)
+    check_images(images, source)
     files = target.finish(images, [result["written"] for result in results], categories)
     write_json(folder / CATEGORIES, {"categories": categories})
     is_training = source.split.startswith("train")
@@ -176,31 +178,22 @@ def _entry(category: dict, iscrowd: bool = False, score: float | None = None) ->
     }
 
 
-def _check_paths(kind: str, source: Source, folder: Path) -> None:
-    """Refuse a source that is missing or of another kind, and results among the sources."""
-    kinds = ("a file", "a folder")
-    if not source.path.exists():
-        raise UserError(f"'{source.path}' does not exist: check the path of the annotation.")
-    if (is_folder := source.path.is_dir()) != READERS[kind].takes_folder:
-        raise UserError(
-            f"'{source.path}' is {kinds[is_folder]}, but the annotation of {kind} is "
-            f"{kinds[not is_folder]}: give its path."
-        )
-    for read in filter(None, (source.path, source.images)):
-        if read.is_dir() and folder.resolve().is_relative_to(read.resolve()):
-            raise UserError(
-                f"'{folder}' lies in '{read}', whose files are read: write to a folder outside."
-            )
-
-
 def _other_data_sets(target: Target, name: str, replaces: bool) -> list[str]:
     """The names in ``data.yaml`` apart from this one.
 
     Raises:
-        UserError: this one is there, and is not to be replaced.
+        UserError: this one is there, and is not to be replaced; or the file is of another program.
     """
     path = target.folder / DESCRIPTION
-    listed = [e[0] for e in read_data_yaml(path)["DATASETS"]["REGISTER"]] if path.exists() else []
+    try:
+        listed = (
+            [e[0] for e in read_data_yaml(path)["DATASETS"]["REGISTER"]] if path.exists() else []
+        )
+    except UserError as error:
+        raise UserError(
+            f"'{target.folder}' has the {DESCRIPTION} of another program, or a broken one: name "
+            f"another folder for the result ({error})"
+        ) from error
     if name in listed and not replaces:
         raise UserError(
             f"'{path}' lists '{name}' already: give another --split, --name or folder, or replace "
@@ -213,17 +206,3 @@ def _settings(kind: str, source: Source, target: Target, *more: Any) -> str:
     """All that results depend on besides the files of each item."""
     stamp = source.path.stat().st_mtime_ns if source.path.is_file() else None
     return json.dumps([kind, dataclasses.asdict(source), target.kind, stamp, *more], default=str)
-
-
-def _check_names(images: Sequence[dict[str, Any]], source: Source) -> None:
-    if not images:
-        raise UserError(f"'{source.path}' has no images: is it the annotation of this format?")
-    first: dict[str, str] = {}
-    for image in images:
-        stem = comparable_name(os.path.splitext(image["file_name"])[0])
-        if stem in first:
-            raise UserError(
-                f"Images '{first[stem]}' and '{image['file_name']}' of '{source.path}' would both "
-                "be written to one PNG: keep one, or give them different names."
-            )
-        first[stem] = image["file_name"]

@@ -38,7 +38,7 @@ class CvatImages:
         UserError: the file is not XML, or names no labels.
     """
 
-    takes_folder = False
+    takes_folder, uses = False, ("classes", "stuff")
 
     def __init__(self, source: Source):
         self._path = source.path

@@ -42,7 +42,7 @@ class Labelme:
         UserError: the folder has no JSON, or one of them is of another format.
     """
 
-    takes_folder = True
+    takes_folder, uses = True, ("classes", "stuff")
 
     def __init__(self, source: Source):
         folder = FolderIndex(source.path)
@@ -87,6 +87,8 @@ def _read(path: Path) -> dict[str, Any]:
     for place, shape in enumerate(shapes):
         if not isinstance(shape, dict) or not is_text(shape.get("label")):
             raise UserError(f"shapes[{place}] of '{path}' has no 'label': give it its class.")
+        if not isinstance(shape.get("group_id"), int | str | None):
+            raise UserError(f"'group_id' of shapes[{place}] of '{path}' is no number: correct it.")
     return content
 
 

@@ -62,7 +62,7 @@ class Source:
         void: pixel values of no class; None for those of the format.
         split: which part of a source that has several.
         suffixes: of a label PNG and of its image, after the name that they have in common.
-        categories: a JSON with ``categories``, for predictions that have none.
+        categories: a JSON with ``categories`` for predictions that have none; Mapillary's config.
     """
 
     path: Path
@@ -91,11 +91,13 @@ class Reader(Protocol):
 
     Attributes:
         takes_folder: the source is a folder, not a file.
+        uses: the fields of the source that it reads besides path, images and split.
         images: folder of all images.
         categories: ``name`` and ``isthing`` of each class, perhaps ``id`` and ``color``.
     """
 
     takes_folder: ClassVar[bool]
+    uses: ClassVar[Sequence[str]]
     images: Path
     categories: list[dict[str, Any]]
 

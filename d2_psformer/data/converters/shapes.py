@@ -15,6 +15,7 @@ import numpy as np
 from pycocotools import mask as mask_util
 
 from ...utils.errors import UserError
+from ...utils.wording import counted
 from .records import Segment, Size
 
 _CORNERS = 64  # of a circle: the polygon's area is 0.2 % smaller
@@ -96,7 +97,9 @@ def polygon(points: Any, size: Size, where: str) -> list[dict]:
     """
     corners = _pairs(points, where)
     if len(corners) < 3:
-        raise UserError(f"{where} is a polygon of {len(corners)} point(s): draw 3 or more.")
+        raise UserError(
+            f"{where} is a polygon of {counted(len(corners), 'point')}: draw 3 or more."
+        )
     if np.abs(corners).max() > 10 * max(size):  # drawing takes time and memory by the pixel
         raise UserError(
             f"{where} reaches to {np.abs(corners).max():.0f}, far beyond the image of {size[1]} x "
@@ -109,7 +112,9 @@ def box(points: Any, size: Size, where: str) -> list[dict]:
     """The code of the rectangle of two opposite corners."""
     corners = _pairs(points, where)
     if len(corners) != 2:
-        raise UserError(f"{where} is a rectangle of {len(corners)} points: draw 2 corners.")
+        raise UserError(
+            f"{where} is a rectangle of {counted(len(corners), 'point')}: draw 2 corners."
+        )
     (x0, y0), (x1, y1) = corners.tolist()
     return polygon([[x0, y0], [x1, y0], [x1, y1], [x0, y1]], size, where)
 

@@ -11,6 +11,7 @@ from PIL import Image
 
 from ...utils.errors import UserError
 from ...utils.files import atomic_write, write_json
+from ...utils.wording import counted
 from ..panoptic_labels import instances_from_panoptic, semantic_from_panoptic
 from ..panoptic_png import write_panoptic_png
 from ..reading import IGNORED
@@ -114,8 +115,8 @@ class SemanticTarget(Target):
     def check(self, categories: Segments) -> None:
         if not 1 < len(categories) <= IGNORED:
             raise UserError(
-                f"There are {len(categories)} class(es): semantic PNGs hold 2...{IGNORED}; of one "
-                "class, the background needs another, see --background."
+                f"The data set has {counted(len(categories), 'class')}, but semantic PNGs hold "
+                f"2...{IGNORED}; of one class, the background needs another, see --background."
             )
 
     def write(self, image: dict, ids: np.ndarray, segments: Segments) -> None:

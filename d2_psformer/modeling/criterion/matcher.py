@@ -4,10 +4,10 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 import torch
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from ...utils.errors import NotFiniteError, UserError
+from ...utils.wording import counted
 from ..outputs import LayerOutputs
 from .masks import DenseMasks, MaskSampler
 from .targets import Targets
@@ -82,7 +82,8 @@ class FixedMatcher:
         if queries != classes:
             raise UserError(
                 f"Fixed matching gives every class a query, but there are {queries} queries and "
-                f"{classes} classes: set MODEL.TRANSFORMER_DECODER.NUM_QUERIES to {classes}."
+                f"{counted(classes, 'class')}: set MODEL.TRANSFORMER_DECODER.NUM_QUERIES to "
+                f"{classes}."
             )
         matched, segments = target.classes.sort()
         if (matched[1:] == matched[:-1]).any():
@@ -118,5 +119,7 @@ def match_costs(costs: list[Tensor], first_infinite: Callable[[], str]) -> list[
 
 def _hungarian(cost: Tensor, device: torch.device) -> Match:
     """min(Q, N) pairs, on ``device``, for a cost matrix (Q, N) on the CPU."""
+    from scipy.optimize import linear_sum_assignment  # takes 0.25 s; prediction needs none
+
     rows, columns = linear_sum_assignment(cost.numpy())
     return tuple(torch.as_tensor(x, dtype=torch.long, device=device) for x in (rows, columns))

@@ -32,15 +32,20 @@ function keyOf(cell, isNumber) {
 }
 
 const classFilter = find("#class-filter");
-classFilter.addEventListener("input", () => {
+const onlyPresent = find("#only-present"); // null where all classes occur
+
+function filterClasses() {
   const wanted = normal(classFilter.value.trim());
   const rows = all("#class-table tbody tr");
   for (const row of rows) {
     const text = row.cells[0].textContent + " " + row.cells[1].textContent;
-    row.hidden = !normal(text).includes(wanted);
+    const isLeftOut = onlyPresent?.checked && "absent" in row.dataset;
+    row.hidden = isLeftOut || !normal(text).includes(wanted);
   }
   find("#no-class").hidden = rows.some((row) => !row.hidden);
-});
+}
+classFilter.addEventListener("input", filterClasses);
+onlyPresent?.addEventListener("input", filterClasses);
 
 // Gallery: each card shows one layer, all of them change together by the list above.
 const cards = all(".card");

@@ -38,6 +38,7 @@ def change(path: Path, edit) -> None:
 LABELME = [
     (lambda c: c["shapes"][0].update(points=[[1, 1]]), r"shapes\[0\] of '.*0\.json' is a polygon"),
     (lambda c: c["shapes"][0].update(points=[[1, float("nan")]] * 3), "no pairs of finite"),
+    (lambda c: c["shapes"][0].update(group_id=[1]), r"'group_id' of shapes\[0\] of '.*0\.json'"),
     (lambda c: c["shapes"][0].update(label=3), r"shapes\[0\] of '.*' has no 'label'"),
     (lambda c: c["shapes"][0].update(label="cow"), "class 'cow', which is none of the classes cat"),
     (lambda c: c["shapes"][0].update(shape_type="star"), "is of the kind 'star': draw a polygon"),
@@ -127,14 +128,25 @@ def test_yolo(tmp_path, line, sentence):
     [
         ("names: [", "is not valid YAML"),
         ("train: images", "has no 'names'"),
-        ("names: [a]", "'train' of '.*' is None instead of one folder"),
-        ("{names: [a], train: [x, y]}", "instead of one folder of images"),
-        ("{names: [a], train: nowhere}", "Folder '.*nowhere' does not exist"),
+        ("{names: {a: b}, train: images}", "'names' of '.*' has the number 'a'"),
+        ("names: [a]", "'train' of '.*' is None: write folders of images, or text files"),
+        ("{names: [a], train: {a: b}}", "'train' of '.*' is {'a': 'b'}: write folders of"),
+        ("{names: [a], train: nowhere}", "'nowhere', the 'train' of '.*', is not there"),
+        ("{names: [a], train: [../images, nowhere]}", "'nowhere', the 'train' of '.*', is not"),
+        ("{names: [a], train: ../images/0.jpg}", "'../images/0.jpg', .* is neither a folder"),
+        ("{names: [a], train: list.txt}", "'missing.jpg' of '.*list.txt' is not there"),
+        ("{names: [a], train: folders.txt}", "'../images' of '.*folders.txt' is no image"),
+        ("{names: [a], train: empty.txt}", "'train' of '.*' has no images"),
+        ("{names: [a], train: binary.txt}", "binary.txt' is no text"),
     ],
 )
 def test_yolo_descriptions(tmp_path, text, sentence):
     path = write.write_yolo(tmp_path, [SCENE])
     path.write_text(text)
+    path.with_name("list.txt").write_text("../images/0.jpg\nmissing.jpg")
+    path.with_name("folders.txt").write_text("../images")
+    path.with_name("empty.txt").touch()
+    path.with_name("binary.txt").write_bytes(b"\xff\xd8\x00")
     refuse(tmp_path, "yolo", path, sentence, images=None)
 
 
@@ -160,7 +172,7 @@ def test_coco_instances_of_other_images(tmp_path):
     (tmp_path / "images" / "0.jpg").unlink()
     refuse(tmp_path, "coco-instances", path, r"Image '0\.jpg' of '.*' is not in")
     refuse(tmp_path, "coco-instances", path, "add --images DIR", images=None)
-    refuse(tmp_path, "coco-instances", path, "leave --classes out", classes=["cat"])
+    refuse(tmp_path, "coco-instances", path, "no use for --classes", classes=["cat"])
     path.write_text("{")
     refuse(tmp_path, "coco-instances", path, r"instances\.json' is not valid JSON")
 
@@ -181,6 +193,95 @@ def test_label_pngs(tmp_path):
     refuse(tmp_path, "semantic", labels, "has mode RGB", **classes)
     (labels / "0.png").write_bytes(b"\x89PNG")
     refuse(tmp_path, "semantic", labels, r"0\.png' cannot be decoded", **classes)
+
+
+def test_label_pngs_among_the_images(tmp_path):
+    labels = write.write_semantic(tmp_path, [SCENE])
+    sentence = "is the folder of both images and PNGs"
+    refuse(tmp_path, "semantic", labels, sentence, images=labels, classes=write.CLASSES)
+
+
+def test_options_that_a_format_does_not_read(tmp_path):
+    path = write.write_coco(tmp_path, [SCENE])
+    file = {"categories": path}
+    refuse(tmp_path, "coco-instances", path, "coco-instances has no use for --categories", **file)
+    suffixes = {"suffixes": (".png", ".jpg")}
+    refuse(tmp_path, "coco-instances", path, "no use for --label-suffix and --image", **suffixes)
+    refuse(tmp_path, "coco-instances", path, "no use for --void", void=[0])
+    path = write.write_yolo(tmp_path, [SCENE])
+    refuse(tmp_path, "yolo", path, "yolo has no use for --classes", classes=["cat"])
+
+
+def test_files_of_the_other_kind_of_coco(tmp_path):
+    instances, panoptic = (
+        write.write_coco(tmp_path, [SCENE]),
+        write.write_panoptic(tmp_path, [SCENE]),
+    )
+    refuse(tmp_path, "coco-instances", panoptic, "is in COCO's panoptic format")
+    refuse(tmp_path, "coco-panoptic", instances, "is in COCO's instance format")
+    refuse(tmp_path, "coco-instances", instances, "json' is no folder", images=instances)
+    both = {"images": tmp_path / "panoptic"}
+    refuse(tmp_path, "coco-panoptic", panoptic, r"0\.png' is both image and annotation", **both)
+
+
+@pytest.mark.parametrize("split", ["", "a/b", "../val", "a\\b", "a:b"])
+def test_splits_name_files(tmp_path, split):
+    path = write.write_coco(tmp_path, [SCENE])
+    refuse(tmp_path, "coco-instances", path, "files get their names from it", split=split)
+
+
+def test_the_result_is_a_folder(tmp_path):
+    path = write.write_coco(tmp_path, [SCENE])
+    with pytest.raises(UserError, match=r"instances\.json' is a file: name a folder"):
+        convert("coco-instances", Source(path, tmp_path / "images"), path)
+
+
+def test_the_yaml_of_another_program_stays(tmp_path):
+    path = write.write_yolo(tmp_path, [SCENE])
+    before = path.read_text()
+    with pytest.raises(UserError, match=r"yolo' has the data\.yaml of another program"):
+        convert("yolo", Source(path), path.parent)
+    assert path.read_text() == before
+    assert [*path.parent.iterdir()] == [path]
+
+
+def test_no_class_at_all(tmp_path):
+    folder = write.write_labelme(tmp_path, [SCENE])
+    change(folder / "0.json", lambda content: content.update(shapes=[]))
+    refuse(tmp_path, "labelme", folder, "names no class: list them with --classes")
+    refuse(tmp_path, "labelme", folder, "has an empty name", classes=["cat", " "])
+
+
+def test_an_image_that_is_annotated_twice(tmp_path):
+    folder = write.write_labelme(tmp_path, [SCENE])
+    (folder / "again.json").write_text((folder / "0.json").read_text())
+    refuse(tmp_path, "labelme", folder, r"Image '0\.jpg' is annotated twice in '.*labelme'")
+
+
+def test_yolo_without_labels(tmp_path):
+    path = write.write_yolo(tmp_path, [SCENE])
+    (tmp_path / "labels" / "0.txt").rename(tmp_path / "labels" / "1.txt")
+    sentence = r"None of the images of 'train' has a text, the first is '.*labels/0\.txt'"
+    refuse(tmp_path, "yolo", path, sentence, images=None)
+
+
+def test_mapillary(tmp_path):
+    labels = write.write_mapillary(tmp_path, [SCENE])
+    config = tmp_path / "config_v1.2.json"
+    refuse(tmp_path, "mapillary", labels, r"give Mapillary's config, such as config_v1\.2\.json")
+    of_config = {"categories": config}
+    refuse(tmp_path, "mapillary", labels, "no use for --classes", classes=["a"], **of_config)
+    change(config, lambda content: content["labels"].pop())
+    sentence = r"0\.png' has the class 4: give the config of this version"
+    refuse(tmp_path, "mapillary", labels, sentence, **of_config)
+    for mode in ("L", "RGB"):
+        Image.new(mode, (12, 8)).save(labels / "0.png")
+        sentence = f"has mode {mode}, not 16 bits: name Mapillary's folder 'instances'"
+        refuse(tmp_path, "mapillary", labels, sentence, **of_config)
+    change(config, lambda content: content["labels"][1].update(instances="yes"))
+    refuse(tmp_path, "mapillary", labels, r"'instances' of labels\[1\] of '.*json'", **of_config)
+    config.write_text("[]")
+    refuse(tmp_path, "mapillary", labels, r"config_v1\.2\.json' has no 'labels'", **of_config)
 
 
 def test_two_images_of_one_stem(tmp_path):

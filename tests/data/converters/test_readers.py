@@ -6,9 +6,11 @@ from pathlib import Path
 import annotation_files as write
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 
 from d2_psformer.data.converters import READERS, Source, convert
+from d2_psformer.data.description import read_data_yaml
 
 CELLS = np.array([[0, 1, 1], [4, 4, 2]])
 SCENE = (CELLS, {1: "cat", 2: "dog", 4: "sky"})
@@ -131,3 +133,119 @@ def test_yolo_exports_with_a_folder_per_split(tmp_path, given):
     (tmp_path / "data.yaml").write_text(f"names: [a]\nval: {given}\npath: /elsewhere\n")
     summary = convert("yolo", Source(tmp_path / "data.yaml", split="val"), tmp_path / "out")
     assert (summary.images, summary.things, summary.void) == (2, 1, 0.75)
+
+
+@pytest.fixture
+def yolo(tmp_path):
+    """Images in two folders and the labels of each; the YAML has yet to name them."""
+    write.write_images(tmp_path, [SCENE, SCENE])
+    path = write.write_yolo(tmp_path, [SCENE, SCENE])
+    for number, folder in enumerate(("a", "b")):
+        for kind, suffix in (("images", "jpg"), ("labels", "txt")):
+            target = tmp_path / "set" / folder / kind / f"{number}.{suffix}"
+            target.parent.mkdir(parents=True)
+            (tmp_path / kind / f"{number}.{suffix}").rename(target)
+    return path
+
+
+YOLO_LISTS = [
+    (["set/a/images", "set/b/images"], ""),
+    (["set/a/images", "list.txt"], "set/../"),  # an image twice is one
+    ("list.txt", "./"),
+    ("list.txt", "{root}/"),
+    ("list.txt", ".\\"),
+]
+
+
+@pytest.mark.parametrize(("split", "base"), YOLO_LISTS)
+def test_yolo_lists(yolo, tmp_path, split, base):
+    content = {"path": "..", "train": split, "names": [*write.CLASSES]}
+    yolo.write_text(yaml.safe_dump(content))
+    lines = [f"{base.format(root=tmp_path)}set/{name}.jpg" for name in ("a/images/0", "b/images/1")]
+    if "\\" in base:
+        lines = [line.replace("/", "\\") for line in lines]
+    text = "\ufeff" + "\r\n".join([*lines, "", ""])
+    (tmp_path / "list.txt").write_text(text, encoding="utf-8")
+    summary = convert("yolo", Source(yolo, stuff=["sky"]), tmp_path / "out")
+    assert (summary.images, summary.things, summary.stuff) == (2, 6, 2)
+    content = json.loads((tmp_path / "out" / "panoptic_train.json").read_text())
+    names = [image["file_name"] for image in content["images"]]
+    assert names == ["a/images/0.jpg", "b/images/1.jpg"]
+    entry = read_data_yaml(tmp_path / "out")["DATASETS"]["REGISTER"][0]
+    assert Path(entry[1]) == tmp_path / "set"
+
+
+def test_yolo_lists_are_relative_to_their_own_folder_first(yolo, tmp_path):
+    """As COCO's train2017.txt for YOLO is."""
+    yolo.write_text("{train: ../set/lists/train.txt, names: [cat, dog, sky]}")
+    (tmp_path / "set" / "lists").mkdir()
+    (tmp_path / "set" / "lists" / "train.txt").write_text("../a/images/0.jpg")
+    assert convert("yolo", Source(yolo), tmp_path / "out").images == 1
+
+
+def test_yolo_labels_may_lie_beside_the_images(tmp_path):
+    write.write_images(tmp_path, [SCENE])
+    path = write.write_yolo(tmp_path, [SCENE])
+    (tmp_path / "images").rename(tmp_path / "photos")
+    (tmp_path / "labels" / "0.txt").rename(tmp_path / "photos" / "0.txt")
+    path.write_text("{path: .., train: photos, names: {'0': cat, '1': dog, '2': sky}}")
+    assert convert("yolo", Source(path), tmp_path / "out").things == 5
+
+
+def test_capital_suffixes(tmp_path):
+    write.write_images(tmp_path, [SCENE])
+    (tmp_path / "images" / "0.jpg").rename(tmp_path / "images" / "0.JPG")
+    labelme, labels = (
+        make(tmp_path, [SCENE]) for make in (write.write_labelme, write.write_semantic)
+    )
+    (labelme / "0.json").rename(labelme / "0.JSON")
+    (labels / "0.png").rename(labels / "0.PNG")
+    images = tmp_path / "images"
+    assert convert("labelme", Source(labelme, images), tmp_path / "a").images == 1
+    source = Source(labels, images, classes=write.CLASSES)
+    assert convert("semantic", source, tmp_path / "b").images == 1
+
+
+def test_json_of_windows_editors(tmp_path):
+    """They put a byte-order mark in front."""
+    write.write_images(tmp_path, [SCENE])
+    path = write.write_coco(tmp_path, [SCENE])
+    path.write_text(path.read_text(), encoding="utf-8-sig")
+    assert convert("coco-instances", Source(path, tmp_path / "images"), tmp_path / "a").images == 1
+
+
+def test_names_in_any_script(tmp_path):
+    write.write_images(tmp_path, [SCENE])
+    path = write.write_coco(tmp_path, [SCENE])
+    content = json.loads(path.read_text())
+    names = ["кошка", "犬", "سماء"]
+    for category, name in zip(content["categories"], names, strict=True):
+        category["name"] = name
+    path.write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
+    source = Source(path, tmp_path / "images", stuff=["سماء"])
+    convert("coco-instances", source, tmp_path / "данные", to="semantic")
+    entry = read_data_yaml(tmp_path / "данные")["DATASETS"]["REGISTER"][0]
+    assert (entry[0], entry[3]) == ("данные_train", names)
+
+
+def test_mapillarys_panoptic_json_has_its_pngs_beside_it(tmp_path):
+    write.write_images(tmp_path, [SCENE])
+    path = write.write_panoptic(tmp_path, [SCENE])  # its ids have 24 bits
+    beside = tmp_path / "training" / "v2.0" / "panoptic" / "panoptic_2020.json"
+    beside.parent.mkdir(parents=True)
+    (tmp_path / "panoptic" / "0.png").rename(beside.with_name("0.png"))
+    path.rename(beside)
+    convert("coco-panoptic", Source(beside, tmp_path / "images"), tmp_path / "out")
+    assert areas(tmp_path / "out") == [("cat", 32, 0), ("dog", 16, 0), ("sky", 32, 0)]
+
+
+def test_mapillarys_ids_and_colours_are_kept(tmp_path):
+    write.write_images(tmp_path, [SCENE])
+    labels = write.write_mapillary(tmp_path, [SCENE])
+    config = tmp_path / "config_v1.2.json"
+    source = Source(labels, tmp_path / "images", categories=config, void=[0, 3])
+    convert("mapillary", source, tmp_path / "out")
+    content = json.loads((tmp_path / "out" / "panoptic_train.json").read_text())
+    assert content["categories"][0] == {"id": 2, "name": "cat", "isthing": 1, "color": [10, 20, 30]}
+    assert [c["name"] for c in content["categories"]] == ["cat", "dog", "unlabeled"]
+    assert areas(tmp_path / "out") == [("cat", 32, 0), ("dog", 16, 0), ("unlabeled", 16, 0)]

@@ -28,6 +28,7 @@ FORMATS = {
     "labelme polygon": write.write_labelme,
     "labelme rectangle": partial(write.write_labelme, kind="rectangle"),
     "labelme mask": partial(write.write_labelme, kind="mask"),
+    "mapillary": write.write_mapillary,
     "semantic": write.write_semantic,
     "yolo": write.write_yolo,
 }
@@ -35,6 +36,7 @@ OPTIONS = {
     "instance-ids": {"classes": ["cat=7", "dog", "sky"], "stuff": write.STUFF},
     "semantic": {"classes": write.CLASSES},
     "coco-panoptic": {},
+    "mapillary": {},
 }
 
 
@@ -106,6 +108,8 @@ def test_formats_keep_the_segments(case, drawn):
         root = Path(name)
         write.write_images(root, drawn)
         path = FORMATS[case](root, drawn)
+        if kind == "mapillary":
+            options = {"categories": root / "config_v1.2.json"}
         summary = convert(kind, Source(path, root / "images", **options), root / "out")
         assert written(root / "out") == expected(drawn)
         assert summary.images == len(drawn)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pycocotools.mask as mask_util
 
+from ....utils.wording import counted
 from ...errors import UnknownKeyError, UserError
 from ...structures import BoxMode
 from ...utils.file_io import PathManager
@@ -86,7 +87,7 @@ def load_coco_json(json_file: str, image_root: str, dataset_name: str | None = N
                 "annotations": [obj for obj in objects if obj is not None],
             }
         )
-    logger.info("Loaded %d images from %s.", len(dataset_dicts), json_file)
+    logger.info("Loaded %s from %s.", counted(len(dataset_dicts), "image"), json_file)
     return dataset_dicts
 
 
