@@ -1,42 +1,18 @@
 """Panoptic PNGs of the COCO format: segment id = R + 256 G + 65536 B, and 0 is void."""
 
 import os
-import struct
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import numpy as np
 from PIL import Image
 
 from ..utils.errors import UserError
 from ..utils.files import atomic_write
+from .decoding import decoding, open_image
 
 MAX_SEGMENT_ID = 2**24 - 1
 
-_DECODE_ERRORS = (  # of Pillow
-    *(OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError),
-)
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _COLOR_TYPES = {0: "grey", 2: "RGB", 3: "palette", 4: "grey with alpha", 6: "RGBA"}
-
-
-@contextmanager
-def decoding(what: str) -> Iterator[None]:
-    """Raise UserError for a file that is missing, no image, cut short or damaged inside.
-
-    Args:
-        what: the kind of file and its path, which begin the sentence.
-    """
-    try:
-        yield
-    except UserError:
-        raise
-    except FileNotFoundError as error:
-        raise UserError(f"{what} does not exist: check its folder.") from error
-    except _DECODE_ERRORS as error:
-        raise UserError(
-            f"{what} cannot be decoded ({error}): download or write it again, or leave it out."
-        ) from error
 
 
 def read_panoptic_png(path: str | os.PathLike) -> np.ndarray:
@@ -49,12 +25,13 @@ def read_panoptic_png(path: str | os.PathLike) -> np.ndarray:
     Raises:
         UserError: the file is missing, is no PNG, is damaged, or is of a kind that cannot hold ids.
     """
-    with decoding(f"Panoptic PNG '{path}'"):
-        _check_header(path)
-        with Image.open(path) as image:
-            if image.mode in ("L", "I;16", "I"):
-                return np.asarray(image).astype(np.int32)
-            return _rgb_image_to_ids(image if image.mode == "RGB" else image.convert("RGB"))
+    what = f"Panoptic PNG '{path}'"
+    with decoding(what):
+        _check_header(path, what)
+    with open_image(path, what) as image:
+        if image.mode in ("L", "I;16", "I"):
+            return np.asarray(image).astype(np.int32)
+        return _rgb_image_to_ids(image if image.mode == "RGB" else image.convert("RGB"))
 
 
 def write_panoptic_png(path: str | os.PathLike, ids: np.ndarray) -> None:
@@ -89,17 +66,17 @@ def _rgb_image_to_ids(image: Image.Image) -> np.ndarray:
     return (pixels & MAX_SEGMENT_ID).reshape(image.height, image.width).astype(np.int32, copy=False)
 
 
-def _check_header(path: str | os.PathLike) -> None:
+def _check_header(path: str | os.PathLike, what: str) -> None:
     """Refuse bit depths and colour types that Pillow would convert (it cuts 16-bit RGB to 8)."""
     with open(path, "rb") as file:
         header = file.read(26)
     if not header.startswith(_PNG_SIGNATURE) or len(header) < 26:
-        raise UserError(f"Panoptic PNG '{path}' is no PNG: save segment ids as 8-bit RGB PNG.")
+        raise UserError(f"{what} is no PNG: save segment ids as 8-bit RGB PNG.")
     depth, color = header[24], header[25]
     holds_ids = {0: depth >= 8, 2: depth == 8, 3: True, 6: depth == 8}
     if not holds_ids.get(color, False):
         raise UserError(
-            f"Panoptic PNG '{path}' is {_COLOR_TYPES.get(color, 'unknown')} with {depth} bits a "
+            f"{what} is {_COLOR_TYPES.get(color, 'unknown')} with {depth} bits a "
             "channel, which cannot hold segment ids: save them as 8-bit RGB "
             "(id = R + 256 G + 65536 B)."
         )
