@@ -28,6 +28,7 @@ from .panoptic_json import (
     is_text,
     repeated,
 )
+from .run_lengths import check_run_lengths
 
 logger = logging.getLogger(__name__)
 
@@ -170,15 +171,39 @@ def _check_annotation(annotation: dict, images: dict, categories: set, where: st
             "list: add it there or correct it."
         )
     outline, size = annotation["segmentation"], images[annotation["image_id"]]
-    if isinstance(outline, dict) and tuple(outline["size"]) != size:
+    if isinstance(outline, list):
+        _check_polygons(outline, size, this)
+        return
+    if tuple(outline["size"]) != size:
         raise UserError(
             f"{this} has a mask of size {outline['size']}, but its image is {list(size)} (height, "
             "width): correct one of them."
         )
+    if fault := check_run_lengths(outline["counts"], math.prod(size)):
+        raise UserError(f"{this} has a mask that cannot be decoded ({fault}): write it again.")
+
+
+def _check_polygons(polygons: list[list], size: tuple[int, int], this: str) -> None:
+    limit = 10 * max(size)  # drawing takes time and memory by the pixel
+    for polygon in filter(None, polygons):
+        try:
+            corners = np.asarray(polygon)
+        except ValueError:  # lists inside
+            corners = np.asarray(None)
+        if corners.ndim != 1 or corners.dtype.kind not in "iuf" or not np.isfinite(corners).all():
+            raise UserError(
+                f"{this} has a polygon with other coordinates than finite numbers: correct it."
+            )
+        if np.abs(corners).max() > limit:
+            raise UserError(
+                f"{this} has an outline that reaches to {np.abs(corners).max():.0f}, far beyond "
+                f"its image of {size[1]} x {size[0]}: draw it again."
+            )
 
 
 def _is_number(value: Any) -> bool:
-    return (isinstance(value, float) or is_integer(value)) and math.isfinite(value)
+    """True for numbers that a float holds, NaN apart."""
+    return (isinstance(value, float) or is_integer(value)) and abs(value) < 2**53
 
 
 def _is_box(value: Any) -> bool:

@@ -92,7 +92,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _codes(shape: dict[str, Any], size: Size, where: str) -> list[dict] | None:
-    kind, points = shape.get("shape_type") or "polygon", shape.get("points")
+    kind, points = str(shape.get("shape_type") or "polygon"), shape.get("points")
     if kind == "polygon":
         return polygon(points, size, where)
     if kind == "rectangle":
