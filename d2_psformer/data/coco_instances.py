@@ -150,12 +150,17 @@ def decode_outline(outline: dict | list, size: tuple[int, int]) -> np.ndarray:
         raise UserError(f"A mask cannot be decoded ({error}): write it again.") from error
 
 
-def _segmentation(annotation: dict, size: tuple[int, int]) -> dict | list | None:
-    """Polygons of three corners and more, or a compressed code; None if nothing is left."""
-    outline = annotation["segmentation"]
-    if isinstance(outline, list):
-        return [polygon for polygon in outline if len(polygon) >= 6]
-    return mask_util.frPyObjects(outline, *size) if isinstance(outline["counts"], list) else outline
+def usable_outline(outline: dict | list) -> dict | list:
+    """The polygons of three corners and more, or the run-length code as it is."""
+    is_code = isinstance(outline, dict)
+    return outline if is_code else [polygon for polygon in outline if len(polygon) >= 6]
+
+
+def _segmentation(annotation: dict, size: tuple[int, int]) -> dict | list:
+    """Polygons, perhaps none, or a compressed code."""
+    outline = usable_outline(annotation["segmentation"])
+    is_uncompressed = isinstance(outline, dict) and isinstance(outline["counts"], list)
+    return mask_util.frPyObjects(outline, *size) if is_uncompressed else outline
 
 
 def _check_annotation(annotation: dict, images: dict, categories: set, where: str) -> None:
