@@ -83,6 +83,8 @@ class CocoPanoptic:
         self.images = source.image_folder()
         pngs = source.path.with_suffix("")
         self._files = PanopticFiles(source.path, pngs if pngs.is_dir() else source.path.parent)
+        if not self._files.annotations:
+            raise UserError(f"'{source.path}' has no annotation: there is nothing to convert.")
         if source.categories:
             content = read_json(source.categories)
             self.categories = content.get("categories") if isinstance(content, dict) else None
