@@ -13,6 +13,7 @@ OUTSIDE = {
     "datasets.md": "datasets/README.md",
     "contributing.md": "CONTRIBUTING.md",
     "changelog.md": "CHANGELOG.md",
+    "model_card.md": "demo/MODEL_CARD.md",
 }
 LINK = re.compile(r"(\]\()([^)#:\s]+)((?:#[^)\s]*)?\))")
 

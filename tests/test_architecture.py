@@ -44,7 +44,7 @@ MAY_IMPORT = {
     "visualization": FACADE | {"data", "evaluation", "modeling", "layers", "ops"},
     "engine": FACADE
     | {"config", "data", "modeling", "evaluation", "checkpoint", "visualization", "model_zoo"}
-    | {"official_configs"},
+    | {"official_configs", "ops"},
     "report": FACADE | {"config", "data", "engine", "evaluation", "visualization"},
 }
 PLAIN_TORCH = [

@@ -3,20 +3,13 @@
 
 import argparse
 import json
-import math
 import statistics
 import sys
 import time
 from collections import defaultdict
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
-from unittest import mock
 
 from benchmark import size_of
-
-if TYPE_CHECKING:
-    from torch import nn
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # works before installation too
@@ -56,94 +49,12 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     return args
 
 
-@dataclass(frozen=True)
-class Analysis:
-    """
-    Attributes:
-        model: on the device "meta".
-        flops: multiply-adds of every module with all inside it, by name; "" is the whole model.
-    """
-
-    model: "nn.Module"
-    flops: dict[str, int]
-
-    def row(self, part: str = "") -> dict[str, int]:
-        """Parameters, those that learn, and multiply-adds of a part."""
-        parameters = list(self.model.get_submodule(part).parameters())
-        return {
-            "parameters": sum(p.numel() for p in parameters),
-            "trainable": sum(p.numel() for p in parameters if p.requires_grad),
-            "flops": self.flops.get(part, 0),
-        }
-
-    def parts(self, depth: int) -> list[str]:
-        """The whole model and its modules down to a depth that have parameters or operations."""
-        names = [name for name, _ in self.model.named_modules() if name.count(".") < depth]
-        return [name for name in names if any(self.row(name).values())]
-
-
-def read_config(path: str, opts: list[str]):
-    """The config of a file, with its data sets registered."""
-    import d2_psformer.modeling  # noqa: F401  registers models
-    from d2_psformer.data import register_from_config
-    from d2_psformer.engine import load_config
-    from d2_psformer.utils.errors import UserError
-
-    cfg = load_config(path, opts)
-    register_from_config(cfg)
-    if not cfg.DATASETS.TRAIN:
-        raise UserError(f"'{path}' has no DATASETS.TRAIN: set it, it names the model's classes.")
-    return cfg
-
-
-def analyze(cfg, size: tuple[int, int]) -> Analysis:
-    """Build the model and count its prediction for one image of this height and width."""
-    import torch
-    from torch.utils.flop_counter import FlopCounterMode
-
-    from d2_psformer.engine import build_model
-    from d2_psformer.ops import backends
-
-    def deformable_attention(value, shapes, sampling, *_, **__) -> int:
-        """A sample is four corners times their weights for every channel, times its own weight.
-
-        Like the formulas of flop_counter, this one counts a multiply-add as two.
-        """
-        return 2 * (4 + 1) * math.prod(sampling[:-1]) * value[-1]
-
-    mapping = {torch.ops.d2_psformer.ms_deform_attn: deformable_attention}
-    cfg = cfg.clone()
-    cfg.MODEL.DEVICE, cfg.MODEL.AUTOCAST = "meta", "float32"
-    counter = FlopCounterMode(display=False, custom_mapping=mapping)
-    with torch.device("meta"):
-        model = build_model(cfg).eval()
-    # A "meta" tensor has no numbers, so there is nothing to postprocess. The operator is one for
-    # every device, also where no kernel is compiled.
-    no_results = mock.patch.object(model, "postprocess")
-    with no_results, mock.patch.object(backends, "default", lambda device: "auto"), counter:
-        model([{"image": torch.zeros(3, *size)}])
-    root = type(model).__name__
-    # PyTorch counts a multiply-add as two.
-    flops = {
-        name.removeprefix(root).removeprefix("."): sum(counts.values()) // 2
-        for name, counts in counter.flop_counts.items()
-    }
-    return Analysis(model, with_containers(model, flops))
-
-
-def with_containers(model: "nn.Module", found: dict[str, float]) -> dict[str, float]:
-    """Add the figures of lists and dicts of modules, which are never called: of their members."""
-    for name, module in reversed(list(model.named_modules())):
-        if name not in found and type(module).__name__ in ("ModuleList", "ModuleDict"):
-            found[name] = sum(found.get(f"{name}.{key}", 0) for key, _ in module.named_children())
-    return found
-
-
 def seconds_by_part(cfg, size: tuple[int, int], rounds: int) -> dict[str, float]:
     """Median seconds of every module; random weights leave little to merge."""
     import torch
 
     from d2_psformer.engine import build_model
+    from d2_psformer.engine.analysis import with_containers
 
     if cfg.MODEL.DEVICE.startswith("cuda") and not torch.cuda.is_available():
         cfg.MODEL.DEVICE = "cpu"
@@ -176,6 +87,8 @@ def seconds_by_part(cfg, size: tuple[int, int], rounds: int) -> dict[str, float]
 
 def part_rows(args: argparse.Namespace) -> list[dict]:
     """One row for each part of the model, the whole model first; plain numbers."""
+    from d2_psformer.engine.analysis import analyze, read_config
+
     cfg = read_config(args.config_file, args.opts)
     analysis = analyze(cfg, args.input)
     rows = [{"part": name, **analysis.row(name)} for name in analysis.parts(args.depth)]
@@ -189,6 +102,7 @@ def model_rows(args: argparse.Namespace) -> list[dict]:
     """One row for each config of configs/; plain numbers."""
     from tqdm import tqdm
 
+    from d2_psformer.engine.analysis import analyze, read_config
     from d2_psformer.model_zoo import list_configs
     from d2_psformer.utils.errors import UserError
 

@@ -19,6 +19,8 @@ Examples:
   against another checkout       tools/benchmark.py model --against ../before --rounds 5
   images a second for training   tools/benchmark.py loader --workers 0 2 4
   evaluation of 100 images       tools/benchmark.py pq
+  AP of 100 images               tools/benchmark.py ap
+  decoders of panoptic PNGs      tools/benchmark.py png --files FOLDER/*.png
   from masks to the id map       tools/benchmark.py merging --threads 2
   MaX-DeepLab's axial attention  tools/benchmark.py axial --threads 2
   a model and its ONNX files     tools/benchmark.py deployment --threads 2
@@ -61,6 +63,9 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     pq = command(
         "pq", "panoptic quality in memory and of files, against others that are there", rounds=3
     )
+    ap = command("ap", "AP of boxes and masks by pycocotools and by hotcoco", rounds=3)
+    png = command("png", "decoders of panoptic PNGs, those that are installed")
+    png.add_argument("--files", nargs="+", type=Path, metavar="PNG", help="instead of generated")
     axial = command("axial", "MaX-DeepLab-S against axial attention as its formula is written")
     axial.add_argument("--size", **count, default=641, help="pixels of the image's sides (641)")
     deployment = command("deployment", "quality and speed of a model and of its exported files")
@@ -86,7 +91,7 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     for one, sizes in ((model, ["800x1200", "480x640"]), (merging, ["800x1200", "427x640"])):
         default = [*map(size_of, sizes)]
         one.add_argument("--sizes", nargs="+", type=size_of, default=default, metavar="HxW")
-    for one in (pq, loader):
+    for one in (pq, ap, png, loader):
         one.add_argument("--images", **count, default=100, help="generated (100)")
         one.add_argument("--size", **count, default=640, help="of their sides (640)")
     return parser.parse_args(arguments)

@@ -105,7 +105,7 @@ class Run:
 
     def load_config(self):
         """The config that train_net.py sees, with its data sets registered."""
-        from analyze_model import read_config
+        from d2_psformer.engine.analysis import read_config
 
         settings = {**self.settings, "OUTPUT_DIR": self.folder}
         return read_config(str(CONFIGS / self.config), as_list(settings))

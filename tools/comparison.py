@@ -5,13 +5,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from analyze_model import analyze
 from benchmarks.timing import describe_machine
 from runs import mean_and_error
 from tabulate import tabulate
 
 from d2_psformer.d2.data import DatasetCatalog, MetadataCatalog
 from d2_psformer.data.reading import read_image, read_segment_ids
+from d2_psformer.engine.analysis import analyze
 from d2_psformer.engine.predictor import Predictor, return_one_result
 from d2_psformer.report import image_quality
 from d2_psformer.utils.files import atomic_write, write_picture

@@ -37,7 +37,8 @@ def train(
         output: folder for checkpoints, logs and curves.
         weights: a checkpoint to start from.
         device: "cuda", "cpu" and others of torch; default the config's, or the CPU where no GPU is.
-        resume: continue from the last checkpoint in ``output``, if there is one.
+        resume: continue from the last checkpoint in ``output``, if there is one. Without it, a
+            folder that holds a training is refused.
         options: other settings.
 
     Returns:
@@ -57,6 +58,7 @@ def train(
             opts=[part for pair in settings.items() for part in pair],
             data=None if data is None else os.fspath(data),
             eval_only=False,
+            resume=resume,
         )
     )
     results = _train(cfg, resume)

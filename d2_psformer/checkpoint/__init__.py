@@ -1,6 +1,6 @@
 """Weights from elsewhere: any checkpoint file, released checkpoints, pretrained backbones."""
 
-from .files import read_checkpoint
+from .files import DamagedFileError, read_checkpoint
 from .finite import check_finite
 from .official import convert_official
 from .pretrained import load_pretrained_backbone
@@ -10,6 +10,7 @@ from .sources import CONVERTERS, convert, source_of
 
 __all__ = [
     "CONVERTERS",
+    "DamagedFileError",
     "check_finite",
     "convert",
     "convert_mask2former",

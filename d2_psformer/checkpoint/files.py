@@ -2,6 +2,7 @@
 
 import os
 import tarfile
+import zipfile
 from typing import Any
 
 import torch
@@ -16,6 +17,11 @@ from .tensorflow import read_tensorflow_checkpoint
 # Where other code keeps the state dict in what it saves, and what it puts before all names.
 _WRAPPERS = ("state_dict", "model", "model_state_dict")
 _PREFIXES = ("module.", "model.")
+_CHUNK = 2**20  # bytes
+
+
+class DamagedFileError(UserError):
+    """A file is lost, or cannot be read as a weight file."""
 
 
 def read_checkpoint(path: str, trust: bool = False) -> dict[str, Any]:
@@ -52,7 +58,7 @@ def _load(path: str, trust: bool) -> Any:
     if index != path and os.path.isfile(index):
         raise UserError(f"'{path}' is a part of a checkpoint of TensorFlow: give '{index}'.")
     if not os.path.isfile(path):
-        raise UserError(f"Checkpoint '{path}' does not exist.")
+        raise DamagedFileError(f"Checkpoint '{path}' does not exist.")
     if str(path).endswith(".index.json"):
         return _load_listed(path, trust)
     if str(path).endswith(".pkl"):
@@ -64,20 +70,37 @@ def _load(path: str, trust: bool) -> Any:
     try:
         if str(path).endswith(".safetensors"):
             return read_slim(path)
+        _check_sums(path)
         return torch.load(path, map_location="cpu", weights_only=not trust)
-    except OSError:
-        raise
     except Exception as error:  # bytes that are no weight file can fail in any way
+        if isinstance(error, OSError) and error.filename is not None:
+            raise  # it cannot be opened
         if tarfile.is_tarfile(path):
             raise UserError(
                 f"'{path}' is an archive: unpack it, and give the weight file in it (of a "
                 "checkpoint of TensorFlow the one that ends in .index)."
             ) from error
-        raise UserError(
+        raise DamagedFileError(
             f"'{path}' cannot be read: it is damaged, no weight file at all, or holds Python "
             "objects beside its tensors (they can run code; if you trust its source, "
             "psformer convert-weights --trust loads them)."
         ) from error
+
+
+def _check_sums(path: str) -> None:
+    """Compare the parts of a file of torch with their CRCs, at which ``torch.load`` does not look.
+
+    Raises:
+        BadZipFile: a part was changed.
+    """
+    if not zipfile.is_zipfile(path):
+        return  # an older file, which has none
+    with zipfile.ZipFile(path) as archive:
+        for part in archive.infolist():
+            if part.CRC:  # torch can be told to write none
+                with archive.open(part) as file:
+                    while file.read(_CHUNK):
+                        pass
 
 
 def _load_listed(index: str, trust: bool) -> dict[str, Tensor]:

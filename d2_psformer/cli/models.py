@@ -9,12 +9,13 @@ from typing import Any
 from ..model_zoo import get_config_file, list_configs
 from ..utils.errors import UserError
 
-SUMMARY = "list the models that have a config, or show a config"
+SUMMARY = "list the models that have a config, or show one"
 EPILOG = """
 Examples:
   all             psformer models
   some            psformer models coco mask2former
-  one, in detail  psformer models coco/psformer_R50_2x
+  one's card      psformer models coco/psformer_R50_2x
+  its config      psformer models coco/psformer_R50_2x --yaml
 
 The weights of scenes/demo, a small model of generated scenes, are part of the package.
 """
@@ -22,22 +23,36 @@ TASKS = {"PANOPTIC_ON": "panoptic", "INSTANCE_ON": "instance", "SEMANTIC_ON": "s
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("text", nargs="*", help="only rows with these texts; one name: its config")
+    parser.add_argument("text", nargs="*", help="only rows with these texts; one name: its card")
+    parser.add_argument(
+        "--yaml", action="store_true", help="the config of the one model that is named"
+    )
 
 
 def run(args: argparse.Namespace) -> None:
-    import yaml
     from tabulate import tabulate
 
     names = list_configs()
-    if len(args.text) == 1 and args.text[0] in names:
-        print(yaml.safe_dump(_read(Path(get_config_file(*args.text))), sort_keys=False), end="")
+    if args.yaml or (len(args.text) == 1 and args.text[0] in names):
+        _show(" ".join(args.text), args.yaml)
         return
     rows = [(name, *_describe(_read(Path(get_config_file(name))))) for name in names]
     rows = [row for row in rows if all(t.lower() in " ".join(row).lower() for t in args.text)]
     if not rows:
         raise UserError(f"No model has {' and '.join(args.text)}: `psformer models` lists all.")
     print(tabulate(rows, ["config", "architecture", "task", "classes of"], "simple"))
+
+
+def _show(name: str, as_yaml: bool) -> None:
+    import yaml
+
+    from .model_card import model_card
+
+    config = _read(Path(get_config_file(name)))
+    if as_yaml:
+        print(yaml.safe_dump(config, sort_keys=False), end="")
+    else:
+        print(model_card(name, _describe(config)[1]))
 
 
 def _describe(config: dict[str, Any]) -> tuple[str, str, str]:

@@ -57,11 +57,16 @@ def open_image(file: str | os.PathLike | IO[bytes], what: str) -> Iterator[Image
         UserError: see :func:`decoding`; or the image has more than ``MAX_PIXELS`` pixels.
     """
     with decoding(what), Image.open(file) as image:
-        if image.width * image.height > MAX_PIXELS:
-            raise _too_large(what, f"{image.width} x {image.height} pixels")
+        check_pixels(*image.size, what)
         if image.format == "EPS":  # Pillow would start Ghostscript
             raise UserError(f"{what} is a program in PostScript: save it as PNG.")
         yield image
+
+
+def check_pixels(width: int, height: int, what: str) -> None:
+    """Raise UserError for more than ``MAX_PIXELS``."""
+    if width * height > MAX_PIXELS:
+        raise _too_large(what, f"{width} x {height} pixels")
 
 
 def _too_large(what: str, size: str = "many more") -> UserError:

@@ -1,13 +1,15 @@
 """Panoptic PNGs of the COCO format: segment id = R + 256 G + 65536 B, and 0 is void."""
 
 import os
+import struct
 
 import numpy as np
+from kornia_rs.io import read_image_png_u8
 from PIL import Image
 
 from ..utils.errors import UserError
 from ..utils.files import atomic_write
-from .decoding import decoding, open_image
+from .decoding import check_pixels, decoding, open_image
 
 MAX_SEGMENT_ID = 2**24 - 1
 
@@ -27,11 +29,13 @@ def read_panoptic_png(path: str | os.PathLike) -> np.ndarray:
     """
     what = f"Panoptic PNG '{path}'"
     with decoding(what):
-        _check_header(path, what)
+        color = _check_header(path, what)
+        if _COLOR_TYPES[color] == "RGB":
+            return _rgb_to_ids(_read_rgb(path))
     with open_image(path, what) as image:
         if image.mode in ("L", "I;16", "I"):
             return np.asarray(image).astype(np.int32)
-        return _rgb_image_to_ids(image if image.mode == "RGB" else image.convert("RGB"))
+        return _rgb_to_ids(np.asarray(image.convert("RGB")))
 
 
 def write_panoptic_png(path: str | os.PathLike, ids: np.ndarray) -> None:
@@ -60,19 +64,29 @@ def ids_to_rgb(ids: np.ndarray) -> np.ndarray:
     return np.stack([ids % 256, ids // 256 % 256, ids // 65536], axis=-1).astype(np.uint8)
 
 
-def _rgb_image_to_ids(image: Image.Image) -> np.ndarray:
-    """int32 (H, W): of Pillow's four bytes a pixel, the first three are the id."""
-    pixels = np.frombuffer(image.tobytes("raw", "RGBX"), "<i4")
-    return (pixels & MAX_SEGMENT_ID).reshape(image.height, image.width).astype(np.int32, copy=False)
+def _read_rgb(path: str | os.PathLike) -> np.ndarray:
+    """uint8 (H, W, 3); four times as fast as Pillow, which takes some damaged files for whole."""
+    try:
+        return read_image_png_u8(os.fspath(path), "rgb")
+    except OSError:
+        raise
+    except Exception as error:  # it raises no class of its own
+        raise ValueError(error) from error
 
 
-def _check_header(path: str | os.PathLike, what: str) -> None:
-    """Refuse bit depths and colour types that Pillow would convert (it cuts 16-bit RGB to 8)."""
+def _rgb_to_ids(rgb: np.ndarray) -> np.ndarray:
+    """uint8 (H, W, 3) -> int32 (H, W); floats are exact up to 2^24 and faster than integers."""
+    return (rgb @ np.array([1, 256, 65536], np.float32)).astype(np.int32)
+
+
+def _check_header(path: str | os.PathLike, what: str) -> int:
+    """The colour type; refuses bit depths and types that Pillow would convert (16-bit RGB to 8)."""
     with open(path, "rb") as file:
         header = file.read(26)
     if not header.startswith(_PNG_SIGNATURE) or len(header) < 26:
         raise UserError(f"{what} is no PNG: save segment ids as 8-bit RGB PNG.")
-    depth, color = header[24], header[25]
+    width, height, depth, color = struct.unpack(">IIBB", header[16:])
+    check_pixels(width, height, what)
     holds_ids = {0: depth >= 8, 2: depth == 8, 3: True, 6: depth == 8}
     if not holds_ids.get(color, False):
         raise UserError(
@@ -80,3 +94,4 @@ def _check_header(path: str | os.PathLike, what: str) -> None:
             "channel, which cannot hold segment ids: save them as 8-bit RGB "
             "(id = R + 256 G + 65536 B)."
         )
+    return color

@@ -37,12 +37,14 @@ class BestCheckpoint(HookBase):
         self.path = os.path.join(folder, "evaluations.json")
         self.metric, self.patience = metric, patience
         self.values: dict[int, float] = {}
+        self._seen = 0  # evaluations
 
     def before_train(self) -> None:
-        self._seen, start = self.trainer.results, self.trainer.start_iter
+        start = self.trainer.start_iter
         if start and os.path.isfile(self.path):
             saved = {int(number): value for number, value in read_json(self.path)["values"].items()}
             self.values = {number: value for number, value in saved.items() if number < start}
+        self._look()
         if self._is_spent():
             raise StopTraining  # as it did before
 
@@ -63,8 +65,8 @@ class BestCheckpoint(HookBase):
 
     def _look(self) -> bool:
         """Record the results of a new evaluation; True if there was one."""
-        is_new = self.trainer.results is not self._seen
-        self._seen = self.trainer.results
+        is_new = self.trainer.evaluations > self._seen
+        self._seen = self.trainer.evaluations
         if is_new and comm.is_main_process():
             latest = self.trainer.storage.latest()
             self._record({k: v for k, (v, number) in latest.items() if number == self.trainer.iter})
@@ -81,13 +83,13 @@ class BestCheckpoint(HookBase):
                 f"{', '.join(n for n in figures if '/' in n)}."
             )
         iteration = min(self.trainer.iter, self.trainer.max_iter - 1)  # of the weights
-        is_best = all(figures[name] > value for value in self.values.values())
+        self.values.pop(iteration, None)  # of a run that was killed
+        if all(figures[name] > value for value in self.values.values()):
+            logger.info("The best %s so far: %.4g.", name, figures[name])
+            self.trainer.checkpointer.save_weights("model_best", iteration=iteration)
         self.values[iteration] = figures[name]
         with atomic_write(self.path, "w") as file:
             json.dump({"metric": name, "values": self.values}, file)
-        if is_best:
-            logger.info("The best %s so far: %.4g.", name, figures[name])
-            self.trainer.checkpointer.save_weights("model_best", iteration=iteration)
 
     def _is_spent(self) -> bool:
         values = list(self.values.values())

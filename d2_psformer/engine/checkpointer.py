@@ -17,18 +17,7 @@ from ..d2.utils import comm
 from ..data.class_metadata import align_classes, is_class_metadata
 from ..utils.errors import UserError
 from ..utils.files import atomic_write
-
-
-def check_exists(path: str) -> None:
-    """
-    Raises:
-        UserError: the path of a checkpoint is neither "", nor a file, nor an address.
-    """
-    if path and "://" not in path and not os.path.isfile(path.partition("?")[0]):
-        raise UserError(
-            f"Checkpoint '{path}' does not exist: check MODEL.WEIGHTS or, when resuming, the name "
-            "in the file 'last_checkpoint' of OUTPUT_DIR."
-        )
+from .checkpoint_files import check_exists, errors_of_the_system, load_last
 
 
 class AtomicCheckpointer(DetectionCheckpointer):
@@ -86,11 +75,8 @@ class AtomicCheckpointer(DetectionCheckpointer):
         advice = "lower SOLVER.BASE_LR and resume from the last checkpoint"
         check_finite(data["model"], "the model to be saved", advice)
         path = Path(self.save_dir, f"{name}.pth")
-        # Processes that were killed while saving have left these behind.
-        for stale in path.parent.glob(".*.tmp.pth"):
-            stale.unlink(missing_ok=True)
         self.logger.info("Saving checkpoint to %s", path)
-        with atomic_write(path) as file:
+        with atomic_write(path) as file, errors_of_the_system():
             torch.save(data, file)
         return True
 
@@ -115,6 +101,18 @@ class AtomicCheckpointer(DetectionCheckpointer):
             )
         return has_one
 
+    def resume_or_load(self, path: str, *, resume: bool = True) -> dict[str, Any]:
+        """Load the last checkpoint or, where it is lost or damaged, the newest whole one.
+
+        Without ``resume``, or where there is none, load ``path``.
+
+        Raises:
+            UserError: as :meth:`load`, of the last one if none is whole.
+        """
+        if not (resume and self.has_checkpoint()):
+            return self.load(path, checkpointables=[])
+        return load_last(self.load, self.get_checkpoint_file(), self.save_dir)
+
     def load(self, path: str, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """Load weights, and the states that are asked for, from a file.
 
@@ -124,7 +122,10 @@ class AtomicCheckpointer(DetectionCheckpointer):
         """
         self.path = path
         check_exists(path)
-        return super().load(path, *args, **kwargs)
+        try:
+            return super().load(path, *args, **kwargs)
+        finally:
+            self._parsed_url_during_load = None  # an error leaves it in Detectron2's
 
     def _load_file(self, filename: str) -> dict[str, Any]:
         if filename.endswith(".pkl"):

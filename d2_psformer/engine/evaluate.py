@@ -1,6 +1,7 @@
 """Evaluation on the data sets of DATASETS.TEST."""
 
 import logging
+import os
 
 from torch import nn
 
@@ -10,15 +11,18 @@ from ..d2.utils import comm
 from ..data.class_metadata import set_classes
 from ..evaluation import build_evaluator
 from ..utils.errors import UserError
+from .checkpoint_files import check_exists
 from .checkpointer import AtomicCheckpointer
 from .data_loader import Mapper, build_test_loader
 from .data_sets import align_data_sets
 from .distributed import share_buffers
+from .loader_worker import naming_dead_workers
 from .model import build_model
 
 logger = logging.getLogger(__name__)
 
 
+@naming_dead_workers()
 def test(cfg: CfgNode, model: nn.Module, mapper: Mapper | None = None) -> dict:
     """Run the model over every data set of DATASETS.TEST and log the figures.
 
@@ -49,22 +53,33 @@ def check_evaluation(cfg: CfgNode) -> None:
         build_evaluator(cfg, name)
 
 
+def check_weights(cfg: CfgNode, resume: bool) -> None:
+    """
+    Raises:
+        UserError: there are no weights to evaluate, or no data set to evaluate them on.
+    """
+    if not cfg.DATASETS.TEST:
+        raise UserError("DATASETS.TEST is empty: name the data sets to evaluate on.")
+    if resume and os.path.isfile(os.path.join(cfg.OUTPUT_DIR, "last_checkpoint")):
+        return
+    if not cfg.MODEL.WEIGHTS:
+        raise UserError(
+            "There are no weights to evaluate: set MODEL.WEIGHTS to a checkpoint, or give --resume "
+            f"for the last one in '{cfg.OUTPUT_DIR}'."
+        )
+    check_exists(cfg.MODEL.WEIGHTS)
+
+
 def evaluate(cfg: CfgNode, resume: bool = False) -> dict:
     """Build the model, load MODEL.WEIGHTS (or, with ``resume``, the last checkpoint) and test it.
 
     Raises:
         UserError: there are no weights, or no data set to evaluate on.
     """
-    if not cfg.DATASETS.TEST:
-        raise UserError("DATASETS.TEST is empty: name the data sets to evaluate on.")
+    check_weights(cfg, resume)
     metadata = align_data_sets(cfg, cfg.DATASETS.TEST)
     model = build_model(cfg)
     checkpointer = AtomicCheckpointer(model, cfg.OUTPUT_DIR, metadata=metadata)
-    if not cfg.MODEL.WEIGHTS and not (resume and checkpointer.has_checkpoint()):
-        raise UserError(
-            "There are no weights to evaluate: set MODEL.WEIGHTS to a checkpoint, or give --resume "
-            f"for the last one in '{cfg.OUTPUT_DIR}'."
-        )
     checkpointer.resume_or_load(cfg.MODEL.WEIGHTS, resume=resume)
     set_classes(cfg.DATASETS.TRAIN[0], checkpointer.metadata)
     align_data_sets(cfg, cfg.DATASETS.TEST)

@@ -1,4 +1,4 @@
-"""Ending a training that Ctrl-C or SIGTERM interrupts: a checkpoint, one sentence, exit status."""
+"""Ending a training that a signal interrupts: a checkpoint, one sentence, exit status."""
 
 import logging
 import multiprocessing
@@ -7,14 +7,18 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 
 from ..d2.engine import HookBase
 from ..d2.utils import comm
 
 logger = logging.getLogger(__name__)
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+# What starts jobs before others, or ends them at a time limit, sends one of the last two.
+STOPPING = {signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGUSR1", signal.SIGTERM)}
+# What a process sends to those that it has started: none is ignored in the background of a script,
+# as SIGINT is, and PyTorch ends processes by SIGTERM when one of them has failed.
+_PASSED_ON = getattr(signal, "SIGUSR1", signal.SIGINT)
 # Seconds in which a second signal counts as the first: a terminal and a launcher both send what
 # the user has sent once.
 _SAME_PRESS = 1.0
@@ -22,40 +26,71 @@ _NOTICE = b"\nInterrupted: saving a checkpoint after this iteration (again to en
 
 
 class Interrupted(SystemExit):
-    """The end of an interrupted training, with the exit status of the command."""
+    """The end of an interrupted training, with the exit status of the command.
+
+    Args:
+        together: all processes end at the same point, so that they can wait for each other.
+    """
+
+    def __init__(self, status: int, together: bool = True):
+        super().__init__(status)
+        self.together = together
 
 
 class Interruption(HookBase):
     """Ends training after the iteration in which any of its processes was interrupted.
 
-    The exit status is that of a command which the signal has ended: 130 for Ctrl-C, 143 for
-    SIGTERM. A second signal ends the process at once.
+    An evaluation ends at once, after a checkpoint of its iteration; the resumed run makes up for
+    it. The exit status is that of a command which the signal has ended: 130 for Ctrl-C, 143 for
+    SIGTERM, 138 for SIGUSR1. A second signal ends the process at once.
     """
 
     def __init__(self) -> None:
         self.received, self.moment = 0, 0.0
-        self._handlers = ExitStack()
+        self._is_evaluating = False
 
-    def before_train(self) -> None:
+    @contextmanager
+    def handled(self) -> Iterator[None]:
+        """Receive the signals in this block, which is the training."""
         # PyTorch ends processes that it has started by SIGTERM when one of them has failed.
         is_started = multiprocessing.parent_process() is not None
-        signals = SIGNALS[:1] if is_started else SIGNALS
-        self._handlers.enter_context(handle_signals(self._receive, signals))
+        with handle_signals(self._receive, STOPPING - ({signal.SIGTERM} if is_started else set())):
+            yield
 
-    def after_train(self) -> None:
-        self._handlers.close()
+    @contextmanager
+    def evaluating(self) -> Iterator[None]:
+        """An evaluation, which every process leaves by itself: some wait for others in it."""
+        self._is_evaluating = True
+        try:
+            if self.received:
+                raise Interrupted(128 + self.received)
+            yield
+        except (Exception, Interrupted):
+            self._is_evaluating = False
+            if not self.received:
+                raise
+            # An error is that another process is gone.
+            self._save_and_end("in the evaluation after", together=comm.get_world_size() == 1)
+        finally:
+            self._is_evaluating = False
 
     def after_step(self) -> None:
-        received = max(comm.all_gather(self.received))
-        if not received:
-            return
-        name, iteration = f"model_{self.trainer.iter:07d}", self.trainer.iter
-        self.trainer.checkpointer.save(name, iteration=iteration)
+        received = max(comm.all_gather(self.received))  # a signal may come during that
+        if received:
+            self.received = received
+            self._save_and_end("after", together=True)
+
+    def _save_and_end(self, when: str, *, together: bool) -> None:
+        trainer = self.trainer
+        name, iteration = f"model_{trainer.iter:07d}", trainer.iter
+        if trainer.start_iter <= iteration < trainer.max_iter:  # else there is one already
+            trainer.checkpointer.save(name, iteration=iteration)
         logger.warning(
-            "Interrupted after iteration %d, which '%s' holds: continue with --resume.",
-            iteration, os.path.join(self.trainer.cfg.OUTPUT_DIR, f"{name}.pth"),
+            "Interrupted %s iteration %d, which the last checkpoint in '%s' holds: continue with "
+            "--resume.",
+            when, min(iteration, trainer.max_iter - 1), trainer.cfg.OUTPUT_DIR,
         )  # fmt: skip
-        raise Interrupted(128 + received)
+        raise Interrupted(128 + self.received, together)
 
     def _receive(self, number: int) -> None:
         if not self.received:
@@ -63,6 +98,8 @@ class Interruption(HookBase):
             if comm.is_main_process():  # a logger could be in the middle of a line
                 with suppress(OSError):
                     os.write(2, _NOTICE)
+            if self._is_evaluating:
+                raise Interrupted(128 + number)
         elif time.monotonic() - self.moment > _SAME_PRESS:
             signal.signal(number, signal.SIG_DFL)
             signal.raise_signal(number)
@@ -89,17 +126,18 @@ def handle_signals(receive: Callable[[int], None], signals: Iterable[int]) -> It
 
 @contextmanager
 def pass_signals_on() -> Iterator[list[int]]:
-    """Send SIGINT, also for SIGTERM, to the processes that this one has started.
+    """Send one signal, whichever comes, to the processes that this one has started.
 
     Returns:
-        Those so far.
+        Those received so far.
     """
     received: list[int] = []
 
     def receive(number: int) -> None:
         received.append(number)
         for child in multiprocessing.active_children():
-            os.kill(child.pid, signal.SIGINT)
+            with suppress(ProcessLookupError):
+                os.kill(child.pid, _PASSED_ON)
 
-    with handle_signals(receive, SIGNALS):
+    with handle_signals(receive, STOPPING):
         yield received

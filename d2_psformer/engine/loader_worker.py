@@ -1,21 +1,24 @@
 """What a worker process of a data loader does besides loading."""
 
+import multiprocessing
 import os
 import signal
-import threading
-import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from multiprocessing.util import Finalize
 
 from torch.utils.data import DataLoader
 
-from ..utils.errors import CarriedError, is_user_error
+from ..utils.errors import CarriedError, UserError, is_user_error
+from ..utils.parent import end_with_parent
+from .interruption import STOPPING
 
 
 class EndWithParent:
     """A ``worker_init_fn``: the worker ends when the process that made this object has ended.
 
-    It ignores Ctrl-C, which a terminal sends to it too, and survives SIGTERM for a minute: an
-    interrupted training finishes its iteration.
+    It ignores Ctrl-C, which a terminal sends to it too, and survives SIGTERM and SIGUSR1 for a
+    minute: an interrupted training finishes its iteration.
 
     PyTorch's own watch begins when a worker has started. A process that dies before, as one of
     several does when another fails, would leave its workers behind.
@@ -29,13 +32,9 @@ class EndWithParent:
 
     def __call__(self, worker_id: int) -> None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        signal.signal(signal.SIGTERM, lambda *_: signal.alarm(60))
-        threading.Thread(target=self._watch, name="EndWithParent", daemon=True).start()
-
-    def _watch(self) -> None:
-        while os.getppid() == self.parent:
-            time.sleep(self.seconds)
-        os._exit(1)  # at once: no process is left that could be informed
+        for number in STOPPING - {signal.SIGINT}:
+            signal.signal(number, lambda *_: signal.alarm(60))
+        end_with_parent(self.parent, self.seconds)
 
 
 class CarryingMapper:
@@ -61,6 +60,8 @@ class RaisingLoader(DataLoader):
 
     def __init__(self, *args, **options):
         super().__init__(*args, collate_fn=list, worker_init_fn=EndWithParent(), **options)
+        # This process would send SIGTERM at its end, which they survive, and wait for them.
+        Finalize(None, _kill_workers, exitpriority=1)
 
     def __iter__(self) -> Iterator[list[dict]]:
         for batch in super().__iter__():
@@ -68,3 +69,23 @@ class RaisingLoader(DataLoader):
                 if isinstance(sample, CarriedError):
                     sample.throw()
             yield batch
+
+
+def _kill_workers() -> None:
+    for child in multiprocessing.active_children():
+        if child.daemon:
+            child.kill()
+
+
+@contextmanager
+def naming_dead_workers() -> Iterator[None]:
+    """Raise UserError if a worker dies in this block, which PyTorch notices anywhere in it."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not str(error).startswith("DataLoader worker"):
+            raise
+        raise UserError(
+            f"{str(error).partition('. ')[0]}: if memory ran out, lower DATALOADER.NUM_WORKERS, or "
+            "enlarge /dev/shm; a training continues with --resume."
+        ) from error

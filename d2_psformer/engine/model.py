@@ -42,3 +42,13 @@ def build_model(cfg: CfgNode) -> nn.Module:
     if node.COMPILE:
         model.compile_parts()
     return model
+
+
+def log_size(model: nn.Module) -> None:
+    """Log how many parameters there are, and how many of them are trained."""
+    sizes = [(p.numel(), p.requires_grad) for p in model.parameters()]
+    trained = sum(size for size, is_trained in sizes if is_trained)
+    logger.info(
+        "%s has %.1fM parameters, %.1fM of them are trained.",
+        type(model).__name__, sum(size for size, _ in sizes) / 1e6, trained / 1e6,
+    )  # fmt: skip

@@ -17,6 +17,14 @@ _KINDS = {
     "SGD": ("momentum", {"momentum_buffer"}),
 }
 
+# Option of a group -> the settings that it follows from
+_SETTINGS = {
+    "initial_lr": "SOLVER.BASE_LR and LR_MULTIPLIERS",
+    "weight_decay": "SOLVER.WEIGHT_DECAY, WEIGHT_DECAY_NORM and WEIGHT_DECAY_EMBED",
+    "momentum": "SOLVER.MOMENTUM and NESTEROV",
+    "nesterov": "SOLVER.NESTEROV and MOMENTUM",
+}
+
 
 def load_optimizer_state(optimizer: torch.optim.Optimizer, state: dict | None, source: str) -> None:
     """Load the ``state_dict`` of an earlier run's optimizer, matched by parameter names.
@@ -24,7 +32,8 @@ def load_optimizer_state(optimizer: torch.optim.Optimizer, state: dict | None, s
     Each group must hold the parameters that it held there, in any order. States without names
     (those of version 0.1.0) are matched by position. Nothing is loaded unless everything fits:
     fused optimizers check no shape, and a wrong one would corrupt memory. Parameters without state
-    there, as those that had no gradient yet, start without, with a warning.
+    there, as those that had no gradient yet, start without, with a warning. Learning rates and
+    weight decays are the saved ones; others here are named in a warning.
 
     Args:
         optimizer: of :func:`.build_optimizer`; its groups have "param_names".
@@ -42,6 +51,7 @@ def load_optimizer_state(optimizer: torch.optim.Optimizer, state: dict | None, s
             "SOLVER settings that it was saved with, or start a new run from its weights "
             "(MODEL.WEIGHTS, without --resume)."
         ) from None
+    _warn_of_other_settings(optimizer, groups, source)
     names = [name for group in groups for name in group["param_names"]]
     stateless = [name for number, name in enumerate(names) if number not in entries]
     if stateless and entries:
@@ -50,6 +60,22 @@ def load_optimizer_state(optimizer: torch.optim.Optimizer, state: dict | None, s
             source, len(stateless), stateless[0],
         )  # fmt: skip
     optimizer.load_state_dict({"state": entries, "param_groups": groups})
+
+
+def _warn_of_other_settings(
+    optimizer: torch.optim.Optimizer, groups: list[dict], source: str
+) -> None:
+    """Name the settings of this run that differ from the saved ones, which count."""
+    for option, keys in _SETTINGS.items():
+        for mine, theirs in zip(optimizer.param_groups, groups, strict=True):
+            here, there = mine.get(option), theirs.get(option)
+            if None not in (here, there) and here != there:
+                logger.warning(
+                    "%s are those of %s: '%s' is %g, not %g as given here (for '%s' and others). "
+                    "To use yours, start a new run from its weights (MODEL.WEIGHTS, no --resume).",
+                    keys, source, option, there, here, mine["param_names"][0],
+                )  # fmt: skip
+                break
 
 
 class _MisfitError(Exception):

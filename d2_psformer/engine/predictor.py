@@ -23,7 +23,8 @@ from ..data.class_metadata import (
 from ..modeling.backbone import fuse_batch_norms
 from ..utils.errors import UserError, near_names
 from .autocast import fast_type
-from .checkpointer import AtomicCheckpointer, check_exists
+from .checkpoint_files import check_exists
+from .checkpointer import AtomicCheckpointer
 from .data_sets import model_data_set
 from .model import build_model
 

@@ -1,6 +1,7 @@
 """Starting the processes of a command, and ending them."""
 
 import argparse
+import logging
 import os
 import sys
 from collections.abc import Callable
@@ -14,6 +15,7 @@ import torch.multiprocessing as mp
 from ..d2.engine import launch
 from ..d2.utils import comm
 from ..utils.errors import CarriedError, UserError, is_user_error
+from ..utils.parent import end_with_parent
 from ..utils.wording import counted
 from .interruption import Interrupted, pass_signals_on
 
@@ -33,6 +35,8 @@ def run(main: Main, args: argparse.Namespace) -> None:
         UserError: the options do not fit together or this machine, or the processes do not meet.
     """
     if "LOCAL_RANK" in os.environ:  # clusters set RANK and WORLD_SIZE without torchrun
+        if "TORCHELASTIC_RUN_ID" in os.environ:
+            end_with_parent(os.getppid())  # torchrun
         _join_processes_of_torchrun(args)
         status = _status_of(main, args)
         comm.synchronize()  # no process leaves while others still communicate with it
@@ -58,6 +62,10 @@ def _status_of(main: Main, args: argparse.Namespace) -> int:
     try:
         main(args)
     except Interrupted as interrupted:
+        if not interrupted.together:
+            logging.shutdown()
+            # The first process saves: its end may end the others, but not the other way round.
+            os._exit(interrupted.code if comm.is_main_process() else 0)
         return interrupted.code
     return 0
 
@@ -76,6 +84,15 @@ def _launch(main: Main, args: argparse.Namespace, errors) -> None:
     except (mp.ProcessRaisedException, mp.ProcessExitedException) as error:
         if not errors.empty():
             errors.get().throw()
+        if isinstance(error, mp.ProcessExitedException):
+            if not error.signal_name:
+                sys.exit(error.exit_code)
+            raise UserError(
+                f"Process {error.error_index} of {args.num_gpus} on this machine (process id "
+                f"{error.error_pid}) was ended by {error.signal_name}, and the others with it: if "
+                "memory ran out, lower SOLVER.IMS_PER_BATCH or DATALOADER.NUM_WORKERS; continue "
+                "with --resume."
+            ) from error
         if "torch.distributed.Dist" in str(error):  # DistNetworkError, DistStoreError
             reason = str(error).strip().splitlines()[-1]
             raise UserError(
@@ -93,7 +110,12 @@ class _Carrying:
     """
 
     def __init__(self, main: Main, errors):
-        self.main, self.errors = main, errors
+        self.main, self.errors, self.parent = main, errors, os.getpid()
+
+    def __setstate__(self, state: dict) -> None:
+        """The first that runs in a new process, which later waits long for the others."""
+        self.__dict__.update(state)
+        end_with_parent(self.parent)
 
     def __call__(self, args: argparse.Namespace) -> None:
         try:

@@ -16,19 +16,25 @@ from ..data.description import read_data_yaml
 from ..model_zoo import get_config_file
 from ..official_configs import Translation, translate_official
 from ..utils.files import atomic_write
+from .evaluate import check_weights
+from .output_folder import claim_folder
 from .stored_config import is_checkpoint, read_stored_config
 
 logger = logging.getLogger(__name__)
 
 
 def setup(args: argparse.Namespace) -> CfgNode:
-    """Read the config, register its data sets, and set up logs and CUDA.
+    """Read the config, register its data sets, claim OUTPUT_DIR, and set up logs and CUDA.
 
     Args:
-        args: ``config_file``, ``opts``, ``eval_only`` and perhaps ``data`` of the command line.
+        args: ``config_file``, ``opts``, ``eval_only``, ``resume`` and perhaps ``data`` of the
+            command line.
 
     Returns:
         The frozen config; MODEL.DEVICE is "cpu" where no GPU is.
+
+    Raises:
+        UserError: something is wrong with them, or OUTPUT_DIR is another training's.
     """
     cfg, translation = _read_config(args.config_file, args.opts, getattr(args, "data", None))
     register_from_config(cfg)
@@ -36,6 +42,11 @@ def setup(args: argparse.Namespace) -> CfgNode:
     if falls_back:
         cfg.MODEL.DEVICE = "cpu"
     cfg.freeze()
+    # Before the first file is written.
+    if args.eval_only:
+        check_weights(cfg, args.resume)
+    else:
+        claim_folder(cfg.OUTPUT_DIR, args.resume)
     _start_logs(cfg, args)
     if translation:
         translation.log()
@@ -52,7 +63,11 @@ def _start_logs(cfg: CfgNode, args: argparse.Namespace) -> None:
     """Log to the terminal and to OUTPUT_DIR: first what runs, and where."""
     backend = TrainerBase.__module__.partition(".engine.")[0]
     for name in ("fvcore", backend, "d2_psformer"):
-        setup_logger(cfg.OUTPUT_DIR or None, distributed_rank=comm.get_rank(), name=name)
+        set_up = setup_logger(cfg.OUTPUT_DIR or None, distributed_rank=comm.get_rank(), name=name)
+        for handler in set_up.handlers:
+            if getattr(handler, "stream", None) is not sys.stdout:
+                # The next file says that the disk is full: no traceback for each line of the log.
+                handler.handleError = lambda record: None
     logger.info("Process %d of %d.", comm.get_rank(), comm.get_world_size())
     logger.info("Environment:\n%s", collect_env_info())
     logger.info("Command line: %s", args)

@@ -6,7 +6,6 @@ import os
 import re
 import sys
 import time
-from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,16 +13,16 @@ from typing import Any
 import yaml
 
 from ..d2.config import CfgNode
-from ..d2.utils import EventWriter, TensorboardXWriter, get_event_storage
+from ..d2.utils import EventWriter, TensorboardXWriter
 from ..utils.errors import UserError, check_known
+from .writers import IterationWriter
 
 logger = logging.getLogger(__name__)
 
 PROJECT = "d2_psformer"
-_WINDOW = 20  # noisy scalars are medians over so many iterations, as in metrics.json
 
 
-class _Tracker(EventWriter):
+class _Tracker(IterationWriter):
     """Sends the new scalars of the storage to a run, which a resumed training continues.
 
     Args:
@@ -32,25 +31,11 @@ class _Tracker(EventWriter):
     """
 
     def __init__(self, cfg: CfgNode, run_id: str):
+        super().__init__()
         self.run_id = run_id
         self.folder = os.path.abspath(cfg.OUTPUT_DIR)
         self.name = os.path.basename(self.folder)
         self.config_text = cfg.dump()
-        self._last = -1
-
-    def write(self) -> None:
-        """Send every iteration that has scalars put since the last call."""
-        latest = get_event_storage().latest_with_smoothing_hint(_WINDOW)
-        new: dict[int, dict[str, float]] = defaultdict(dict)
-        for name, (value, iteration) in latest.items():
-            if iteration > self._last:
-                new[iteration][name] = value
-        for iteration in sorted(new):
-            self.send(iteration, new[iteration])
-            self._last = iteration
-
-    def send(self, iteration: int, values: dict[str, float]) -> None:
-        raise NotImplementedError
 
 
 class WandbWriter(_Tracker):

@@ -8,12 +8,11 @@ import weakref
 from contextlib import suppress
 
 import torch
-from torch import nn
 
 from ..checkpoint import load_pretrained_backbone
 from ..d2.config import CfgNode
 from ..d2.engine import HookBase, TrainerBase, hooks
-from ..d2.utils import EventWriter, JSONWriter, comm, seed_all_rng
+from ..d2.utils import EventWriter, comm, seed_all_rng
 from ..data.class_metadata import set_classes
 from ..utils.errors import UserError
 from .best_checkpoint import BestCheckpoint, StopTraining
@@ -22,11 +21,14 @@ from .data_loader import Mapper, build_train_loader, images_per_batch, skips_err
 from .data_sets import align_data_sets
 from .distributed import distribute
 from .evaluate import check_evaluation, test
+from .evaluations import Evaluations
 from .freezing import freeze
 from .interruption import Interruption
-from .model import build_model
+from .loader_worker import naming_dead_workers
+from .model import build_model, log_size
 from .optimizer import build_gradient_clipper, build_optimizer
 from .optimizer_state import load_optimizer_state
+from .output_folder import release_folder
 from .scaling import scale_to_processes
 from .schedule import build_lr_scheduler
 from .setup import save_config
@@ -34,7 +36,14 @@ from .skipping import SkippedImages
 from .trackers import build_trackers
 from .train_step import TrainStep, amp_dtype
 from .weight_average import WeightAverage
-from .writers import MetricPrinter
+from .writers import (
+    MetricPrinter,
+    MetricsFile,
+    MetricWriters,
+    history_of,
+    is_due,
+    restore_history,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -53,6 +62,8 @@ class Trainer(TrainerBase):
 
     Attributes:
         results: of the last evaluation, empty before the first.
+        evaluations: how many there have been in this process.
+        metrics: the file of figures.
         run_id: names the training in experiment trackers; a resumed one keeps it.
         model: the one that is learned.
         evaluated: the one that is evaluated and saved; another one with SOLVER.EMA_DECAY.
@@ -64,7 +75,11 @@ class Trainer(TrainerBase):
         self.mapper = mapper
         self.max_iter = cfg.SOLVER.MAX_ITER
         self.results: dict = {}
+        self.evaluations = 0
         self.run_id = uuid.uuid4().hex
+        self.metrics = MetricsFile(os.path.join(cfg.OUTPUT_DIR, "metrics.json"))
+        self.interruption = Interruption()
+        self._history: dict = {}
         metadata = align_data_sets(cfg)
         images_per_batch(cfg)  # raises an error now, before the model is built
         self.seed = cfg.SEED if cfg.SEED >= 0 else comm.shared_random_seed()
@@ -72,7 +87,7 @@ class Trainer(TrainerBase):
         seed_all_rng(self.seed)  # every process starts from the same weights
         model = build_model(cfg)
         freeze(model, cfg.SOLVER.FREEZE)
-        _log_size(model)
+        log_size(model)
         self.optimizer = build_optimizer(cfg, model)
         try:
             self.scheduler = build_lr_scheduler(cfg, self.optimizer)
@@ -109,11 +124,11 @@ class Trainer(TrainerBase):
         every += [SkippedImages(self.cfg.DATALOADER.MAX_SKIPPED)] if skips_errors(self.cfg) else []
         # After the two whose state it saves; before what can go wrong in the evaluation.
         every += [checkpoints] if is_main else []
-        every += [Interruption()]
-        every += [hooks.EvalHook(self.cfg.TEST.EVAL_PERIOD, self._evaluate)]
+        every += [self.interruption]
+        every += [Evaluations(self.cfg.TEST.EVAL_PERIOD, self._evaluate)]
         every += self._build_best_checkpoint()
         # Last, so that figures of the evaluation are written too.
-        every += [hooks.PeriodicWriter(self.build_writers())] if is_main else []
+        every += [MetricWriters(self.build_writers())] if is_main else []
         return every
 
     def _build_best_checkpoint(self) -> list[HookBase]:
@@ -128,12 +143,7 @@ class Trainer(TrainerBase):
 
     def build_writers(self) -> list[EventWriter]:
         """Return writers to the terminal and to ``metrics.json`` in OUTPUT_DIR."""
-        folder = self.cfg.OUTPUT_DIR
-        os.makedirs(folder, exist_ok=True)
-        return [
-            MetricPrinter(self.max_iter),
-            JSONWriter(os.path.join(folder, "metrics.json")),
-        ]
+        return [MetricPrinter(self.max_iter), self.metrics]
 
     def resume_or_load(self, resume: bool = True) -> None:
         """Continue from the last checkpoint in OUTPUT_DIR if ``resume`` is true and there is one.
@@ -147,12 +157,19 @@ class Trainer(TrainerBase):
             load_pretrained_backbone(self.evaluated, self.cfg)
             return
         self.checkpointer.finetune = self.cfg.SOLVER.FINETUNE and not resume
+        self._is_restored = False
         self.checkpointer.resume_or_load(self.cfg.MODEL.WEIGHTS, resume=resume)
         set_classes(self.cfg.DATASETS.TRAIN[0], self.checkpointer.metadata)
         align_data_sets(self.cfg)
-        if resume:
+        if self._is_restored:
             self.start_iter = self.iter + 1  # the checkpoint names the iteration just done
+        elif resume:
+            logger.warning(
+                "Checkpoint '%s' holds weights alone: training begins at iteration 0, with a new "
+                "optimizer.", self.checkpointer.path
+            )  # fmt: skip
 
+    @naming_dead_workers()
     def train(self) -> dict:
         """Train from ``start_iter`` to SOLVER.MAX_ITER.
 
@@ -169,11 +186,25 @@ class Trainer(TrainerBase):
         self._batches = iter(self.loader)
         save_config(self.cfg)
         if comm.is_main_process():  # a checkpoint may have named the run
-            self.register_hooks([hooks.PeriodicWriter(build_trackers(self.cfg, self.run_id))])
+            self.register_hooks([MetricWriters(build_trackers(self.cfg, self.run_id))])
         self.model.train()
-        with suppress(StopTraining):
-            super().train(self.start_iter, self.max_iter)
+        try:
+            with self.interruption.handled(), suppress(StopTraining):
+                super().train(self.start_iter, self.max_iter)
+        finally:
+            del self._batches  # ends the workers
+            release_folder(self.cfg.OUTPUT_DIR)
         return self.results
+
+    def before_train(self) -> None:
+        """Go back to the iteration of the checkpoint, and do what was left undone there."""
+        self.iter = self.storage.iter = max(self.start_iter - 1, 0)
+        if comm.is_main_process():
+            self.metrics.resume(self.start_iter)
+            restore_history(self.storage, self._history)
+        super().before_train()
+        if comm.is_main_process() and is_due(self.start_iter, self):
+            self.metrics.write()
 
     def run_step(self) -> None:
         start = time.perf_counter()
@@ -187,34 +218,30 @@ class Trainer(TrainerBase):
             self.storage.put_scalars(**means, data_time=slowest)
 
     def _evaluate(self) -> dict:
-        self.results = test(self.cfg, self.evaluated)
+        with self.interruption.evaluating():
+            self.results = test(self.cfg, self.evaluated)
+        self.evaluations += 1
         return self.results
 
     def state_dict(self) -> dict:
-        """Detectron2's entries, and "optimizer", "grad_scaler", "seed" and "run"."""
+        """Detectron2's entries, and "optimizer", "grad_scaler", "seed", "run" and "history"."""
         return {
             **super().state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "grad_scaler": self.train_step.scaler.state_dict(),
             "seed": self.seed,
             "run": self.run_id,
+            "history": history_of(self.storage) if hasattr(self, "storage") else {},
         }
 
     def load_state_dict(self, state_dict: dict) -> None:
         super().load_state_dict(state_dict)
+        self._is_restored = True
         source = f"checkpoint '{self.checkpointer.path}'"
         load_optimizer_state(self.optimizer, state_dict.get("optimizer"), source)
         if state_dict["grad_scaler"] and self.train_step.scaler.is_enabled():
             self.train_step.scaler.load_state_dict(state_dict["grad_scaler"])
         self.run_id = state_dict.get("run", self.run_id)
+        self._history = state_dict.get("history", {})
         if self.cfg.SEED < 0:  # the seed was drawn by the first run
             self.seed = self.train_step.seed = state_dict["seed"]
-
-
-def _log_size(model: nn.Module) -> None:
-    sizes = [(p.numel(), p.requires_grad) for p in model.parameters()]
-    trained = sum(size for size, is_trained in sizes if is_trained)
-    logger.info(
-        "%s has %.1fM parameters, %.1fM of them are trained.",
-        type(model).__name__, sum(size for size, _ in sizes) / 1e6, trained / 1e6,
-    )  # fmt: skip

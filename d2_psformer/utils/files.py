@@ -36,16 +36,28 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
     # The extension (OpenCV chooses the format by it) but not the name, which may be at its limit.
     temporary = target.with_name(f".{uuid.uuid4().hex}.tmp{target.suffix[:16]}")
     try:
-        yield temporary
-        if temporary.exists():
-            os.replace(temporary, target)
-    except OSError as error:
-        # A full disk has no name, and a user does not know the temporary one.
-        if error.errno is not None and error.filename in (None, str(temporary)):
-            error.filename = str(path)
-        raise
+        # A user does not know the temporary name.
+        with naming(path, temporary):
+            yield temporary
+            if temporary.exists():
+                os.replace(temporary, target)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def naming(path: str | os.PathLike, *other_names: os.PathLike) -> Iterator[None]:
+    """Errors of the system in this block name ``path`` if they name none, as that of a full disk.
+
+    Args:
+        other_names: of the same file, to be replaced too.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None and error.filename in (None, *map(str, other_names)):
+            error.filename = str(path)
+        raise
 
 
 @contextmanager
@@ -59,16 +71,17 @@ def atomic_write(path: str | os.PathLike, mode: str = "wb") -> Iterator[IO]:
 
 
 def write_json(path: str | os.PathLike, value: Any) -> None:
-    """Write ``value`` as strict JSON, atomically; NaN and Inf, which JSON lacks, become null."""
+    """Write ``value`` as strict JSON, atomically; NaN and Inf become null."""
     with atomic_write(path, "w") as file:
-        file.write(json.dumps(_finite(value), allow_nan=False))
+        file.write(json.dumps(finite(value), allow_nan=False))
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
+    """``value`` with null (None) for every NaN and Inf in it, which strict JSON lacks."""
     if isinstance(value, dict):
-        return {key: _finite(inner) for key, inner in value.items()}
+        return {key: finite(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(inner) for inner in value]
+        return [finite(inner) for inner in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 

@@ -1,11 +1,13 @@
 """One function over many items, in several processes or threads, with a progress bar."""
 
+import os
 import signal
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sized
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from typing import Any, TypeVar
 
+from .parent import end_with_parent
 from .progress import progress
 
 Item = TypeVar("Item")
@@ -36,7 +38,8 @@ def map_with_progress(
     elif threads:
         results = _ahead(ThreadPoolExecutor(workers), function, items, 2 * workers)
     else:
-        pool = ProcessPoolExecutor(workers, initializer=_start, initargs=(function,))
+        arguments = function, os.getpid()
+        pool = ProcessPoolExecutor(workers, initializer=_start, initargs=arguments)
         results = _ahead(pool, _call, items, _WAITING * workers)
     yield from progress(results, total=total, desc=description, unit="image")
 
@@ -55,9 +58,10 @@ def _ahead(pool: Executor, function: Callable, items: Iterable, limit: int) -> I
         pool.shutdown(cancel_futures=True)
 
 
-def _start(function: Callable) -> None:
+def _start(function: Callable, parent: int) -> None:
     """A process gets the function once, which may hold much; Ctrl-C is for the main process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    end_with_parent(parent)
     _worker["function"] = function
 
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 from ..classes import Classes
 from ..data.segments import segment_areas
@@ -74,6 +73,8 @@ class SegmentColors:
 
     def _recognise(self, labels, segments_info, areas) -> dict[int, int]:
         """Place of a segment -> place of the thing of the same class that it is."""
+        from scipy.optimize import linear_sum_assignment  # takes 0.25 s; videos alone need it
+
         count = len(segments_info) + 1
         pairs = np.bincount((self._map * count + labels).ravel(), minlength=count)
         overlap = np.zeros((len(self._things) + 1, count))

@@ -46,6 +46,8 @@ def read_curves(metrics_json: str | os.PathLike) -> Curves:
     curves: dict[str, tuple[list[int], list[float]]] = {}
     for iteration, entry in sorted(by_iteration.items()):
         for name, value in entry.items():
+            if value is None:  # NaN
+                continue
             iterations, values = curves.setdefault(name, ([], []))
             iterations.append(iteration)
             values.append(float(value))

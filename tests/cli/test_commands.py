@@ -64,10 +64,24 @@ def test_models_are_listed_and_filtered(capsys):
     ends_with("No model has nothing", "models", "nothing")
 
 
+def test_the_card_of_a_model(capsys):
+    """Figures of docs/models.md; commands that the parser takes."""
+    assert main(["models", "coco/psformer_R50_2x"]) == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines() if line]
+    card = {line[0]: line[1:] for line in reversed(lines)}  # the backbone is a part too
+    assert card["architecture"] == ["PanopticSegFormer"] and card["tasks"] == ["panoptic"]
+    assert card["backbone"][0] == "resnet50,"
+    assert card["queries"] == ["300"]
+    assert " ".join(card["losses"]).startswith("BoxL1 5, BoxOverlap 2, Dice 2, FocalClass 2")
+    assert card["predict"][:2] == ["psformer", "predict"]
+    assert float(card["whole"][-1]) == pytest.approx(223, rel=0.01)
+    ends_with("'nothing' does not exist", "models", "nothing", "--yaml")
+
+
 def test_a_model_is_shown_with_what_its_bases_set(capsys):
     from d2_psformer.engine import load_config
 
-    assert main(["models", "coco/psformer_R50_2x"]) == 0
+    assert main(["models", "coco/psformer_R50_2x", "--yaml"]) == 0
     shown = load_config(None)
     shown.merge_from_other_cfg(type(shown).load_cfg(capsys.readouterr().out))
     assert shown == load_config("coco/psformer_R50_2x")

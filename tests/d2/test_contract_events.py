@@ -53,6 +53,7 @@ def test_noisy_scalars_are_smoothed_over_iterations():
         if value % 2:
             storage.put_scalar("rare", value)
         storage.step()
+    assert storage.smoothing_hints() == {"noisy": True, "exact": False, "rare": True}
     assert storage.latest_with_smoothing_hint(4) == {
         "noisy": (7.5, 9),
         "exact": (9, 9),

@@ -49,15 +49,12 @@ def test_a_damaged_tiff(tmp_path):
         to_rgb(image, "Image 3")
 
 
-@pytest.mark.parametrize(
-    ("width", "height", "size"),
-    [(13_000, 13_000, "13000 x 13000 pixels"), (30_000, 30_000, "many more")],
-)
-def test_a_small_file_of_a_huge_image(tmp_path, width, height, size):
+@pytest.mark.parametrize("side", [13_000, 30_000])  # Pillow refuses the second
+def test_a_small_file_of_a_huge_image(tmp_path, side):
     path = tmp_path / "bomb.png"
-    path.write_bytes(blank_png(width, height, rows=1))
+    path.write_bytes(blank_png(side, side, rows=1))
     for read in (lambda p: read_pixels(p, "RGB"), upright_size, is_rotated, read_panoptic_png):
-        with pytest.raises(UserError, match=rf"bomb\.png' has {size}.* 100 million pixels are the"):
+        with pytest.raises(UserError, match=r"bomb\.png' has .* but 100 million pixels are the"):
             read(path)
 
 

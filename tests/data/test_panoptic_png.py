@@ -106,6 +106,22 @@ def test_missing_and_damaged_files_are_named(tmp_path):
         read_panoptic_png(tmp_path / "cut.png")
 
 
+def test_a_flipped_bit_is_never_read_as_another_map(tmp_path):
+    """Pillow, for one, does not compare the checksums of the data."""
+    ids = np.arange(3000).reshape(50, 60) // 70
+    write_panoptic_png(tmp_path / "ids.png", ids)
+    whole, refused = (tmp_path / "ids.png").read_bytes(), 0
+    for place in range(33, len(whole)):  # behind the header
+        damaged = bytearray(whole)
+        damaged[place] ^= 1 << place % 8
+        (tmp_path / "damaged.png").write_bytes(damaged)
+        try:
+            np.testing.assert_array_equal(read_panoptic_png(tmp_path / "damaged.png"), ids)
+        except UserError:
+            refused += 1
+    assert refused > 0.9 * (len(whole) - 33)
+
+
 @pytest.mark.parametrize(
     "ids",
     [

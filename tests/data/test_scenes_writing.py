@@ -2,6 +2,8 @@
 
 import importlib.util
 import json
+import os
+import signal
 import sys
 from pathlib import Path
 
@@ -20,6 +22,7 @@ from d2_psformer.data.scenes import (
     writing,
 )
 from d2_psformer.utils.errors import UserError
+from d2_psformer.utils.locks import lock
 
 SPEC = ScenesSpec(train=5, val=3, size=64, seed=4)
 SCRIPT = Path(__file__).parents[2] / "datasets" / "generate_scenes.py"
@@ -182,3 +185,22 @@ def test_command_ends_bad_input_in_one_sentence(tmp_path, command):
     with pytest.raises(SystemExit, match="--size 8 is too small"):
         command("--output", tmp_path / "scenes", "--size", 8)
     assert not (tmp_path / "scenes").exists()
+
+
+def test_what_a_killed_process_has_left_is_removed(tmp_path):
+    pytest.importorskip("fcntl")
+    left, in_use, other = (
+        tmp_path / name for name in (".scenes.partial-a", ".scenes.partial-b", ".scenes-backup")
+    )
+    for folder in (left, in_use, other):
+        (folder / "train").mkdir(parents=True)
+    reader, writer = os.pipe()
+    if (child := os.fork()) == 0:
+        lock(in_use)
+        os.write(writer, b"locked")
+        signal.pause()
+    assert os.read(reader, 6) == b"locked"
+    write_scenes(tmp_path / "scenes", ScenesSpec(train=1, val=0, size=64))
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [other.name, in_use.name, "scenes"]

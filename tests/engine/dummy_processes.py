@@ -29,6 +29,47 @@ def parse_losses(output: str) -> dict[int, float]:
     return {line["iteration"]: line["loss"] for line in lines}
 
 
+def start_script(folder, *opts, flags=(), launcher=()) -> subprocess.Popen:
+    """Start a slow ``dummy_training`` in a process group of its own; wait for an iteration."""
+    process = subprocess.Popen(
+        [sys.executable, *launcher, str(HERE / "dummy_training.py"), "--pause", "0.3", *flags]
+        + [str(folder), *opts],
+        env=script_environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        start_new_session=True,
+    )  # fmt: skip
+    wait_for_line(process, "{")
+    return process
+
+
+def wait_for_line(process: subprocess.Popen, beginning: str) -> None:
+    for line in process.stdout:
+        if line.startswith(beginning):
+            return
+    raise AssertionError(f"no line '{beginning}...': {process.stderr.read()}")
+
+
+def children_of(pid: int) -> dict[int, str]:
+    """Process id -> command line."""
+    listed = subprocess.run(
+        ["ps", "-A", "-ww", "-o", "pid=,ppid=,args="], capture_output=True, text=True, check=True
+    )
+    rows = [line.split(None, 2) for line in listed.stdout.splitlines()]
+    return {int(own): rest[0] for own, parent, *rest in rows if int(parent) == pid and rest}
+
+
+def wait_for_end_of_group(group: int, seconds: float) -> None:
+    """Fail if a process of the group is there after so many seconds, and kill it."""
+    end = time.monotonic() + seconds
+    try:
+        while time.monotonic() < end:
+            os.killpg(group, 0)
+            time.sleep(0.1)
+        os.killpg(group, signal.SIGKILL)
+    except ProcessLookupError:
+        return
+    raise AssertionError(f"Processes live on after {seconds} s.")
+
+
 def run_script(folder, *opts, flags=(), backend=None, launcher=()) -> dict[int, float]:
     """Run ``dummy_training`` as a script to its end; returns the loss of every iteration."""
     script = str(HERE / "dummy_training.py")

@@ -15,6 +15,7 @@ from d2_psformer.engine import (
     class_metadata,
     restore_class_metadata,
 )
+from d2_psformer.engine.output_folder import claim_folder, release_folder
 from d2_psformer.utils.errors import UserError
 
 register_dummy("dummy_train")
@@ -35,7 +36,7 @@ def test_what_a_checkpoint_of_the_trainer_holds(tmp_path):
     trainer.checkpointer.save("model_0000000", iteration=0)
     saved = torch.load(tmp_path / "model_0000000.pth", weights_only=True)
     assert set(saved) == {"model", "trainer", "iteration", "metadata", "config"}
-    trainer_state = {"iteration", "optimizer", "grad_scaler", "hooks", "seed", "run"}
+    trainer_state = {"iteration", "optimizer", "grad_scaler", "hooks", "seed", "run", "history"}
     assert trainer_state == set(saved["trainer"])
     assert "last_epoch" in saved["trainer"]["hooks"]["LRScheduler"]
     assert saved["metadata"]["name"] == "dummy_train"
@@ -67,9 +68,11 @@ def test_killed_while_saving_leaves_the_old_files(tmp_path, monkeypatch):
     save_until_killed(checkpointer, monkeypatch)
     assert (tmp_path / "model_final.pth").read_bytes() == before
     assert (tmp_path / "last_checkpoint").read_text() == "model_final.pth"
-    checkpointer.save("model_final", iteration=14)
+    assert list(tmp_path.glob(".*.tmp.pth"))
+    claim_folder(str(tmp_path), resume=True)
+    release_folder(str(tmp_path))
     names = {path.name for path in tmp_path.iterdir()}
-    assert names == {"model_final.pth", "last_checkpoint"}, "what was half written is swept away"
+    assert names == {"model_final.pth", "last_checkpoint", ".lock"}, "the rest is swept away"
 
 
 def test_an_error_while_saving_leaves_the_old_files(tmp_path, monkeypatch):

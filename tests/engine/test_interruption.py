@@ -1,46 +1,41 @@
 """Ctrl-C and SIGTERM: a checkpoint, a sentence, the exit status, and a resumed run that equals
 one that was not interrupted."""
 
+import json
 import os
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from dummy_processes import (
-    HERE,
     assert_equal_weights,
-    script_environment,
+    run_script,
+    start_script,
+    wait_for_line,
     weights_of,
 )
 from dummy_training import RecordingTrainer, dummy_cfg
 
 from d2_psformer.engine import interruption
 
-SCRIPT = str(HERE / "dummy_training.py")
 OPTIONS = ("SOLVER.CHECKPOINT_PERIOD", "1000", "DATALOADER.NUM_WORKERS", "1")
 
 
-def start(folder, *flags, launcher=(), opts=OPTIONS) -> subprocess.Popen:
-    """Start a slow training in a process group of its own and wait for its first iteration."""
-    process = subprocess.Popen(
-        [sys.executable, *launcher, SCRIPT, "--pause", "0.3", *flags, str(folder), *opts],
-        env=script_environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        start_new_session=True,
-    )  # fmt: skip
-    assert process.stdout.readline().startswith("{")
-    return process
+def start(folder, *flags, opts=OPTIONS) -> subprocess.Popen:
+    return start_script(folder, *opts, flags=flags)
 
 
-def interrupt(process: subprocess.Popen, number: int, folder, *, every: bool = True) -> Path:
+def interrupt(
+    process: subprocess.Popen, number: int, folder, *, every: bool = True, seconds: float = 120
+) -> Path:
     """Send a signal, to every process as a terminal and a cluster do, and return the checkpoint."""
     (os.killpg if every else os.kill)(process.pid, number)
-    output, errors = process.communicate(timeout=120)
+    output, errors = process.communicate(timeout=seconds)
     assert process.returncode == 128 + number, output + errors
     assert "Traceback" not in output + errors
-    (path,) = folder.glob("model_*.pth")
-    assert (folder / "last_checkpoint").read_text() == path.name
+    path = folder / (folder / "last_checkpoint").read_text()
+    assert path.is_file()
     return path
 
 
@@ -57,6 +52,43 @@ def test_interrupted_and_resumed(tmp_path):
     resumed.train()
     assert resumed.losses == whole.losses[done:]
     assert_equal_weights(weights_of(tmp_path), weights_of(tmp_path / "w"))
+
+
+@pytest.mark.parametrize(
+    ("number", "flags"),
+    [
+        (signal.SIGUSR1, ()),
+        pytest.param(signal.SIGTERM, (), marks=pytest.mark.slow),
+        pytest.param(signal.SIGINT, (), marks=pytest.mark.slow),
+        pytest.param(signal.SIGTERM, ("--num-gpus", "2"), marks=pytest.mark.slow),
+    ],
+)
+def test_an_evaluation_ends_at_once_and_is_made_up_for(tmp_path, number, flags):
+    opts = (*OPTIONS, "TEST.EVAL_PERIOD", "2")
+    process = start(tmp_path, "--evaluation", "100", *flags, opts=opts)
+    wait_for_line(process, "evaluating")
+    interrupt(process, number, tmp_path, every=False, seconds=60)
+    assert [path.name for path in tmp_path.glob("*.pth")] == ["model_0000001.pth"]
+    assert (tmp_path / "metrics.json").read_text() == ""
+    again = start(tmp_path, "--evaluation", "0", "--resume", *flags, opts=opts)
+    interrupt(again, number, tmp_path, every=False)
+    rows = [json.loads(line) for line in (tmp_path / "metrics.json").read_text().splitlines()]
+    assert rows[0]["iteration"] == 1
+    assert rows[0]["panoptic_seg/PQ"] > 0
+
+
+@pytest.mark.slow
+def test_the_evaluation_at_the_end_is_interrupted(tmp_path):
+    opts = ("SOLVER.MAX_ITER", "2", "SOLVER.STEPS", "()")
+    process = start(tmp_path, "--evaluation", "100", opts=opts)
+    wait_for_line(process, "evaluating")
+    path = interrupt(process, signal.SIGTERM, tmp_path, every=False, seconds=60)
+    assert path.name == "model_final.pth"
+    losses = run_script(tmp_path, *opts, flags=("--resume", "--evaluation", "0"))
+    assert losses == {}
+    rows = [json.loads(line) for line in (tmp_path / "metrics.json").read_text().splitlines()]
+    assert [row["iteration"] for row in rows] == [1, 2]
+    assert rows[1]["panoptic_seg/PQ"] > 0
 
 
 @pytest.mark.slow
@@ -80,11 +112,8 @@ def test_the_second_signal_ends_at_once(monkeypatch):
     monkeypatch.setattr(interruption, "_SAME_PRESS", 0.0)
     hook, raised = interruption.Interruption(), []
     monkeypatch.setattr(signal, "raise_signal", raised.append)
-    hook.before_train()
-    try:
+    with hook.handled():
         for _ in range(2):
             os.kill(os.getpid(), signal.SIGTERM)
         assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
-    finally:
-        hook.after_train()
     assert raised == [signal.SIGTERM]

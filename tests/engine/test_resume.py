@@ -8,6 +8,8 @@ import torch
 from dummy_processes import assert_equal_weights, run_script_and_kill, weights_of
 from dummy_training import RecordingTrainer, dummy_cfg
 
+from d2_psformer.utils.errors import UserError
+
 
 def train(folder, *opts, resume: bool = False) -> list[float]:
     trainer = RecordingTrainer(dummy_cfg(folder, *opts))
@@ -72,3 +74,34 @@ def test_a_run_without_a_seed_goes_on_with_the_one_it_drew(tmp_path):
 def test_another_seed_gives_other_losses(tmp_path, uninterrupted):
     _, losses = uninterrupted
     assert train(tmp_path, "SEED", 8, "SOLVER.MAX_ITER", 5, "SOLVER.STEPS", ())[0] != losses[0]
+
+
+@pytest.mark.parametrize(
+    ("opts", "words"),
+    [
+        (("SOLVER.BASE_LR", 0.02), ["SOLVER.BASE_LR", "'initial_lr' is 0.001, not 0.002"]),
+        (("SOLVER.WEIGHT_DECAY", 0.3), ["SOLVER.WEIGHT_DECAY", "is 0.0001, not 0.3"]),
+        (("SOLVER.LR_MULTIPLIERS", [["backbone", 0.3]]), ["LR_MULTIPLIERS", "is 0.001, not 0.003"]),
+    ],
+)
+def test_settings_that_the_checkpoint_decides_are_named(tmp_path, uninterrupted, opts, words, said):
+    folder, losses = uninterrupted
+    shutil.copytree(folder, tmp_path / "again")
+    (tmp_path / "again" / "last_checkpoint").write_text("model_0000014.pth")
+    assert train(tmp_path / "again", *opts, resume=True) == losses[15:]
+    (line,) = (line for line in said if "as given here" in line)
+    assert all(word in line for word in [*words, "model_0000014.pth", "MODEL.WEIGHTS"]), line
+
+
+def test_the_same_settings_are_not_named(tmp_path, uninterrupted, said):
+    folder, _ = uninterrupted
+    shutil.copytree(folder, tmp_path / "again")
+    train(tmp_path / "again", resume=True)
+    assert not [line for line in said if "as given here" in line]
+
+
+def test_another_optimizer_is_refused(tmp_path, uninterrupted):
+    folder, _ = uninterrupted
+    shutil.copytree(folder, tmp_path / "again")
+    with pytest.raises(UserError, match="it is not of SGD"):
+        train(tmp_path / "again", "SOLVER.OPTIMIZER", "SGD", resume=True)

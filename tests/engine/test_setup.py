@@ -116,7 +116,9 @@ def test_setup(config_file, tmp_path, monkeypatch, clean_loggers):
     out = tmp_path / "out"
     path = config_file("MODEL: {DEVICE: cuda}\nSEED: 3")
     cfg = setup(
-        argparse.Namespace(config_file=path, opts=["OUTPUT_DIR", str(out)], eval_only=False)
+        argparse.Namespace(
+            config_file=path, opts=["OUTPUT_DIR", str(out)], eval_only=False, resume=False
+        )
     )
     assert cfg.is_frozen()
     assert cfg.MODEL.DEVICE == "cpu"
@@ -169,7 +171,9 @@ DATASETS: {TRAIN: [coco_2017_train_panoptic]}
 @pytest.mark.usefixtures("clean_loggers")
 def test_the_log_has_what_was_translated_from_an_official_config(config_file, tmp_path):
     options = ["OUTPUT_DIR", str(tmp_path), "MODEL.DEVICE", "cpu"]
-    args = argparse.Namespace(config_file=config_file(OFFICIAL), opts=options, eval_only=True)
+    options += ["MODEL.WEIGHTS", str(ROOT / "demo/psformer_scenes.pth"), "DATASETS.TEST", "('a',)"]
+    path = config_file(OFFICIAL)
+    args = argparse.Namespace(config_file=path, opts=options, eval_only=True, resume=False)
     assert setup(args).MODEL.TRANSFORMER_DECODER.HEADS == 4
     log = (tmp_path / "log.txt").read_text()
     assert "is a config of the official MaskFormer" in log

@@ -9,6 +9,7 @@ import tarfile
 from pathlib import Path
 
 import pytest
+import yaml
 
 from d2_psformer.engine import load_config
 from d2_psformer.model_zoo import get_config_file, list_configs
@@ -52,6 +53,13 @@ def test_load_config_takes_a_name_or_a_file(tmp_path, monkeypatch):
     Path("coco").mkdir()
     Path(f"{NAME}.yaml").write_text("SEED: 5")
     assert load_config(f"{NAME}.yaml").SEED == 5, "a file comes before a name"
+
+
+def test_the_shipped_checkpoint_holds_the_config_of_its_name():
+    path = str(ROOT / "demo" / "psformer_scenes.pth")
+    stored, expected = load_config(path), load_config("scenes/demo")
+    expected.MODEL.WEIGHTS = path
+    assert yaml.safe_load(stored.dump()) == yaml.safe_load(expected.dump())
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,7 @@ from tiny_model import write_tiny_model
 from torch import nn
 
 from d2_psformer import model_zoo
+from d2_psformer.engine.analysis import analyze, read_config
 
 ROOT = Path(__file__).parents[2]
 
@@ -38,7 +39,7 @@ def test_one_model(tiny, capsys, tmp_path):
 
 
 def test_a_list_of_modules_has_what_its_members_have(tiny):
-    analysis = analyze_model.analyze(analyze_model.read_config(str(tiny), []), (64, 96))
+    analysis = analyze(read_config(str(tiny)), (64, 96))
     lists = [n for n, m in analysis.model.named_modules() if isinstance(m, nn.ModuleList)]
     assert "pixel_decoder.layers" in lists
     for name in lists:
@@ -48,7 +49,7 @@ def test_a_list_of_modules_has_what_its_members_have(tiny):
 
 def test_encoder_by_hand(tiny):
     """One layer of 16 channels, 2 heads, 3 levels, 4 points: products and sampling."""
-    analysis = analyze_model.analyze(analyze_model.read_config(str(tiny), []), (64, 96))
+    analysis = analyze(read_config(str(tiny)), (64, 96))
     cells, dim, samples, ffn = 8 * 12 + 4 * 6 + 2 * 3, 16, 2 * 3 * 4, 16
     projections = 2 * cells * dim * dim + cells * dim * 3 * samples
     sampling = 5 * cells * samples * (dim // 2)
@@ -80,7 +81,7 @@ def test_all_models(tiny, capsys, tmp_path, monkeypatch):
 def test_figures_of_the_r50_config():
     """The encoder is worked out by hand; the rest must not change unseen."""
     config = str(ROOT / "configs" / "coco" / "psformer_R50_2x.yaml")
-    analysis = analyze_model.analyze(analyze_model.read_config(config, []), (800, 1200))
+    analysis = analyze(read_config(config), (800, 1200))
     assert analysis.row()["flops"] / 1e9 == pytest.approx(223, rel=0.01)
     assert analysis.row("backbone")["flops"] / 1e9 == pytest.approx(78.4, rel=0.001)
     cells = 100 * 150 + 50 * 75 + 25 * 38 + 13 * 19

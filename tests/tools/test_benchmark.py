@@ -191,6 +191,24 @@ def test_pq(capsys, tmp_path):
         pq.check_equal({"ours": 50.0, "theirs": 50.1})
 
 
+def test_ap(capsys, tmp_path):
+    """Packages that differ in any figure would be an error."""
+    file = tmp_path / "ap.json"
+    run(capsys, "ap", "--images", 4, "--size", 96, "--rounds", 1, "--json", file)
+    rows = json.loads(file.read_text())["results"]
+    assert rows[0]["AP of boxes and masks by"] == "pycocotools" and 0 < rows[0]["mask AP"] < 100
+
+
+def test_png(capsys, tmp_path):
+    """Most bits of a PNG matter, so that its decoder meets many damaged files."""
+    file = tmp_path / "png.json"
+    run(capsys, "png", "--images", 1, "--size", 96, "--rounds", 1, "--json", file)
+    rows = {row["decoder"]: row for row in json.loads(file.read_text())["results"]}
+    assert {"ours, to ids", "Pillow", "OpenCV"} <= rows.keys()
+    assert rows["ours, to ids"]["% of damage unseen"] < 20
+    assert rows["OpenCV"]["% of damage unseen"] > 50
+
+
 def test_loader(capsys, tmp_path):
     file = tmp_path / "loader.json"
     arguments = ["--images", 4, "--size", 96, "--workers", 0, 1, "--rounds", 1, "--json", file]

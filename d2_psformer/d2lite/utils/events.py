@@ -3,7 +3,7 @@
 import json
 from collections import defaultdict
 from collections.abc import Iterator
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import takewhile
 from typing import Any
 
@@ -11,6 +11,7 @@ from fvcore.common.history_buffer import HistoryBuffer
 
 from .file_io import PathManager
 
+_KEPT = 1000  # values of a scalar: a training of weeks would fill the memory with all
 _active_storages: list["EventStorage"] = []
 
 
@@ -26,11 +27,11 @@ def has_event_storage() -> bool:
 
 
 class EventStorage:
-    """Histories of named scalars, each value with its iteration."""
+    """Histories of named scalars, each value with its iteration; the last 1000 of each."""
 
     def __init__(self, start_iter: int = 0):
         self.iter = start_iter
-        self._history: dict[str, HistoryBuffer] = defaultdict(HistoryBuffer)
+        self._history: dict[str, HistoryBuffer] = defaultdict(partial(HistoryBuffer, _KEPT))
         self._smoothing_hints: dict[str, bool] = {}
         self._latest_scalars: dict[str, tuple[float, int]] = {}
 
@@ -61,6 +62,10 @@ class EventStorage:
         if name not in self._history:
             raise KeyError(f"No scalar named '{name}' was put into this storage.")
         return self._history[name]
+
+    def smoothing_hints(self) -> dict[str, bool]:
+        """The hint of every scalar."""
+        return self._smoothing_hints
 
     def latest(self) -> dict[str, tuple[float, int]]:
         """The last value of every scalar and its iteration."""

@@ -3,6 +3,7 @@
 import os
 import shutil
 import tempfile
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 
 from ...utils.errors import UserError
 from ...utils.files import read_json, write_json
+from ...utils.locks import lock, unlock
 from ...utils.parallel import map_with_progress
 from ..panoptic_png import ids_to_rgb
 from .categories import SCENES_CATEGORIES
@@ -74,7 +76,9 @@ def write_scenes(root: str | Path, spec: ScenesSpec, workers: int = 0) -> bool:
             f"{root} is not empty and has no {MANIFEST}: name another folder, or empty it."
         )
     root.parent.mkdir(parents=True, exist_ok=True)
-    partial_root = Path(tempfile.mkdtemp(prefix=f".{root.name}-", dir=root.parent))
+    _remove_what_was_killed(root)
+    partial_root = Path(tempfile.mkdtemp(prefix=f".{root.name}.partial-", dir=root.parent))
+    held = lock(partial_root)
     try:
         for split in FIRST_INDEX:
             _write_split(partial_root, split, spec, workers)
@@ -84,8 +88,18 @@ def write_scenes(root: str | Path, spec: ScenesSpec, workers: int = 0) -> bool:
             shutil.rmtree(root)
         os.replace(partial_root, root)
     finally:
+        unlock(held)
         shutil.rmtree(partial_root, ignore_errors=True)
     return True
+
+
+def _remove_what_was_killed(root: Path) -> None:
+    """Remove what processes that were killed have left of this data set."""
+    for folder in root.parent.glob(f".{root.name}.partial-*"):
+        with suppress(BlockingIOError):  # that of a live process
+            held = lock(folder)
+            shutil.rmtree(folder, ignore_errors=True)
+            unlock(held)
 
 
 def _holds(root: Path, spec: ScenesSpec) -> bool:

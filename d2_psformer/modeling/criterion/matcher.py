@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 import torch
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from ...utils.errors import UserError
@@ -120,5 +119,7 @@ def match_costs(costs: list[Tensor], first_infinite: Callable[[], str]) -> list[
 
 def _hungarian(cost: Tensor, device: torch.device) -> Match:
     """min(Q, N) pairs, on ``device``, for a cost matrix (Q, N) on the CPU."""
+    from scipy.optimize import linear_sum_assignment  # takes 0.25 s; prediction needs none
+
     rows, columns = linear_sum_assignment(cost.numpy())
     return tuple(torch.as_tensor(x, dtype=torch.long, device=device) for x in (rows, columns))

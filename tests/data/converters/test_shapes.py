@@ -57,7 +57,7 @@ def test_ellipses_are_those_of_matplotlib(turned):
 @pytest.mark.parametrize(
     ("points", "sentence"),
     [
-        ([[3, 4]], r"is a polygon of 1 point\(s\): draw 3 or more"),
+        ([[3, 4]], r"is a polygon of 1 point: draw 3 or more"),
         ([[3, 4], [5, 6], [float("nan"), 2]], "no pairs of finite numbers"),
         ([[3, 4], [5, 6], [7]], "no pairs of finite numbers"),
         ([3, 4, 5, 6, 7, 8], "no pairs of finite numbers"),

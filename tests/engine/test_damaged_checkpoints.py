@@ -1,0 +1,139 @@
+"""Resuming where the last checkpoint is cut, changed or lost, and writing to a full disk."""
+
+import random
+import shutil
+import subprocess
+import sys
+
+import pytest
+import torch
+from dummy_processes import HERE, assert_equal_weights, script_environment, weights_of
+from dummy_training import RecordingTrainer, dummy_cfg
+
+from d2_psformer.checkpoint import read_checkpoint
+from d2_psformer.utils.errors import UserError
+
+
+def train(folder, resume: bool = False) -> RecordingTrainer:
+    trainer = RecordingTrainer(dummy_cfg(folder))
+    trainer.resume_or_load(resume=resume)
+    trainer.train()
+    return trainer
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("finished")
+    train(folder)
+    return folder
+
+
+@pytest.fixture
+def folder(finished, tmp_path):
+    """The folder of a training of 20 iterations that was killed after the 15th."""
+    for name in ("model_0000004.pth", "model_0000009.pth", "model_0000014.pth", "metrics.json"):
+        shutil.copy2(finished / name, tmp_path / name)
+    (tmp_path / "last_checkpoint").write_text("model_0000014.pth")
+    return tmp_path
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def flip_a_bit(path):
+    content = bytearray(path.read_bytes())
+    start = content.find(weights_of(path.parent, path.name)["backbone.weight"].numpy().tobytes())
+    content[start + 5] ^= 1
+    path.write_bytes(content)
+
+
+def forget_the_last(path):
+    path.unlink()
+    (path.parent / "last_checkpoint").write_text("")
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        cut,
+        flip_a_bit,
+        lambda path: path.unlink(),
+        lambda path: path.write_bytes(b""),
+        forget_the_last,
+    ],
+)
+def test_the_newest_whole_checkpoint_is_used(folder, finished, damage, said):
+    damage(folder / "model_0000014.pth")
+    assert len(train(folder, resume=True).losses) == 10
+    (line,) = (line for line in said if "the newest whole one" in line)
+    assert f"Going on from '{folder / 'model_0000009.pth'}'" in line
+    assert_equal_weights(weights_of(folder), weights_of(finished))
+
+
+def test_no_checkpoint_is_whole(folder):
+    for path in folder.glob("*.pth"):
+        cut(path)
+    with pytest.raises(UserError, match=r"model_0000014\.pth' cannot be read: it is damaged"):
+        train(folder, resume=True)
+
+
+def test_a_valid_last_checkpoint_counts_although_there_is_a_newer_one(folder):
+    (folder / "last_checkpoint").write_text("model_0000004.pth")
+    assert len(train(folder, resume=True).losses) == 15
+
+
+def test_the_best_weights_are_not_resumed_from(folder):
+    for path in folder.glob("model_*.pth"):
+        path.rename(folder / "model_best.pth")
+    with pytest.raises(UserError, match=r"model_0000014\.pth' does not exist"):
+        train(folder, resume=True)
+
+
+def test_resuming_from_weights_alone_is_said(folder, said):
+    path = folder / "model_0000014.pth"
+    torch.save({"model": weights_of(folder, path.name)}, path)
+    assert len(train(folder, resume=True).losses) == 20
+    (line,) = (line for line in said if "weights alone" in line)
+    assert f"'{path}' holds weights alone: training begins at iteration 0" in line
+
+
+def test_flipped_bits_are_found(finished, tmp_path):
+    """A flip is refused, or in bytes that hold nothing: the same comes out."""
+    path, whole = tmp_path / "a.pth", (finished / "model_final.pth").read_bytes()
+    expected = weights_of(finished)
+    for _ in range(40):
+        changed = bytearray(whole)
+        changed[random.randrange(len(whole))] ^= 1 << random.randrange(8)
+        path.write_bytes(changed)
+        try:
+            found = read_checkpoint(str(path))["model"]
+        except UserError as error:
+            assert str(path) in str(error)
+        else:
+            assert_equal_weights(found, expected)
+
+
+FULL = """
+import resource, runpy, sys
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv.pop(1)),) * 2)
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+def test_a_full_disk(folder):
+    """A limit for files stands for it: the system refuses to write on."""
+    size = (folder / "model_0000014.pth").stat().st_size
+    script = str(HERE / "dummy_training.py")
+    command = [sys.executable, "-c", FULL.replace("sys.argv[0]", repr(script)), str(size // 2)]
+    before = (folder / "model_0000014.pth").read_bytes()
+    done = subprocess.run(
+        [*command, "--resume", str(folder), "TRACKERS", "()"],
+        env=script_environment(), capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "inline_container" not in done.stderr
+    assert done.stderr.splitlines()[-1].endswith(f"'{folder / 'model_0000019.pth'}'"), done.stderr
+    assert (folder / "last_checkpoint").read_text() == "model_0000014.pth"
+    assert (folder / "model_0000014.pth").read_bytes() == before
+    assert not list(folder.glob(".*.tmp*"))
