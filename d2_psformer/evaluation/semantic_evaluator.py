@@ -32,6 +32,7 @@ class SemanticEvaluator(SemSegEvaluator):
 
     def __init__(self, dataset_name: str):
         classes = Classes.from_metadata(MetadataCatalog.get(dataset_name))
+        self._most_classes = classes.num_classes
         # No class can have this number, however many classes there are.
         ignore_label = classes.num_classes
 
@@ -71,7 +72,7 @@ class SemanticEvaluator(SemSegEvaluator):
         """Count the pixels of a batch; outputs have ``sem_seg`` (K, H, W)."""
         for sample, output in zip(inputs, outputs, strict=True):
             scores = output["sem_seg"]
-            _check_scores(scores, self._num_classes, sample["file_name"])
+            _check_scores(scores, self._most_classes, sample["file_name"])
             self._predicted_size = tuple(scores.shape[-2:])
             super().process([sample], [output])
 
