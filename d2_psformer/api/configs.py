@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 
 import torch
 
+from ..config import check_values
 from ..d2.config import CfgNode
 from ..engine import load_config
 from ..model_zoo import get_weights_file
@@ -55,6 +56,7 @@ def model_config(
 def merge_options(cfg: CfgNode, options: Options) -> None:
     """Set keys of a config, in place."""
     cfg.merge_from_list([part for pair in (options or {}).items() for part in pair])
+    check_values(cfg)
 
 
 def checked_device(device: str | torch.device) -> str:

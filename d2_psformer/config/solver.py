@@ -33,6 +33,9 @@ def add_solver_keys(cfg: CN) -> None:
     # scaler) on an older one, float32 on a CPU. "bfloat16" and "float16" hold on every device.
     cfg.SOLVER.AMP.ENABLED = True
     cfg.SOLVER.AMP.DTYPE = "auto"
+    # So many steps in a row are left out, with a warning, where an image, a loss or a gradient is
+    # NaN or infinite; the next one ends the training. metrics.json counts them in "bad_steps".
+    cfg.SOLVER.MAX_BAD_STEPS = 0
     # "ADAMW", "ADAM" (as Keras has it; WEIGHT_DECAY is then an L2 penalty) or "SGD" (with
     # SOLVER.MOMENTUM and SOLVER.NESTEROV).
     cfg.SOLVER.OPTIMIZER = "ADAMW"

@@ -1,5 +1,7 @@
 """Augmentations of training and the resize of inference, chosen by the config."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -115,15 +117,17 @@ def build_augmentation(cfg: CfgNode, is_train: bool) -> list[T.Augmentation]:
         directions = {way: way == node.RANDOM_FLIP for way in ("horizontal", "vertical")}
         flip = [T.RandomFlip(**directions)]
     color = [RandomColorJitter(node.FORMAT)] if node.COLOR_AUG_SSD else []
-    resize = _resize(node.MIN_SIZE_TRAIN, node.MAX_SIZE_TRAIN, node.MIN_SIZE_TRAIN_SAMPLING)
     if node.LARGE_SCALE_JITTER.ENABLED:
         augmentations = flip + _large_scale_jitter(node.LARGE_SCALE_JITTER) + color
     elif node.DEEPLAB2.ENABLED:
         augmentations = color + deeplab2_recipe(node.DEEPLAB2) + flip  # colours are whole numbers
-    elif node.CROP.ENABLED and node.CROP.TYPE == "absolute":
-        augmentations = resize + _crop(node) + color + flip
     else:
+        if node.MIN_SIZE_TRAIN_SAMPLING == "range":
+            _check_order("INPUT.MIN_SIZE_TRAIN", node.MIN_SIZE_TRAIN)
+        resize = _resize(node.MIN_SIZE_TRAIN, node.MAX_SIZE_TRAIN, node.MIN_SIZE_TRAIN_SAMPLING)
         augmentations = flip + _crop(node) + resize + color
+        if node.CROP.ENABLED and node.CROP.TYPE == "absolute":
+            augmentations = resize + _crop(node) + color + flip
     if node.CHANNEL_SHUFFLE:
         augmentations.append(RandomChannelShuffle())
     if node.SIZE_DIVISIBILITY > 0:
@@ -186,9 +190,20 @@ def _check_crop(kind: str, size: list[float]) -> None:
     if not all(side >= 1 if in_pixels else 0 < side <= 1 for side in size):
         allowed = "at least 1 pixel" if in_pixels else "a share above 0 and at most 1"
         raise UserError(f"INPUT.CROP.SIZE is {size}: with TYPE {kind} a side is {allowed}.")
+    if kind == "absolute_range":
+        _check_order("INPUT.CROP.SIZE", size)
+
+
+def _check_order(key: str, sizes: Sequence[int]) -> None:
+    """Raise :class:`UserError` unless ``sizes`` are the smallest one and the largest one."""
+    if len(sizes) != 2 or sizes[0] > sizes[1]:
+        raise UserError(f"{key} is {sizes}: it must be the smallest size and the largest one.")
 
 
 def _detr_crop(node: CfgNode) -> T.Augmentation:
+    if not node.RESIZE:
+        raise UserError("INPUT.DETR_CROP.RESIZE is empty: name at least one short side.")
+    _check_order("INPUT.DETR_CROP.SIZE", node.SIZE)
     # The long side has no limit in DETR. This one concerns images longer than 1:20 alone, which
     # would take gigabytes.
     longest = 20 * max(node.RESIZE)

@@ -79,7 +79,8 @@ def align_classes(ours: dict, reference: dict, whose: str) -> dict:
 
     Names (with thing or stuff) decide, whatever ids the data sets have. A name that occurs twice
     is identified by name and id. If all ids are the same and some classes have names that the other
-    side does not have, the ids decide, with a warning.
+    side does not have, the ids decide, with a warning; not where they are mere counts (from 0 or 1)
+    and all names differ.
 
     Args:
         ours, reference: results of :func:`class_metadata`.
@@ -99,8 +100,10 @@ def align_classes(ours: dict, reference: dict, whose: str) -> dict:
         pairs = [(a["name"], b["name"]) for a, b in zip(found or [], theirs, strict=False)]
         renamed = [pair for pair in pairs if len(set(pair)) == 2]
         on_both_sides = {c["name"] for c in mine} & {c["name"] for c in theirs}
-        # Where a known name has another id, the ids are no better a guide.
-        if found is None or on_both_sides & {name for pair in renamed for name in pair}:
+        # Where a known name has another id, the ids are no better a guide; nor are they where they
+        # only count and no name is known.
+        is_wrong = on_both_sides & {name for pair in renamed for name in pair}
+        if found is None or is_wrong or (not on_both_sides and _only_count(mine, theirs)):
             raise UserError(_difference(mine, theirs, by_name, who, whose))
         logger.warning(
             "The classes of %s and %s have the same ids but other names, and are matched by id: "
@@ -202,6 +205,13 @@ def _matched(
     found = {key(category): category for category in mine}
     order = [key(category) for category in theirs]
     return [found[k] for k in order] if found.keys() == set(order) else None
+
+
+def _only_count(mine: list[dict], theirs: list[dict]) -> bool:
+    """True for ids 0, 1, ... or 1, 2, ... of classes that have names on both sides."""
+    first, *others = sorted(c["id"] for c in mine)
+    counts = first in (0, 1) and others == [*range(first + 1, first + len(mine))]
+    return counts and all(any(c["name"] != str(c["id"]) for c in side) for side in (mine, theirs))
 
 
 def _difference(mine: list[dict], theirs: list[dict], key: Callable, who: str, whose: str) -> str:

@@ -68,7 +68,7 @@ class SegmentMapper:
 
     @classmethod
     def from_config(cls, cfg, is_train: bool = True) -> dict[str, Any]:
-        num_classes = None
+        num_classes, crop = None, cfg.INPUT.CROP
         if is_train and cfg.DATASETS.TRAIN:
             metadata = MetadataCatalog.get(cfg.DATASETS.TRAIN[0])
             num_classes = Classes.from_metadata(metadata).num_classes
@@ -76,7 +76,7 @@ class SegmentMapper:
             "is_train": is_train,
             "augmentations": build_augmentation(cfg, is_train),
             "image_format": cfg.INPUT.FORMAT,
-            "crop_reads_classes": is_train and cfg.INPUT.CROP.SINGLE_CATEGORY_MAX_AREA < 1,
+            "crop_reads_classes": is_train and crop.ENABLED and crop.SINGLE_CATEGORY_MAX_AREA < 1,
             "keep_empty": cfg.INPUT.KEEP_EMPTY_SEGMENTS,
             "num_classes": num_classes,
         }

@@ -68,7 +68,9 @@ class Masks:
             height, width = (math.ceil(side / placement.stride) for side in placement.image)
             return resize(cells[:height, :width], placement.output)
         resized = placement.resized(cells)
-        return sigmoid(resized) if self.kind == "logit" else np.exp(resized - self._log_sum)
+        if self.kind == "logit":
+            return sigmoid(resized)
+        return np.exp(np.minimum(resized - self._log_sum, 0))  # rounding may differ in the sum
 
     def peaks(self) -> np.ndarray:
         """(N,): no pixel of a mask is above it, rounding included."""

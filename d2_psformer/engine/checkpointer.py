@@ -139,6 +139,11 @@ class AtomicCheckpointer(DetectionCheckpointer):
             checkpoint["model"] = self._transferred(checkpoint)
         elif not is_partial and is_class_metadata(checkpoint.get("metadata")):
             self.metadata = self._aligned(checkpoint["metadata"])
+        elif not is_partial:
+            self.logger.warning(
+                "'%s' has no names of classes: its classes are taken for those of data set '%s', "
+                "in that order.", self.path, self.metadata["name"],
+            )  # fmt: skip
         shapes = {key: tuple(value.shape) for key, value in checkpoint["model"].items()}
         incompatible = super()._load_model(checkpoint)
         if not is_partial:

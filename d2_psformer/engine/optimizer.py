@@ -1,7 +1,6 @@
 """The optimizer, its parameter groups and gradient clipping, from the config."""
 
 from collections.abc import Callable
-from functools import partial
 
 import torch
 from torch import nn
@@ -33,19 +32,23 @@ def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
     kinds = {
         "ADAMW": torch.optim.AdamW,
         "ADAM": KerasAdam,
-        "SGD": partial(torch.optim.SGD, momentum=solver.MOMENTUM, nesterov=solver.NESTEROV),
+        "SGD": torch.optim.SGD,
     }
     check_known("SOLVER.OPTIMIZER", solver.OPTIMIZER, kinds)
+    options = {}
+    if solver.OPTIMIZER == "SGD":
+        options = {"momentum": solver.MOMENTUM, "nesterov": solver.NESTEROV}
     # fused: one kernel a tensor, several times faster than the plain loop on CPU and CUDA alike
-    return kinds[solver.OPTIMIZER](groups, lr=solver.BASE_LR, fused=True)
+    return kinds[solver.OPTIMIZER](groups, lr=solver.BASE_LR, fused=True, **options)
 
 
 def parameter_groups(model: nn.Module, solver: CfgNode) -> list[dict]:
     """One group for every pair of learning rate and weight decay in use.
 
     A shared parameter comes once, a frozen one never. The rate follows from the parameter's name
-    (SOLVER.LR_MULTIPLIERS), the weight decay from the type of the module that owns it: norms have
-    WEIGHT_DECAY_NORM, embeddings WEIGHT_DECAY_EMBED, all others, biases included, WEIGHT_DECAY.
+    (SOLVER.LR_MULTIPLIERS, and BIAS_LR_FACTOR on top of it), the weight decay from the type of the
+    module that owns it: norms have WEIGHT_DECAY_NORM, embeddings WEIGHT_DECAY_EMBED, all others
+    WEIGHT_DECAY. Biases, those of norms too, have WEIGHT_DECAY_BIAS if that is set.
 
     Returns:
         Dicts of "params", their "param_names" (by which a resumed run finds their state), "lr" and
@@ -58,6 +61,7 @@ def parameter_groups(model: nn.Module, solver: CfgNode) -> list[dict]:
             multipliers = solver.LR_MULTIPLIERS
             factor = next((factor for part, factor in multipliers if part in name), 1.0)
             owner, _, last_name = name.rpartition(".")
+            factor *= solver.BIAS_LR_FACTOR if last_name == "bias" else 1.0
             decay = _weight_decay(owners[owner], last_name, solver)
             groups.setdefault((factor, decay), {})[name] = parameter
     return [
@@ -73,7 +77,9 @@ def parameter_groups(model: nn.Module, solver: CfgNode) -> list[dict]:
 
 def _weight_decay(owner: nn.Module, name: str, solver: CfgNode) -> float:
     decay = None
-    if isinstance(owner, _NORMS):
+    if name == "bias" and solver.WEIGHT_DECAY_BIAS is not None:
+        decay = solver.WEIGHT_DECAY_BIAS
+    elif isinstance(owner, _NORMS):
         decay = solver.WEIGHT_DECAY_NORM
     elif isinstance(owner, nn.Embedding) or name in _EMBEDDINGS:
         decay = solver.WEIGHT_DECAY_EMBED
@@ -90,9 +96,9 @@ def build_gradient_clipper(cfg: CfgNode) -> GradientClipper | None:
         UserError: unknown CLIP_TYPE.
     """
     clip = cfg.SOLVER.CLIP_GRADIENTS
-    limit, norm_type = clip.CLIP_VALUE, clip.NORM_TYPE
     if not clip.ENABLED:
         return None
+    limit, norm_type = clip.CLIP_VALUE, clip.NORM_TYPE
 
     def full_model(parameters: list[nn.Parameter]) -> None:
         clip_grad_norm_(parameters, limit, norm_type)

@@ -1,6 +1,7 @@
 """Learning-rate schedules: those of the backend, and the polynomial one of DeepLab."""
 
 import logging
+import math
 
 import torch
 from fvcore.common.param_scheduler import ParamScheduler
@@ -32,6 +33,8 @@ def build_lr_scheduler(cfg: CfgNode, optimizer: torch.optim.Optimizer) -> LRSche
         )  # fmt: skip
     check_known("SOLVER.LR_SCHEDULER_NAME", solver.LR_SCHEDULER_NAME, _NAMES)
     check_known("SOLVER.WARMUP_METHOD", solver.WARMUP_METHOD, ("linear", "constant"))
+    if solver.LR_SCHEDULER_NAME == "WarmupStepWithFixedGammaLR":
+        cfg = _with_steps(cfg)
     if solver.LR_SCHEDULER_NAME not in _POLYNOMIAL:
         return build_backend_scheduler(cfg, optimizer)
     schedule = PolynomialSchedule(
@@ -43,6 +46,16 @@ def build_lr_scheduler(cfg: CfgNode, optimizer: torch.optim.Optimizer) -> LRSche
         in_warmup=solver.LR_SCHEDULER_NAME == "WarmupPolyLR",
     )
     return LRMultiplier(optimizer, schedule, max_iter=solver.MAX_ITER)
+
+
+def _with_steps(cfg: CfgNode) -> CfgNode:
+    """The schedule of equal parts as one of steps: fvcore's has no value at the end of training."""
+    cfg = cfg.clone()
+    cfg.defrost()
+    node = cfg.SOLVER
+    node.LR_SCHEDULER_NAME, parts = "WarmupMultiStepLR", node.NUM_DECAYS + 1
+    node.STEPS = [math.ceil(part * node.MAX_ITER / parts) for part in range(1, parts)]
+    return cfg
 
 
 class PolynomialSchedule(ParamScheduler):

@@ -7,7 +7,7 @@ import sys
 
 import torch
 
-from ..config import changed_keys, default_config
+from ..config import changed_keys, check_values, default_config
 from ..d2.config import CfgNode
 from ..d2.engine import TrainerBase
 from ..d2.utils import collect_env_info, comm, setup_logger
@@ -134,4 +134,5 @@ def _read_config(
     if data:
         cfg.merge_loaded(read_data_yaml(data), data)
     cfg.merge_from_list(list(opts or []))
+    check_values(cfg)
     return cfg, translation

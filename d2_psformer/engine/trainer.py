@@ -14,6 +14,7 @@ from ..d2.config import CfgNode
 from ..d2.engine import HookBase, TrainerBase, hooks
 from ..d2.utils import EventWriter, comm, seed_all_rng
 from ..data.class_metadata import set_classes
+from ..utils.checks import check_at_least
 from ..utils.errors import UserError
 from .best_checkpoint import BestCheckpoint, StopTraining
 from .checkpointer import AtomicCheckpointer
@@ -105,6 +106,7 @@ class Trainer(TrainerBase):
         )
         self.model = model
         dtype = amp_dtype(cfg)
+        check_at_least(0, **{"SOLVER.MAX_BAD_STEPS": cfg.SOLVER.MAX_BAD_STEPS})
         logger.info("Training in %s (SOLVER.AMP).", dtype or torch.float32)
         self.train_step = TrainStep(
             distribute(model),
@@ -113,6 +115,7 @@ class Trainer(TrainerBase):
             amp_dtype=dtype,
             seed=self.seed,
             rank=comm.get_rank(),
+            max_bad_steps=cfg.SOLVER.MAX_BAD_STEPS,
         )
         self.register_hooks(self.build_hooks())
 
@@ -229,6 +232,7 @@ class Trainer(TrainerBase):
             **super().state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "grad_scaler": self.train_step.scaler.state_dict(),
+            "bad_steps": self.train_step.bad_steps,
             "seed": self.seed,
             "run": self.run_id,
             "history": history_of(self.storage) if hasattr(self, "storage") else {},
@@ -241,6 +245,7 @@ class Trainer(TrainerBase):
         load_optimizer_state(self.optimizer, state_dict.get("optimizer"), source)
         if state_dict["grad_scaler"] and self.train_step.scaler.is_enabled():
             self.train_step.scaler.load_state_dict(state_dict["grad_scaler"])
+        self.train_step.bad_steps = state_dict.get("bad_steps", [0, 0])
         self.run_id = state_dict.get("run", self.run_id)
         self._history = state_dict.get("history", {})
         if self.cfg.SEED < 0:  # the seed was drawn by the first run

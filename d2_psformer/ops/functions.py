@@ -8,7 +8,7 @@ from torch import Tensor
 from . import backends
 from . import operator as registered
 from . import reference as plain
-from .inputs import Inputs, check_inputs, wide_type
+from .inputs import Inputs, check_inputs, check_tensors, inputs_names, wide_type
 
 
 def ms_deform_attn(
@@ -21,8 +21,9 @@ def ms_deform_attn(
 ) -> Tensor:
     """Sample every level bilinearly at the given locations and sum with the given weights.
 
-    Samples outside the map read zeros, and so does a location that is NaN; pixel centres are at
-    (i + 0.5) / size. Under autocast the values are cast to its type, the rest stays as it is.
+    Samples outside the map read zeros, and so does a location that is NaN or infinite; pixel
+    centres are at (i + 0.5) / size. A weight that is not finite shows in the result, wherever its
+    sample lies. Under autocast the values are cast to its type, the rest stays as it is.
 
     Args:
         value: (B, S, heads, channels), all levels one after the other, S = sum of H_l * W_l;
@@ -73,6 +74,9 @@ def fused_ms_deform_attn(
     Raises:
         ValueError, RuntimeError: as there.
     """
+    check_tensors(value=value, reference_points=reference_points)
+    if not reference_points.is_floating_point():
+        raise ValueError(f"reference_points must be floats, got {reference_points.dtype}.")
     reference_points = reference_points.to(wide_type(value.dtype))
     return _run(
         value, spatial_shapes, sampling_offsets, attention_logits, reference_points, backend
@@ -87,6 +91,8 @@ def _run(
     reference_points: Tensor | None,
     backend: str | None,
 ) -> Tensor:
+    names = inputs_names(reference_points is not None)
+    check_tensors(value=value, **dict(zip(names, (sampling, attention), strict=True)))
     device_type = value.device.type
     if backend is None:
         backend = backends.default(device_type)
@@ -112,14 +118,19 @@ def _run(
 def _flat(spatial_shapes: Sequence[tuple[int, int]] | Tensor) -> list[int]:
     """h0, w0, h1, w1, ..."""
     if isinstance(spatial_shapes, Tensor):
-        if spatial_shapes.dim() != 2 or spatial_shapes.shape[1] != 2:
-            raise ValueError(
-                f"spatial_shapes must be (levels, 2), got {tuple(spatial_shapes.shape)}."
-            )
+        check_tensors(spatial_shapes=spatial_shapes)
+        if spatial_shapes.is_meta:
+            raise ValueError("spatial_shapes is on meta: it must hold numbers.")
         spatial_shapes = spatial_shapes.tolist()
-    flat = []
-    for shape in spatial_shapes:
-        if len(shape) != 2:
-            raise ValueError(f"spatial_shapes must be pairs (H, W), got {shape}.")
-        flat += shape
+    try:
+        pairs = [(height, width) for height, width in spatial_shapes]
+    except (TypeError, ValueError):
+        raise ValueError(f"spatial_shapes must be pairs (H, W), got {spatial_shapes}.") from None
+    flat = [size for pair in pairs for size in pair]
+    if not all(_is_size(size) for size in flat):
+        raise ValueError(f"spatial_shapes must be pairs of ints, got {spatial_shapes}.")
     return flat
+
+
+def _is_size(size: object) -> bool:
+    return isinstance(size, torch.SymInt) or (isinstance(size, int) and size < 2**31)

@@ -48,6 +48,26 @@ def wide_type(dtype: torch.dtype) -> torch.dtype:
     return torch.float64 if dtype == torch.float64 else torch.float32
 
 
+def inputs_names(is_fused: bool) -> tuple[str, str]:
+    """What the public functions call sampling and attention."""
+    if is_fused:
+        return "sampling_offsets", "attention_logits"
+    return "sampling_locations", "attention_weights"
+
+
+def check_tensors(**arguments: Tensor) -> None:
+    """Refuse what is no plain tensor, before its attributes are read.
+
+    Raises:
+        ValueError: names the argument and what it is.
+    """
+    for name, argument in arguments.items():
+        if not isinstance(argument, Tensor):
+            raise ValueError(f"{name} must be a tensor, got {type(argument).__name__}.")
+        if argument.layout != torch.strided or argument.is_nested:
+            raise ValueError(f"{name} must be a dense tensor, got a sparse or nested one.")
+
+
 def check_inputs(inputs: Inputs) -> None:
     """Compare shapes, types and devices; messages use the names of the public functions.
 
@@ -55,9 +75,7 @@ def check_inputs(inputs: Inputs) -> None:
         ValueError: names the argument, what it is and what was expected.
     """
     value, shapes, sampling, attention, reference = inputs
-    names = ("sampling_locations", "attention_weights")
-    if reference is not None:
-        names = ("sampling_offsets", "attention_logits")
+    names = inputs_names(reference is not None)
     _check_value(value, shapes)
     batch, _, heads, _ = value.shape
     _check_shape(names[0], sampling, (batch, "Q", heads, len(shapes), "points", 2))

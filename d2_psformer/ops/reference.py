@@ -14,7 +14,7 @@ from torch import Tensor
 from .inputs import Inputs, wide_type
 
 Shapes = Sequence[tuple[int, int]]
-OUTSIDE = -2.0  # left of every map, wherever its first pixel lies
+OUTSIDE = -2.0  # left of every map, wherever its first pixel lies; 2.0 is right of it
 
 
 def unavailable() -> None:
@@ -97,8 +97,8 @@ def _sample(level_map: Tensor, grid: Tensor) -> Tensor:
 
 def _maps_and_grids(value: Tensor, shapes: Shapes, sampling: Tensor) -> list[tuple]:
     """For every level (B * heads, channels, H, W) and (B * heads, Q, points, 2), in [-1, 1]."""
-    # NaN and infinity would spoil grid_sample's weights
-    sampling = sampling.nan_to_num(nan=OUTSIDE, posinf=OUTSIDE, neginf=OUTSIDE)
+    # NaN, infinity and what overflows below would spoil grid_sample's weights
+    sampling = sampling.nan_to_num(nan=OUTSIDE).clamp(OUTSIDE, -OUTSIDE)
     grids = (2 * sampling - 1).permute(0, 2, 3, 1, 4, 5).flatten(0, 1).unbind(1)
     maps = value.permute(0, 2, 3, 1).flatten(0, 1).split([h * w for h, w in shapes], dim=-1)
     maps = [x.unflatten(-1, (h, w)) for x, (h, w) in zip(maps, shapes, strict=True)]

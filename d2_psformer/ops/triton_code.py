@@ -125,6 +125,7 @@ def forward_kernel(
                 POINTS,
                 COMPONENTS,
             )
+            total += tl.where(valid, 0.0, 0.0 * weight)[:, None]  # 0 * NaN is NaN
             for k in tl.static_range(4):
                 share, position, _ = _corner(x0, y0, k % 2, k // 2, fx, fy, valid, width, height)
                 total = _read_and_add(

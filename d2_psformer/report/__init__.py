@@ -1,10 +1,12 @@
 """A report on a trained model, or on two side by side: one HTML file that opens from disk."""
 
 from collections.abc import Sequence
+from itertools import zip_longest
 from pathlib import Path
 
 from tabulate import tabulate
 
+from ..classes import Classes
 from ..d2.config import CfgNode
 from ..engine import load_config
 from ..utils.errors import UserError
@@ -67,13 +69,20 @@ def write_report(
 
 
 def _check_classes(runs: Sequence[Evaluation]) -> None:
-    names = [run.statistics.classes.names for run in runs]
-    for run, others in zip(runs, names, strict=True):
-        if others != names[0]:
-            raise UserError(
-                f"The classes of '{run.cfg.MODEL.WEIGHTS}' are not those of "
-                f"'{runs[0].cfg.MODEL.WEIGHTS}': compare models that were trained for the same."
-            )
+    first, *others = [run.statistics.classes for run in runs]
+    for run, classes in zip(runs[1:], others, strict=True):
+        for ours, theirs in zip_longest(_named(first), _named(classes), fillvalue="none"):
+            if ours != theirs:
+                raise UserError(
+                    f"The classes of '{run.cfg.MODEL.WEIGHTS}' and '{runs[0].cfg.MODEL.WEIGHTS}' "
+                    f"differ, first {theirs} and {ours}: compare models that were trained for the "
+                    "same classes in the same order."
+                )
+
+
+def _named(classes: Classes) -> list[str]:
+    kinds = ["thing" if i in classes.thing_ids else "stuff" for i in range(classes.num_classes)]
+    return [f"{kind} '{name}'" for kind, name in zip(kinds, classes.names, strict=True)]
 
 
 def _table(runs: Sequence[Evaluation]) -> str:

@@ -13,6 +13,13 @@ class UserError(ValueError):
     """
 
 
+class NotFiniteError(UserError):
+    """NaN or infinity in an image, a matching cost, a loss or a gradient.
+
+    SOLVER.MAX_BAD_STEPS lets training leave out a few steps that end with it.
+    """
+
+
 def is_user_error(error: BaseException) -> bool:
     """True for a :class:`UserError` and for an error of the system about a named file."""
     return isinstance(error, UserError) or (

@@ -98,7 +98,7 @@ def test_deprecated_and_renamed_keys_keep_yacs_meaning(caplog):
         ("SOLVER: {STEPS: !!python/tuple [1]}", "no safe YAML"),
         ("VERSION: 1", "VERSION 1"),
         ("_BASE_: given.yaml", "its own _BASE_"),
-        ("_BASE_: [3]", "no safe YAML"),
+        ("_BASE_: [3]", "_BASE_ has 3"),
         ("SOLVER: {MAX_ITER: many}", "SOLVER.MAX_ITER"),
     ],
 )

@@ -78,6 +78,21 @@ def test_ids_decide_where_names_differ_and_it_is_said(caplog):
         assert part in message
 
 
+@pytest.mark.parametrize("start", [0, 1])
+def test_ids_that_only_count_decide_nothing_between_foreign_names(start, caplog):
+    ids = range(start, start + 4)
+    reference = metadata(with_ids(ids), "theirs")
+    foreign = with_ids(ids, with_names(["car", "bus", "road", "wall"]))
+    words = "only the first has thing 'car', thing 'bus', stuff 'road' and 1 more"
+    with pytest.raises(UserError, match=words):
+        align_classes(metadata(foreign), reference, "it")
+    half = with_ids(ids, with_names(["cat", "dog", "road", "wall"]))
+    numbers = with_ids(ids, with_names(map(str, ids)))
+    for known in (half, numbers):  # some names, or none at all
+        align_classes(metadata(known), reference, "it")
+    assert len(caplog.messages) == 2
+
+
 @pytest.mark.parametrize(
     ("categories", "words"),
     [

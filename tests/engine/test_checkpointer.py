@@ -130,6 +130,13 @@ def test_metadata_of_other_code_is_left_alone(tmp_path, foreign):
     assert torch.equal(model[0].weight, model_of(1)[0].weight)
 
 
+def test_a_file_without_names_of_classes_is_told(tmp_path, caplog):
+    torch.save({"model": model_of(0).state_dict()}, tmp_path / "bare.pth")
+    checkpointer_of(model_of(1)).load(str(tmp_path / "bare.pth"))
+    (warning,) = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
+    assert "bare.pth' has no names of classes: its classes are taken for those of" in warning
+
+
 @pytest.mark.parametrize("value", [float("nan"), float("-inf")])
 def test_weights_that_are_not_finite(tmp_path, value):
     model = model_of(0)

@@ -20,6 +20,7 @@ def alone(tmp_path_factory):
     return trainer.losses, weights_of(folder)
 
 
+@pytest.mark.slow
 def test_launch_with_accumulation(tmp_path, alone):
     options = (*OPTIONS, "SOLVER.ACCUMULATION_STEPS", "2")
     assert_like(alone, run_script(tmp_path, *options, flags=["--num-gpus", "2"]), tmp_path)

@@ -59,10 +59,11 @@ def test_interrupted_and_resumed(tmp_path):
     [
         (signal.SIGUSR1, ()),
         pytest.param(signal.SIGTERM, (), marks=pytest.mark.slow),
-        pytest.param(signal.SIGINT, (), marks=pytest.mark.slow),
-        pytest.param(signal.SIGTERM, ("--num-gpus", "2"), marks=pytest.mark.slow),
+        (signal.SIGINT, ()),
+        (signal.SIGTERM, ("--num-gpus", "2")),
     ],
 )
+@pytest.mark.slow
 def test_an_evaluation_ends_at_once_and_is_made_up_for(tmp_path, number, flags):
     opts = (*OPTIONS, "TEST.EVAL_PERIOD", "2")
     process = start(tmp_path, "--evaluation", "100", *flags, opts=opts)

@@ -135,6 +135,26 @@ def test_weight_decay_by_type_of_module(tmp_path):
     assert rates[base * 0.1, 0.3] == 2 and rates[base * 0.1, 0.0] == 4
 
 
+@pytest.mark.parametrize(("norm", "bias"), [(None, None), (0.0, None), (0.2, 0.05), (None, 0.0)])
+def test_biases_have_a_rate_and_a_weight_decay_of_their_own_as_in_detectron2(norm, bias):
+    model = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.Linear(4, 4), nn.LayerNorm(4))
+    decays = {"WEIGHT_DECAY": 0.3, "WEIGHT_DECAY_NORM": norm, "WEIGHT_DECAY_BIAS": bias}
+    groups = parameter_groups(model, solver(BIAS_LR_FACTOR=2.0, LR_MULTIPLIERS=[], **decays))
+    found = {n: (g["lr"], g["weight_decay"]) for g in groups for n in g["param_names"]}
+    of_norm = 0.3 if norm is None else norm
+    for place, weight in enumerate([0.3, of_norm, 0.3, of_norm]):
+        assert found[f"{place}.weight"] == (1.0, weight)
+        assert found[f"{place}.bias"] == (2.0, weight if bias is None else bias)
+    build = pytest.importorskip("detectron2.solver.build")
+    theirs = build.get_default_optimizer_params(
+        model, 1.0, 0.3, norm, bias_lr_factor=2.0, weight_decay_bias=bias
+    )
+    names = {id(p): name for name, p in model.named_parameters()}
+    assert found == {
+        names[id(p)]: (g["lr"], g["weight_decay"]) for g in theirs for p in g["params"]
+    }
+
+
 def test_weight_decay_is_on_everything_unless_told_otherwise(tmp_path):
     cfg = dummy_cfg(tmp_path, "SOLVER.WEIGHT_DECAY", 0.3)
     optimizer = build_optimizer(cfg, ModelOfAllKinds())

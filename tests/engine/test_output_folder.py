@@ -34,6 +34,7 @@ def claim_elsewhere(folder) -> subprocess.Popen:
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
 
 
+@pytest.mark.slow
 def test_a_live_process_holds_a_folder_and_a_dead_one_does_not(tmp_path):
     folder = tmp_path / "out"
     other = claim_elsewhere(folder)
@@ -120,6 +121,7 @@ def test_an_evaluation_without_weights_leaves_no_folder(tmp_path, options, sente
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_the_command_refuses_before_it_writes(tmp_path):
     (tmp_path / "metrics.json").write_text("")
     command = [sys.executable, "-m", "d2_psformer", "train", "--config", "scenes/demo"]

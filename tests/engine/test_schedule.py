@@ -115,6 +115,14 @@ def test_other_schedules_are_the_backends():
     assert rates(cfg) == pytest.approx([2.0] * 20 + [0.2] * 20)
 
 
+def test_equal_parts_have_a_rate_after_the_last_iteration():
+    cfg = make_cfg(LR_SCHEDULER_NAME="WarmupStepWithFixedGammaLR", WARMUP_ITERS=0, NUM_DECAYS=2)
+    optimizer = make_optimizer()
+    scheduler = build_lr_scheduler(cfg, optimizer)
+    assert rates_of(optimizer, scheduler) == pytest.approx([2.0] * 14 + [0.2] * 13 + [0.02] * 13)
+    assert optimizer.param_groups[0]["lr"] == pytest.approx(0.02)
+
+
 def test_what_is_unknown_is_named():
     with pytest.raises(UserError, match=r"SOLVER\.LR_SCHEDULER_NAME 'WarmupPoly'.*WarmupPolyLR"):
         rates(make_cfg(LR_SCHEDULER_NAME="WarmupPoly"))

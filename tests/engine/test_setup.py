@@ -40,8 +40,8 @@ def test_file_then_command_line(config_file):
         ("SOLVER: &a {SOLVER: *a}", [], r"config\.yaml' is nested without end"),
         ("[1, 2]", [], r"config\.yaml' is no safe YAML of 'KEY: value' pairs"),
         ("VERSION: 1", [], r"config\.yaml' has VERSION 1"),
-        ("_BASE_: 3", [], r"config\.yaml' is no safe YAML"),
-        ("_BASE_: [{a: b}]", [], r"config\.yaml' is no safe YAML"),
+        ("_BASE_: 3", [], r"config\.yaml': _BASE_ has"),
+        ("_BASE_: [{a: b}]", [], r"config\.yaml': _BASE_ has"),
         ("{}", ["SOLVER.BASE_RL", "0.5"], "BASE_RL"),
         ("{}", ["SOLVER.BASE_LR"], "BASE_LR"),
     ],
@@ -99,7 +99,7 @@ def test_a_config_that_is_its_own_base(config_file, tmp_path, bases):
     path = config_file(f"_BASE_: {bases}")
     (tmp_path / "good.yaml").write_text("SEED: 1")
     (tmp_path / "other.yaml").write_text("_BASE_: config.yaml")
-    with pytest.raises(ValueError, match=r"config\.yaml' is .* its own _BASE_"):
+    with pytest.raises(ValueError, match=r"config\.yaml' is its own _BASE_"):
         load_config(path)
 
 

@@ -6,9 +6,10 @@ from dummy_training import dummy_cfg
 from torch import nn
 from torch.nn.utils import clip_grad_norm_
 
+from d2_psformer.d2.utils import comm
 from d2_psformer.engine import TrainStep, build_gradient_clipper
 from d2_psformer.engine.train_step import amp_dtype
-from d2_psformer.utils.errors import UserError
+from d2_psformer.utils.errors import NotFiniteError, UserError
 
 
 class MeanModel(nn.Module):
@@ -202,3 +203,81 @@ def test_the_type_of_autocast_on_a_gpu(tmp_path, monkeypatch, is_new, expected):
     assert amp_dtype(cfg) == expected
     cfg.SOLVER.AMP.ENABLED = False
     assert amp_dtype(cfg) is None
+
+
+class SometimesBad(MeanModel):
+    """Its first loss is NaN where an image is; it has a batch norm."""
+
+    def __init__(self):
+        super().__init__()
+        self.norm = nn.BatchNorm1d(4)
+
+    def forward(self, batch):
+        self.norm(torch.stack([x["image"] for x in batch]))
+        return super().forward(batch)
+
+
+def bad_images() -> list[dict]:
+    return [{"image": torch.full((4,), float("nan")), "file_name": "nan.jpg"}, *images(1)]
+
+
+def test_a_few_bad_steps_in_a_row_are_left_out(caplog):
+    model = SometimesBad()
+    step = step_of(model, max_bad_steps=2)
+    metrics = step([images(2)], 0)
+    assert metrics["bad_steps"] == 0 and metrics["total_loss"] > 0
+    before = copy.deepcopy(model.state_dict())
+    assert step([bad_images()], 1) == {"bad_steps": 1}
+    assert step([bad_images()], 2) == {"bad_steps": 2}
+    torch.testing.assert_close(model.state_dict(), before, rtol=0, atol=0)
+    for word in ("1 of at most 2 in a row", "'loss_square' became nan at iteration 1", "nan.jpg"):
+        assert word in caplog.messages[0]
+    assert step([images(2)], 3)["bad_steps"] == 2
+    for iteration in (4, 5):
+        step([bad_images()], iteration)
+    with pytest.raises(NotFiniteError, match="at iteration 6"):
+        step([bad_images()], 6)
+
+
+def test_processes_leave_out_the_same_steps(monkeypatch):
+    monkeypatch.setattr(comm, "all_gather", lambda error: [error, "The loss of another one"])
+    assert step_of(MeanModel(), max_bad_steps=1)([images(2)], 0) == {"bad_steps": 1}
+
+
+def test_float16_goes_on_after_a_bad_step():
+    step = step_of(SometimesBad(), amp_dtype=torch.float16, max_bad_steps=1)
+    assert step([bad_images()], 0) == {"bad_steps": 1}
+    assert "grad_norm" in step([images(2)], 1)
+
+
+class RefusingModel(MeanModel):
+    """Raises an error of the model."""
+
+    error: ValueError
+
+    def forward(self, batch):
+        raise self.error
+
+
+def test_an_error_of_the_model_gets_its_iteration_and_images():
+    model = RefusingModel()
+    model.error = NotFiniteError("The matching cost is not finite.")
+    sentence = (
+        r"^The matching cost is not finite\. This was at iteration 3 in process 0, .*: 0\.jpg"
+    )
+    with pytest.raises(NotFiniteError, match=sentence):
+        step_of(model)([images(1)], 3)
+    assert step_of(model, max_bad_steps=1)([images(1)], 3) == {"bad_steps": 1}
+
+
+def test_a_batch_norm_of_one_number_is_explained():
+    model = SometimesBad()
+    with pytest.raises(UserError, match=r"batch norm has one number .* 0\.jpg.*NORM to 'FrozenBN'"):
+        step_of(model)([images(1)], 0)
+
+
+def test_other_errors_of_the_model_stay_what_they_are():
+    model = RefusingModel()
+    model.error = ValueError("a bug")
+    with pytest.raises(ValueError, match=r"^a bug$"):
+        step_of(model)([images(1)], 3)

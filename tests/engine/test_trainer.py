@@ -3,7 +3,7 @@ import logging
 
 import pytest
 import torch
-from dummy_training import RecordingTrainer, dummy_cfg, register_dummy
+from dummy_training import RecordingTrainer, dummy_cfg, dummy_mapper, register_dummy
 
 from d2_psformer.d2.data import DatasetCatalog, MetadataCatalog
 from d2_psformer.d2.utils import EventStorage
@@ -51,6 +51,24 @@ def test_weights_to_start_from(tmp_path):
     trainer.resume_or_load(resume=True)
     assert trainer.start_iter == 0
     assert trainer.model.classifier.bias.tolist() == [3, 3, 3]
+
+
+def test_bad_steps_are_left_out_and_counted(tmp_path):
+    def mapper(record: dict) -> dict:
+        sample = dummy_mapper(record)
+        return {**sample, "image": sample["image"] / (record["image_id"] != 3)}  # 3: Inf
+
+    trainer = Trainer(dummy_cfg(tmp_path, "SOLVER.MAX_BAD_STEPS", 5), mapper)
+    trainer.train()
+    line = json.loads((tmp_path / "metrics.json").read_text().splitlines()[-1])
+    assert 0 < line["bad_steps"] < 20
+    assert all(x.isfinite().all() for x in trainer.model.state_dict().values())
+
+    resumed = Trainer(dummy_cfg(tmp_path, "SOLVER.MAX_BAD_STEPS", 5), mapper)
+    resumed.resume_or_load(resume=True)
+    assert resumed.train_step.bad_steps == trainer.train_step.bad_steps
+    with pytest.raises(UserError, match=r"SOLVER\.MAX_BAD_STEPS is -1"):
+        Trainer(dummy_cfg(tmp_path, "SOLVER.MAX_BAD_STEPS", -1))
 
 
 def test_pretrained_backbones_are_for_fresh_runs(tmp_path, monkeypatch):

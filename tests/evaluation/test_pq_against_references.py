@@ -9,54 +9,16 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
+from panoptic_pairs import CATEGORIES, count, panoptic_pair
 
-from d2_psformer.data import write_panoptic_png
 from d2_psformer.evaluation import PanopticQuality
 from d2_psformer.evaluation.panoptic_quality import evaluate_files
 
-# The category 50 never occurs.
-CATEGORIES = [{"id": i, "name": str(i), "isthing": int(i % 2)} for i in (1, 4, 7, 8, 50)]
 CASES = Path(
     os.environ.get("PSFORMER_PQ_CASES", Path(__file__).resolve().parents[2] / "../shared/pq_cases")
 )
 # How exact the published figures are: computed in single precision, given to four decimals.
 PUBLISHED = {"deeplab2_team": 1e-7, "torchmetrics_doc": 5e-5}
-
-
-@st.composite
-def panoptic_pair(draw, crowds=True):
-    """Ground truth and prediction, small, with void and ids of up to 24 bits, often overlapping."""
-    labels = st.integers(0, 4)
-    shape = draw(hnp.array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=9))
-    gt = draw(hnp.arrays(np.int64, shape, elements=labels))
-    noise = draw(hnp.arrays(np.int64, shape, elements=labels))
-    keep = draw(hnp.arrays(bool, shape, fill=st.just(True)))
-    classes = draw(st.lists(st.sampled_from([1, 4, 7, 8]), min_size=5, max_size=5))
-    crowd = draw(st.lists(st.booleans(), min_size=5, max_size=5)) if crowds else [False] * 5
-    pair = []
-    for labels_map, iscrowd in ((gt, crowd), (np.where(keep, gt, noise), [False] * 5)):
-        new_ids = draw(st.lists(st.integers(1, 2**24 - 1), min_size=4, max_size=4, unique=True))
-        ids = np.array([0, *new_ids])
-        segments = [
-            {
-                "id": int(ids[k]),
-                "category_id": classes[k],
-                "iscrowd": int(iscrowd[k]),
-                "area": int((labels_map == k).sum()),
-            }
-            for k in np.unique(labels_map)
-            if k
-        ]
-        pair.append((ids[labels_map], segments))
-    return pair
-
-
-def count(pairs):
-    quality = PanopticQuality(CATEGORIES)
-    for image_id, (gt, pred) in enumerate(pairs):
-        quality.add(image_id, *gt, *pred)
-    return quality
 
 
 @pytest.fixture(params=sorted(PUBLISHED))
@@ -89,33 +51,6 @@ def test_published_cases_are_exactly_panopticapis(case_folder):
     )
     ours = evaluate_files(str(case_folder / "gt.json"), str(case_folder / "pred.json")).results()
     assert ours["All"] == pytest.approx(stat.pq_average(categories, None)[0], abs=1e-9)
-
-
-@settings(max_examples=60, deadline=None)
-@given(pairs=st.lists(panoptic_pair(), min_size=1, max_size=4))
-def test_equal_to_panopticapi(pairs, tmp_path_factory):
-    api = pytest.importorskip("panopticapi.evaluation", reason="panopticapi is not installed")
-    folder = tmp_path_factory.mktemp("pq")
-    annotations = []
-    for image_id, sides in enumerate(pairs):
-        entries = []
-        for side, (ids, segments) in zip(("gt", "pred"), sides, strict=True):
-            name = f"{side}{image_id}.png"
-            write_panoptic_png(folder / name, ids)
-            copies = [dict(segment) for segment in segments]  # it writes areas into them
-            entries.append({"image_id": image_id, "file_name": name, "segments_info": copies})
-        annotations.append(tuple(entries))
-    categories = {c["id"]: c for c in CATEGORIES}
-    stat = api.pq_compute_single_core(0, annotations, folder, folder, categories)
-    results = count(pairs).results()
-    for category_id in categories:
-        ours, theirs = results["per_class"][category_id], stat[category_id]
-        assert [ours[k] for k in ("tp", "fp", "fn")] == [theirs.tp, theirs.fp, theirs.fn]
-        assert ours["iou"] == pytest.approx(theirs.iou, abs=1e-9)
-    for split, isthing in (("All", None), ("Things", True), ("Stuff", False)):
-        if results[split]["n"]:  # panopticapi divides by zero
-            averages, _ = stat.pq_average(categories, isthing)
-            assert results[split] == pytest.approx(averages, abs=1e-9)
 
 
 @settings(max_examples=60, deadline=None)

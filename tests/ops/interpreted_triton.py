@@ -4,6 +4,7 @@ since TRITON_INTERPRET=1 must be set before triton is imported for the first tim
 import pytest
 import torch
 from kernel_cases import border_inputs, check, make_inputs
+from wild_cases import check_wild
 
 from d2_psformer.ops import triton_kernel
 from d2_psformer.ops.inputs import Inputs
@@ -54,6 +55,11 @@ def test_border_pixel_does_not_leak_through_zero_weight():
     grad_value, _, grad_attention = triton_kernel.backward(torch.ones(1, 1, 4), inputs)
     assert grad_attention.item() == 0
     torch.testing.assert_close(grad_value[0, :, 0, 0], torch.eye(6)[4])
+
+
+@pytest.mark.parametrize("seed", [1, 4, 5])
+def test_wild_numbers(seed):
+    check_wild(triton_kernel, seed)
 
 
 def test_it_says_what_it_does_not_serve():

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from kernel_cases import border_inputs, check, in_double, make_inputs
+from wild_cases import check_wild
 
 from d2_psformer.ops import build, compilers, cuda_kernel, library, reference
 from d2_psformer.ops.inputs import Inputs
@@ -111,6 +112,11 @@ def test_border_pixel_does_not_leak_through_zero_weight(on_host):
     grad_value, _, grad_attention = cuda_kernel.backward(torch.ones(1, 1, 4), inputs)
     assert grad_attention.item() == 0
     torch.testing.assert_close(grad_value[0, :, 0, 0], torch.eye(6)[4])
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_wild_numbers(on_host, seed):
+    check_wild(cuda_kernel, seed)
 
 
 def test_struct_has_the_size_that_the_library_expects(host_library):

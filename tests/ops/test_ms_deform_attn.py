@@ -1,5 +1,7 @@
 """The public functions against transformers, by hand, by numerical gradients; wrong arguments."""
 
+import math
+
 import pytest
 import torch
 from attention_inputs import BACKENDS, FORMS, call, random_inputs, skip_without
@@ -89,6 +91,22 @@ def test_nan_locations_have_no_gradient(backend, components):
     gradients = torch.autograd.grad(output.sum(), inputs)
     assert all(gradient.isfinite().all() for gradient in gradients)
     assert not gradients[1][0, 1, :, 0].any()
+
+
+@pytest.mark.parametrize("place", [1.8e38, -1.8e38, math.inf])
+def test_far_locations_read_zeros(backend, place):
+    """Twice as large, they overflow."""
+    value, shapes, sampling, attention, _ = random_inputs()
+    sampling[:, 1] = place
+    output = call((value, shapes, sampling, attention, None), backend)
+    assert output.isfinite().all() and not output[:, 1].any()
+
+
+def test_a_weight_that_is_not_finite_shows_though_its_sample_lies_outside(backend):
+    value, shapes, sampling, attention, _ = random_inputs()
+    sampling[0, 1, 2], attention[0, 1, 2, 0, 0] = 2.0, math.nan
+    is_nan = call((value, shapes, sampling, attention, None), backend).isnan()
+    assert is_nan[0, 1, 8:].all() and is_nan.sum() == 4
 
 
 def test_spatial_shapes_may_be_a_tensor(backend):
@@ -207,7 +225,15 @@ CLASSIC_ERRORS = [
     (lambda v, s, x, w: (v, [(-3, -4), (2, 2)], x, w), "spatial_shapes must be positive"),
     (lambda v, s, x, w: (v, [], x, w), "spatial_shapes must hold"),
     (lambda v, s, x, w: (v, [(3, 4, 1)], x, w), r"spatial_shapes must be pairs \(H, W\)"),
-    (lambda v, s, x, w: (v, torch.ones(4), x, w), r"spatial_shapes must be \(levels, 2\)"),
+    (
+        lambda v, s, x, w: (v, torch.ones(4).int(), x, w),
+        r"must be pairs \(H, W\), got \[1, 1, 1, 1\]",
+    ),
+    (lambda v, s, x, w: (v, torch.ones(2, 2), x, w), "spatial_shapes must be pairs of ints, got"),
+    (lambda v, s, x, w: (v, torch.ones(2, 2).to("meta"), x, w), "spatial_shapes is on meta"),
+    (lambda v, s, x, w: (v, None, x, w), "spatial_shapes must be pairs .* got None"),
+    (lambda v, s, x, w: (v.numpy(), s, x, w), "value must be a tensor, got ndarray"),
+    (lambda v, s, x, w: (v, s, x.to_sparse(), w), "sampling_locations must be a dense tensor"),
     (lambda v, s, x, w: (v, s, x[:1], w), r"sampling_locations must be \(2, Q, 3, 2"),
     (lambda v, s, x, w: (v, s, x[:, :, :2], w), "sampling_locations must be"),
     (lambda v, s, x, w: (v, s, x[:, :, :, :1], w), "sampling_locations must be"),
@@ -234,6 +260,8 @@ def test_wrong_arguments_are_named(backend, change, message):
         (lambda x, w, r: (x, w, r[..., :1]), r"reference_points must be \(2, 5, 2, 2\) or"),
         (lambda x, w, r: (x, w, r[:, :, :1]), "reference_points must be"),
         (lambda x, w, r: (x, w, r.to("meta")), "reference_points is on meta"),
+        (lambda x, w, r: (x, w, r.int()), "reference_points must be floats, got torch.int32"),
+        (lambda x, w, r: (x, None, r), "attention_logits must be a tensor, got NoneType"),
     ],
 )
 def test_wrong_arguments_of_the_fused_form_are_named(backend, change, message):

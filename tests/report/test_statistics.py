@@ -1,5 +1,7 @@
 """Counts of a report against torchmetrics."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -7,10 +9,12 @@ from torchmetrics.classification import BinaryCalibrationError
 from torchmetrics.functional.classification import multiclass_confusion_matrix
 from torchmetrics.functional.segmentation import mean_iou
 
+from d2_psformer import report
 from d2_psformer.classes import Classes
 from d2_psformer.report.charts import reliability
 from d2_psformer.report.statistics import Statistics, iou_of_classes, match_segments
 from d2_psformer.report.tables import confusion_table
+from d2_psformer.utils.errors import UserError
 
 CLASSES = Classes(
     thing_ids=(0, 1),
@@ -118,3 +122,25 @@ def test_many_classes_are_put_together():
     assert sum(row["pixels"] for row in table["rows"]) == statistics.confusion.sum()
     for row in table["rows"]:
         assert sum(cell["value"] for cell in row["cells"]) == pytest.approx(100)
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (("dog", "cat", "sky"), "first thing 'dog' and thing 'cat'"),
+        (("cat", "dog"), "first none and stuff 'sky'"),
+        (("cat", "dog", "sea"), "first stuff 'sea' and stuff 'sky'"),
+    ],
+)
+def test_models_of_other_classes_are_not_compared(names, message):
+    def run(names, weights):
+        classes = Classes((0, 1), tuple(range(2, len(names))), names)
+        model = SimpleNamespace(WEIGHTS=weights)
+        return SimpleNamespace(
+            statistics=SimpleNamespace(classes=classes), cfg=SimpleNamespace(MODEL=model)
+        )
+
+    first = run(("cat", "dog", "sky"), "a.pth")
+    report._check_classes([first, first])
+    with pytest.raises(UserError, match=rf"'b\.pth' and 'a\.pth' differ, {message}: compare"):
+        report._check_classes([first, run(names, "b.pth")])

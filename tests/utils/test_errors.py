@@ -106,7 +106,13 @@ def call_in_a_pool(function) -> None:
 
 
 @pytest.mark.parametrize(
-    "way", [load_here, load_in_a_worker, call_in_a_pool, launch_two_with_workers]
+    "way",
+    [
+        load_here,
+        load_in_a_worker,
+        call_in_a_pool,
+        pytest.param(launch_two_with_workers, marks=pytest.mark.slow),
+    ],
 )
 def test_errors_are_carried_from_other_processes(way):
     error = caught(lambda: way(Refuse()))

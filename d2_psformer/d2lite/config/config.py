@@ -2,6 +2,7 @@
 
 import functools
 import io
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -47,13 +48,44 @@ class CheckedMerging:
         Raises:
             UserError: the file or a base of it is missing, or is no safe YAML of a mapping.
         """
+        return cls._load(filename, ())
+
+    @classmethod
+    def _load(cls, filename: str, users: tuple[str, ...]) -> dict[str, Any]:
+        """As :meth:`load_yaml_with_base`; ``users`` are the files that have this one as a base."""
+        loaded = cls._load_one(filename)
+        bases = loaded.pop("_BASE_", [])
+        merged: dict[str, Any] = {}
+        for base in bases if isinstance(bases, list) else [bases]:
+            if not isinstance(base, str) or not base or "://" in base or "\0" in base:
+                raise UserError(
+                    f"Config file '{filename}': _BASE_ has {base!r}: write the path of a config "
+                    "file on this machine, or a list of such paths."
+                )
+            path = os.path.join(os.path.dirname(filename), os.path.expanduser(base))
+            files = (*users, os.path.realpath(filename))
+            if os.path.realpath(path) in files:
+                raise UserError(f"Config file '{path}' is its own _BASE_, by way of '{filename}'.")
+            _lay_over(merged, cls._load(path, files), filename)
+        _lay_over(merged, loaded, filename)
+        return cls(merged)
+
+    @classmethod
+    def _load_one(cls, filename: str) -> dict[str, Any]:
+        """The mapping in a file alone."""
         if not PathManager.isfile(filename):
             raise UserError(f"Config file '{filename}' does not exist.")
         try:
+            with cls._open_cfg(filename) as file:
+                loaded = yaml.safe_load(file)
+            if not isinstance(loaded, dict):
+                raise TypeError("there are none" if loaded is None else f"it is {loaded!r:.80}")
             # The constructor copies values that YAML's aliases share.
-            return cls(super().load_yaml_with_base(filename))
-        except (UserError, OSError, RecursionError):
+            return cls(loaded)
+        except OSError:
             raise
+        except RecursionError as error:
+            raise UserError(f"Config file '{filename}' is nested without end.") from error
         except Exception as error:  # A value that does not suit its tag can fail in any way.
             raise UserError(
                 f"Config file '{filename}' is no safe YAML of 'KEY: value' pairs: "
@@ -66,13 +98,7 @@ class CheckedMerging:
 
     def load_file(self, cfg_filename: str) -> dict[str, Any]:
         """What :meth:`merge_from_file` merges."""
-        try:
-            loaded = self.load_yaml_with_base(cfg_filename)
-        except RecursionError as error:
-            raise UserError(
-                f"Config file '{cfg_filename}' is nested without end, or is its own _BASE_ "
-                "(directly or through other files)."
-            ) from error
+        loaded = self.load_yaml_with_base(cfg_filename)
         version = loaded.get("VERSION", _VERSION)
         if version != _VERSION:
             raise UserError(
@@ -128,6 +154,21 @@ def _default_cfg() -> CfgNode:
     with _DEFAULTS.open() as file:
         # This loader reads !!python/tuple: defaults keep the types that Detectron2 gave them.
         return CfgNode(yaml.load(file, Loader=yaml.FullLoader))
+
+
+def _lay_over(below: dict[str, Any], above: dict[str, Any], filename: str) -> None:
+    """Put the values of ``above`` into ``below``, key by key."""
+    for key, value in above.items():
+        if not isinstance(key, str):
+            raise UserError(f"Config file '{filename}': the key {key!r} is no text.")
+        if not isinstance(value, dict):
+            below[key] = value
+        elif isinstance(below.setdefault(key, {}), dict):
+            _lay_over(below[key], value, filename)
+        else:
+            raise UserError(
+                f"Config file '{filename}': '{key}' is a group of keys here and none in its _BASE_."
+            )
 
 
 def _list_of_sizes(match: re.Match) -> str:

@@ -6,7 +6,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from ...utils.errors import UserError
+from ...utils.errors import NotFiniteError, UserError
 from ...utils.wording import counted
 from ..outputs import LayerOutputs
 from .masks import DenseMasks, MaskSampler
@@ -34,7 +34,7 @@ class HungarianMatcher:
         """Match several sets of queries, each with its own segments; one transfer to the CPU.
 
         Raises:
-            UserError: a cost is not finite.
+            NotFiniteError: a cost is not finite.
         """
         with torch.autocast(targets[0].boxes.device.type, enabled=False):
             costs = [self.cost(*pair) for pair in zip(outputs, targets, strict=True)]
@@ -101,11 +101,11 @@ def match_costs(costs: list[Tensor], first_infinite: Callable[[], str]) -> list[
         first_infinite: names what is not finite, where something is not.
 
     Raises:
-        UserError: a cost is not finite.
+        NotFiniteError: a cost is not finite.
     """
     flat = torch.cat([cost.flatten() for cost in costs]).cpu()
     if not torch.isfinite(flat).all():
-        raise UserError(
+        raise NotFiniteError(
             f"The matching cost is not finite, first that of {first_infinite()}: the model's "
             "outputs have diverged. Lower SOLVER.BASE_LR, clip gradients (SOLVER.CLIP_GRADIENTS), "
             "or use bfloat16 or no AMP."

@@ -56,7 +56,7 @@ class MaXDeepLabCriterion:
         Segments without a cell have no slot.
 
         Raises:
-            UserError: a similarity is not finite.
+            NotFiniteError: a similarity is not finite.
         """
         costs, seen = [], []
         with torch.autocast(targets[0].masks.device.type, enabled=False):

@@ -3,7 +3,7 @@
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,7 @@ from ..backbone import build_checked_backbone
 from ..criterion import Targets, prepare_targets
 from ..outputs import SegmenterOutputs
 from ..postprocessing import Placement, Postprocessor, build_postprocessor
+from .finite import check_finite_images, check_finite_outputs
 from .preprocessing import ImageBatch, ImageNormalizer
 
 _CHECKPOINTING = ("backbone", "pixel_decoder", "transformer_decoder")
@@ -100,18 +101,37 @@ class Segmenter(nn.Module, ABC):
         Returns:
             In training the weighted losses by name. Else for each image a dict with, as switched
             on, ``panoptic_seg``, ``sem_seg`` (K, H, W), ``instances``.
+
+        Raises:
+            NotFiniteError: an image holds NaN or infinity, or what the model predicts does.
+            UserError: training with weights of half precision.
         """
+        check_finite_images(batched_inputs)
         images = self.normalizer(
             [x["image"] for x in batched_inputs], [x.get("padding_mask") for x in batched_inputs]
         )
         if self.training:
+            self._check_trainable()
             return self.losses(images, self.targets(batched_inputs, images))
-        autocast = nullcontext()
-        if self.autocast is not None:
-            autocast = torch.autocast(self.device.type, self.autocast)
-        with autocast:
+        with self._autocast():
             outputs = self.predict(images.tensor, images.padding)
+        check_finite_outputs(outputs, batched_inputs)
         return self.postprocess(outputs, images, batched_inputs)
+
+    def _autocast(self) -> AbstractContextManager:
+        """Autocast to the type asked for, or to that of the weights after ``model.half()``."""
+        dtype = self.normalizer.mean.dtype if self._is_half() else self.autocast
+        return torch.autocast(self.device.type, dtype) if dtype else nullcontext()
+
+    def _is_half(self) -> bool:
+        return self.normalizer.mean.dtype in (torch.bfloat16, torch.float16)
+
+    def _check_trainable(self) -> None:
+        if self._is_half():
+            raise UserError(
+                f"The weights are {self.normalizer.mean.dtype}, in which training loses small "
+                "steps: call model.float(), and set SOLVER.AMP to compute in half precision."
+            )
 
     def targets(self, batched_inputs: list[dict], images: ImageBatch) -> list[Targets]:
         """Ground truth of every image on the canvas of the batch."""

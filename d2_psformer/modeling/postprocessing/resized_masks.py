@@ -135,7 +135,8 @@ class ResizedMasks:
 
     def _values(self, resized: Tensor, rows: slice, columns: slice) -> Tensor:
         if self.kind == SOFTMAX:
-            return (resized - self._log_sum[rows, columns]).exp()
+            # rounding may differ in the sum; a share is at most 1 all the same
+            return (resized - self._log_sum[rows, columns]).clamp(max=0).exp()
         return resized.sigmoid() if self.kind == LOGIT else resized
 
     @functools.cached_property

@@ -33,7 +33,7 @@ struct Points {
   int32_t* live() { return indices + 4 * pitch; }             // is the point on the map?
   A* weight(int corner) { return numbers + corner * pitch; }  // bilinear times attention
   const A* weight(int corner) const { return numbers + corner * pitch; }
-  A* attention() { return numbers + 4 * pitch; }  // 0 where the point is not on the map
+  A* attention() { return numbers + 4 * pitch; }  // 0 or NaN where the point is not on the map
   A* right() { return numbers + 5 * pitch; }      // distance to the left pixel column, in pixels
   A* bottom() { return numbers + 6 * pitch; }     // distance to the upper pixel row
 };
@@ -127,7 +127,7 @@ inline void locate(const Layout<A>& layout, A* xy, A* attention, int count, Poin
     I live = (x > -1) & (x < end_x) & (y > -1) & (y < end_y);
     x = live ? x : none;
     y = live ? y : none;
-    a = live ? a : none;
+    a = live ? a : a * none;  // outside all samples are 0, and 0 * NaN is NaN
     I column = __builtin_convertvector(x, I), row = __builtin_convertvector(y, I);
     column += __builtin_convertvector(column, V) > x;  // towards minus infinity: true is -1
     row += __builtin_convertvector(row, V) > y;

@@ -74,6 +74,7 @@ PSFORMER_FN void forward_item(const PsformerProblem& a, const Item& item, const 
       const R share = point.weight(k);
       scratch.weights[i].corner[k] = share == 0 ? R(0) : share * weight;
     }
+    if (!point.inside) scratch.weights[i].corner[0] = R(0) * weight;  // 0 * NaN is NaN
     scratch.position[i] = point.position;
   }
   group.sync();

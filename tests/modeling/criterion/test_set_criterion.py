@@ -4,6 +4,8 @@ from dataclasses import replace
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from small_targets import image_targets
 from torchvision.ops import generalized_box_iou_loss, sigmoid_focal_loss
 
@@ -11,11 +13,15 @@ from d2_psformer.layers import box_cxcywh_to_xyxy
 from d2_psformer.modeling.criterion import (
     BoxL1,
     BoxOverlap,
+    CrossEntropyClass,
     DenseMasks,
     Dice,
     FocalClass,
     HungarianMatcher,
+    MaskBCE,
+    MaskFocal,
     SetCriterion,
+    SigmoidDice,
     dice_loss,
     resize_masks,
 )
@@ -154,6 +160,40 @@ def test_lists_may_have_lengths_of_their_own():
         *("loss_dice_0", "loss_dice_1", "loss_dice_2", "loss_dice")
     }
     assert {name for name in losses if "_ce" in name} == {"loss_ce_0", "loss_ce"}
+
+
+KINDS = {
+    "scores": (*TERMS, Dice(2.0, 2.0)),
+    "softmax": (CrossEntropyClass(2.0, 2.0), MaskBCE(5.0, 5.0), SigmoidDice(5.0, 5.0)),
+    "focal masks": (*TERMS, MaskFocal(20.0, 20.0)),
+}
+
+
+@pytest.mark.parametrize("match", ["each_layer", "last"])
+@pytest.mark.parametrize("kind", KINDS)
+@settings(max_examples=5, deadline=None)
+@given(
+    images=st.permutations(range(3)),
+    queries=st.permutations(range(QUERIES)),
+    seed=st.integers(0, 99),
+)
+def test_the_order_of_images_queries_and_segments_does_not_matter(
+    images, queries, seed, match, kind
+):
+    outputs, targets = random_outputs(3, mask_layers=2), [things(*classes) for classes in BATCH]
+    if kind == "softmax":
+        outputs = replace(outputs, logits=[torch.randn(3, QUERIES, 4) for _ in range(LAYERS)])
+    criterion = SetCriterion(KINDS[kind], HungarianMatcher(KINDS[kind]), match=match)
+    expected = criterion(outputs, targets)
+    generator = torch.Generator().manual_seed(seed)
+    targets = [targets[image] for image in images]
+    targets = [x[torch.randperm(len(x), generator=generator)] for x in targets]
+    lists = {
+        name: [x[list(images)][:, list(queries)] for x in getattr(outputs, name)]
+        for name in ("logits", "boxes", "masks")
+    }
+    found = criterion(QueryOutputs(**lists), targets)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_images_without_segments_keep_the_graph():

@@ -95,6 +95,15 @@ def test_a_batch_weighs_its_images_as_two_processes_would(name):
         torch.testing.assert_close(value, mean, rtol=1e-4, atol=1e-5, msg=loss)
 
 
+@pytest.mark.parametrize("name", VARIANTS)
+def test_images_without_segments_have_finite_losses_and_gradients(name):
+    model = tiny_model(**VARIANTS[name])
+    losses = model([sample(64, 64, []), sample(40, 64, [])])
+    assert all(loss.isfinite() for loss in losses.values())
+    sum(losses.values()).backward()
+    assert all(p.grad.isfinite().all() for p in model.parameters() if p.grad is not None)
+
+
 def names(*kinds_and_counts: tuple[str, int]) -> set[str]:
     """Of losses: the last layer has the plain name."""
     return {

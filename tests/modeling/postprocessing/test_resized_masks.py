@@ -179,3 +179,10 @@ def test_softmax_is_taken_over_all_masks_after_the_resize(size):
     alone = F.interpolate(logits[kept][None], size, mode="bilinear")[0].softmax(0)
     found = {index: values for index, _, values in masks.select(kept).regions(0.0)}
     torch.testing.assert_close(torch.stack([found[i] for i in range(3)]), alone)
+
+
+def test_no_share_is_above_one():
+    """The logarithm of the sum is rounded to steps of 64 here."""
+    logits = 1e9 * torch.randn(6, 9, 12, generator=torch.Generator().manual_seed(1))
+    masks = ResizedMasks(logits, (20, 33), SOFTMAX)
+    assert max(values.max() for _, _, values in masks.regions(0.0)) <= 1

@@ -1,0 +1,40 @@
+"""Refusing images and outputs with NaN or infinity, which would pass for an empty image."""
+
+from ...utils.errors import NotFiniteError
+from ..outputs import SegmenterOutputs
+
+
+def check_finite_images(batched_inputs: list[dict]) -> None:
+    """
+    Args:
+        batched_inputs: Detectron2's dicts with ``image`` and, where it is known, ``file_name``.
+
+    Raises:
+        NotFiniteError: an image holds NaN or infinity; named by its file or its place.
+    """
+    for index, inputs in enumerate(batched_inputs):
+        image = inputs["image"]
+        if image.is_floating_point() and not image.isfinite().all():
+            name = _name(batched_inputs, index)
+            raise NotFiniteError(f"{name} holds NaN or infinity: repair it or take it out.")
+
+
+def check_finite_outputs(outputs: SegmenterOutputs, batched_inputs: list[dict]) -> None:
+    """
+    Raises:
+        NotFiniteError: the class scores of an image are not finite.
+    """
+    of_queries = [x.logits[-1] for x in outputs.queries.values() if x.logits]
+    for logits in of_queries + outputs.pixel_logits[-1:]:
+        wrong = ~logits.isfinite().flatten(1).all(1)
+        if wrong.any():
+            name = _name(batched_inputs, int(wrong.int().argmax()))
+            raise NotFiniteError(
+                f"{name} has class scores of NaN or infinity: the weights have diverged, or "
+                f"{logits.dtype} is too narrow for this model. Set MODEL.AUTOCAST to float32."
+            )
+
+
+def _name(batched_inputs: list[dict], index: int) -> str:
+    file = batched_inputs[index].get("file_name")
+    return f"Image '{file}'" if file else f"Image {index + 1} of {len(batched_inputs)}"
