@@ -94,13 +94,15 @@ SETTINGS = st.lists(
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _attacked():
+def _attacked(tmp_path_factory):
     DatasetCatalog.register("attacked", list)
     ids = {"thing_dataset_id_to_contiguous_id": {1: 0}}
     MetadataCatalog.get("attacked").set(
         stuff_classes=["a", "b"], stuff_dataset_id_to_contiguous_id={1: 0, 2: 1}, **ids
     )
-    yield
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("outputs"))  # OUTPUT_DIR is random too
+        yield
     DatasetCatalog.pop("attacked")
     MetadataCatalog.pop("attacked")
 
