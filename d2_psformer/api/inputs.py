@@ -2,7 +2,9 @@
 
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any, TypeAlias, TypeGuard
 
@@ -62,15 +64,22 @@ class Images:
         counts = [_count(item) for item in self._items]
         return sum(counts) if all(counts) else None
 
-    def __iter__(self) -> Iterator[NamedImage]:
-        taken: set[str] = set()
-        items = (item for given in self._items for item in _expanded(given))
-        for number, item in enumerate(items, start=1):
+    def __iter__(self) -> Iterator[NamedImage | UserError]:
+        """The images, and in the place of one that cannot be read its error."""
+        names, numbers = set[str](), count(1)
+        for given in self._items:
+            try:
+                yield from self._read(given, names, numbers)
+            except UserError as error:
+                yield error
+
+    def _read(self, given: Any, names: set[str], numbers: Iterator[int]) -> Iterator[NamedImage]:
+        for item, number in zip(_expanded(given), numbers, strict=False):
             if not isinstance(item, Input):
                 yield self._in_memory(item, number)
                 continue
-            name = item.name if item.name not in taken else f"{item.name}_{number}"
-            taken.add(name)
+            name = item.name if item.name not in names else f"{item.name}_{number}"
+            names.add(name)
             if item.is_video:
                 for frame, pixels in enumerate(Video(item.path)):
                     yield NamedImage(pixels, f"{name}_{frame:06d}", str(item.path))
@@ -99,4 +108,8 @@ def _find(path: StrPath) -> list[Input]:
 
 
 def _count(item: Any) -> int:
-    return Video(item.path).length if isinstance(item, Input) and item.is_video else 1
+    if not (isinstance(item, Input) and item.is_video):
+        return 1
+    with suppress(UserError):  # which is raised when it is its turn
+        return Video(item.path).length
+    return 0

@@ -1,6 +1,7 @@
 """A trained model that segments images."""
 
 import itertools
+import logging
 import os
 from collections.abc import Iterator, Mapping
 from typing import Any, overload
@@ -14,13 +15,15 @@ from ..d2.config import CfgNode
 from ..data.class_metadata import is_class_metadata
 from ..engine import Predictor
 from ..utils.checks import check_at_least
+from ..utils.errors import UserError
 from ..utils.wording import counted
 from .configs import Options, StrPath
 from .evaluation import evaluate_config
 from .images import ImageLike
-from .inputs import Images, Several, Source
+from .inputs import Images, NamedImage, Several, Source
 from .result import PanopticResult
 
+logger = logging.getLogger(__name__)
 _NUMBERS = itertools.count()
 
 
@@ -89,10 +92,12 @@ class Model:
             read, for a folder, a pattern, a video and an iterator.
 
         Raises:
-            UserError: an image cannot be read or is of another kind; the message names it.
+            UserError: an image cannot be read or is of another kind; the message names it. An
+                iterator does so at its end, after the results of all other images.
         """
         images = Images(source)
-        results = self._results(images, batch_size, progress)
+        is_finite = images.is_one or images.is_list
+        results = self._results(images, batch_size, progress, at_once=is_finite)
         if images.is_one:
             return next(results)
         return list(results) if images.is_list else results
@@ -105,15 +110,20 @@ class Model:
         progress: bool | None = None,
     ) -> Iterator[PanopticResult]:
         """The results of :meth:`predict` as an iterator, whatever the source is."""
-        return self._results(Images(source), batch_size, progress)
+        return self._results(Images(source), batch_size, progress, at_once=False)
 
     def _results(
-        self, images: Images, batch_size: int, progress: bool | None
+        self, images: Images, batch_size: int, progress: bool | None, *, at_once: bool
     ) -> Iterator[PanopticResult]:
+        """
+        Args:
+            at_once: raise the first error of an image when it comes, not at the end.
+        """
         check_at_least(1, batch_size=batch_size)
         is_hidden = images.is_one or (None if progress is None else not progress)
         bar = tqdm(total=images.count, desc="predict", unit="image", disable=is_hidden)
-        every = iter(images)
+        errors: list[UserError] = []
+        every = _without_errors(images, errors, at_once)
         with bar:
             while batch := list(itertools.islice(every, batch_size)):
                 outputs = self._predictor.predict_batch([image.pixels for image in batch])
@@ -123,6 +133,8 @@ class Model:
                         image.pixels, output, metadata, name=image.name, source=image.source
                     )
                 bar.update(len(batch))
+        if errors:
+            raise errors[0] if len(errors) == 1 else _summary(errors)
 
     def evaluate(
         self,
@@ -139,6 +151,22 @@ class Model:
         classes = counted(self.classes.num_classes, "class")
         model = f"<Model {self.cfg.MODEL.META_ARCHITECTURE} of {classes}"
         return f"{model} on {self.device}, weights '{self.cfg.MODEL.WEIGHTS}'>"
+
+
+def _without_errors(images: Images, errors: list[UserError], at_once: bool) -> Iterator[NamedImage]:
+    """The images; errors are raised, or logged and put into the list."""
+    for image in images:
+        if isinstance(image, NamedImage):
+            yield image
+            continue
+        if at_once:
+            raise image
+        logger.warning("Left out: %s", image)
+        errors.append(image)
+
+
+def _summary(errors: list[UserError]) -> UserError:
+    return UserError(f"{len(errors)} images were left out, see the log; the first: {errors[0]}")
 
 
 def _with_own_classes(cfg: CfgNode) -> CfgNode:

@@ -10,6 +10,10 @@ def add_data_keys(cfg: CN) -> None:
     # Semantic: [name, image folder, label folder, [class names]].
     # Instances: [name, image folder, instance JSON].
     cfg.DATASETS.REGISTER = []
+    # A training image that cannot be read, or its annotation: "raise" the error, or "skip" it and
+    # take the next one of the data set, for at most MAX_SKIPPED images.
+    cfg.DATALOADER.ON_ERROR = "raise"
+    cfg.DATALOADER.MAX_SKIPPED = 100
     # DETR's crop before the resize, in half of the samples (Panoptic SegFormer, MaskFormer).
     cfg.INPUT.DETR_CROP = CN()
     cfg.INPUT.DETR_CROP.ENABLED = False

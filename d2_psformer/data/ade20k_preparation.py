@@ -14,7 +14,7 @@ from PIL import Image
 from ..utils.errors import UserError
 from ..utils.files import atomic_write
 from .builtin import ADE20K_CATEGORIES
-from .panoptic_png import decoding
+from .decoding import open_image
 from .preparation import Preparation, Segments, write_segments
 from .reading import IGNORED
 
@@ -81,7 +81,7 @@ def _check(stem: str, semantic: np.ndarray, instance: np.ndarray) -> None:
 
 def _read(path: Path) -> np.ndarray:
     """int32 (H, W) or (H, W, 3)."""
-    with decoding(f"'{path}'"), Image.open(path) as image:
+    with open_image(path, f"'{path}'") as image:
         return np.asarray(image).astype(np.int32)
 
 

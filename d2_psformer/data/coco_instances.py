@@ -28,6 +28,7 @@ from .panoptic_json import (
     is_text,
     repeated,
 )
+from .run_lengths import check_run_lengths
 
 logger = logging.getLogger(__name__)
 
@@ -149,12 +150,17 @@ def decode_outline(outline: dict | list, size: tuple[int, int]) -> np.ndarray:
         raise UserError(f"A mask cannot be decoded ({error}): write it again.") from error
 
 
-def _segmentation(annotation: dict, size: tuple[int, int]) -> dict | list | None:
-    """Polygons of three corners and more, or a compressed code; None if nothing is left."""
-    outline = annotation["segmentation"]
-    if isinstance(outline, list):
-        return [polygon for polygon in outline if len(polygon) >= 6]
-    return mask_util.frPyObjects(outline, *size) if isinstance(outline["counts"], list) else outline
+def usable_outline(outline: dict | list) -> dict | list:
+    """The polygons of three corners and more, or the run-length code as it is."""
+    is_code = isinstance(outline, dict)
+    return outline if is_code else [polygon for polygon in outline if len(polygon) >= 6]
+
+
+def _segmentation(annotation: dict, size: tuple[int, int]) -> dict | list:
+    """Polygons, perhaps none, or a compressed code."""
+    outline = usable_outline(annotation["segmentation"])
+    is_uncompressed = isinstance(outline, dict) and isinstance(outline["counts"], list)
+    return mask_util.frPyObjects(outline, *size) if is_uncompressed else outline
 
 
 def _check_annotation(annotation: dict, images: dict, categories: set, where: str) -> None:
@@ -170,15 +176,39 @@ def _check_annotation(annotation: dict, images: dict, categories: set, where: st
             "list: add it there or correct it."
         )
     outline, size = annotation["segmentation"], images[annotation["image_id"]]
-    if isinstance(outline, dict) and tuple(outline["size"]) != size:
+    if isinstance(outline, list):
+        _check_polygons(outline, size, this)
+        return
+    if tuple(outline["size"]) != size:
         raise UserError(
             f"{this} has a mask of size {outline['size']}, but its image is {list(size)} (height, "
             "width): correct one of them."
         )
+    if fault := check_run_lengths(outline["counts"], math.prod(size)):
+        raise UserError(f"{this} has a mask that cannot be decoded ({fault}): write it again.")
+
+
+def _check_polygons(polygons: list[list], size: tuple[int, int], this: str) -> None:
+    limit = 10 * max(size)  # drawing takes time and memory by the pixel
+    for polygon in filter(None, polygons):
+        try:
+            corners = np.asarray(polygon)
+        except ValueError:  # lists inside
+            corners = np.asarray(None)
+        if corners.ndim != 1 or corners.dtype.kind not in "iuf" or not np.isfinite(corners).all():
+            raise UserError(
+                f"{this} has a polygon with other coordinates than finite numbers: correct it."
+            )
+        if np.abs(corners).max() > limit:
+            raise UserError(
+                f"{this} has an outline that reaches to {np.abs(corners).max():.0f}, far beyond "
+                f"its image of {size[1]} x {size[0]}: draw it again."
+            )
 
 
 def _is_number(value: Any) -> bool:
-    return (isinstance(value, float) or is_integer(value)) and math.isfinite(value)
+    """True for numbers that a float holds, NaN apart."""
+    return (isinstance(value, float) or is_integer(value)) and abs(value) < 2**53
 
 
 def _is_box(value: Any) -> bool:

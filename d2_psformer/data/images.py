@@ -7,7 +7,7 @@ import numpy as np
 from PIL import ExifTags, Image
 
 from ..utils.errors import UserError
-from .panoptic_png import decoding
+from .decoding import decoding, open_image
 
 # Pillow's modes of 16-bit grey, by the format of the file. In others "I" is grey of 32 bits, and
 # "I;16" a measurement of any range.
@@ -35,7 +35,7 @@ def read_pixels(path: str | os.PathLike, image_format: str) -> np.ndarray:
     """
     if image_format not in ("RGB", "BGR"):
         raise UserError(f"Image format '{image_format}' is unknown: set INPUT.FORMAT RGB or BGR.")
-    with decoding(f"Image '{path}'"), Image.open(path) as image:
+    with open_image(path, f"Image '{path}'") as image:
         pixels = _upright(rgb_pixels(image, f"Image '{path}'"), _orientation(image))
     return np.ascontiguousarray(pixels if image_format == "RGB" else pixels[:, :, ::-1])
 
@@ -46,14 +46,14 @@ def upright_size(path: str | os.PathLike) -> tuple[int, int]:
     Raises:
         UserError: the file is missing or is no image.
     """
-    with decoding(f"Image '{path}'"), Image.open(path) as image:
+    with open_image(path, f"Image '{path}'") as image:
         turned = _orientation(image) in (5, 6, 7, 8)
         return image.size if turned else image.size[::-1]
 
 
 def is_rotated(path: str | os.PathLike) -> bool:
     """True if an EXIF tag turns or mirrors an image that can be read."""
-    with Image.open(path) as image:
+    with open_image(path, f"Image '{path}'") as image:
         return _orientation(image) in range(2, 9)
 
 
@@ -66,8 +66,13 @@ def rgb_pixels(image: Image.Image, name: str) -> np.ndarray:
         name: of the image, for messages.
 
     Raises:
-        UserError: the values have no known black and white.
+        UserError: the values have no known black and white, or the image's file is damaged.
     """
+    with decoding(name):
+        return _rgb_pixels(image, name)
+
+
+def _rgb_pixels(image: Image.Image, name: str) -> np.ndarray:
     if _is_grey_16(image):
         grey = (np.asarray(image) >> 8).astype(np.uint8)
         return np.stack([grey] * 3, axis=-1)

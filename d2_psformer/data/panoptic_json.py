@@ -121,7 +121,7 @@ def is_text(value: Any) -> bool:
 
 
 def is_id(value: Any) -> bool:
-    return is_integer(value) or is_text(value)
+    return is_text(value) or (is_integer(value) and abs(value) < 2**63)
 
 
 def is_length(value: Any) -> bool:

@@ -2,8 +2,6 @@
 
 import os
 import struct
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import numpy as np
 from kornia_rs.io import read_image_png_u8
@@ -11,33 +9,12 @@ from PIL import Image
 
 from ..utils.errors import UserError
 from ..utils.files import atomic_write
+from .decoding import check_pixels, decoding, open_image
 
 MAX_SEGMENT_ID = 2**24 - 1
 
-_DECODE_ERRORS = (  # of Pillow
-    *(OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError),
-)
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _COLOR_TYPES = {0: "grey", 2: "RGB", 3: "palette", 4: "grey with alpha", 6: "RGBA"}
-
-
-@contextmanager
-def decoding(what: str) -> Iterator[None]:
-    """Raise UserError for a file that is missing, no image, cut short or damaged inside.
-
-    Args:
-        what: the kind of file and its path, which begin the sentence.
-    """
-    try:
-        yield
-    except UserError:
-        raise
-    except FileNotFoundError as error:
-        raise UserError(f"{what} does not exist: check its folder.") from error
-    except _DECODE_ERRORS as error:
-        raise UserError(
-            f"{what} cannot be decoded ({error}): download or write it again, or leave it out."
-        ) from error
 
 
 def read_panoptic_png(path: str | os.PathLike) -> np.ndarray:
@@ -50,14 +27,15 @@ def read_panoptic_png(path: str | os.PathLike) -> np.ndarray:
     Raises:
         UserError: the file is missing, is no PNG, is damaged, or is of a kind that cannot hold ids.
     """
-    with decoding(f"Panoptic PNG '{path}'"):
-        color = _check_header(path)
+    what = f"Panoptic PNG '{path}'"
+    with decoding(what):
+        color = _check_header(path, what)
         if _COLOR_TYPES[color] == "RGB":
             return _rgb_to_ids(_read_rgb(path))
-        with Image.open(path) as image:
-            if image.mode in ("L", "I;16", "I"):
-                return np.asarray(image).astype(np.int32)
-            return _rgb_to_ids(np.asarray(image.convert("RGB")))
+    with open_image(path, what) as image:
+        if image.mode in ("L", "I;16", "I"):
+            return np.asarray(image).astype(np.int32)
+        return _rgb_to_ids(np.asarray(image.convert("RGB")))
 
 
 def write_panoptic_png(path: str | os.PathLike, ids: np.ndarray) -> None:
@@ -101,17 +79,18 @@ def _rgb_to_ids(rgb: np.ndarray) -> np.ndarray:
     return (rgb @ np.array([1, 256, 65536], np.float32)).astype(np.int32)
 
 
-def _check_header(path: str | os.PathLike) -> int:
+def _check_header(path: str | os.PathLike, what: str) -> int:
     """The colour type; refuses bit depths and types that Pillow would convert (16-bit RGB to 8)."""
     with open(path, "rb") as file:
         header = file.read(26)
     if not header.startswith(_PNG_SIGNATURE) or len(header) < 26:
-        raise UserError(f"Panoptic PNG '{path}' is no PNG: save segment ids as 8-bit RGB PNG.")
-    depth, color = header[24], header[25]
+        raise UserError(f"{what} is no PNG: save segment ids as 8-bit RGB PNG.")
+    width, height, depth, color = struct.unpack(">IIBB", header[16:])
+    check_pixels(width, height, what)
     holds_ids = {0: depth >= 8, 2: depth == 8, 3: True, 6: depth == 8}
     if not holds_ids.get(color, False):
         raise UserError(
-            f"Panoptic PNG '{path}' is {_COLOR_TYPES.get(color, 'unknown')} with {depth} bits a "
+            f"{what} is {_COLOR_TYPES.get(color, 'unknown')} with {depth} bits a "
             "channel, which cannot hold segment ids: save them as 8-bit RGB "
             "(id = R + 256 G + 65536 B)."
         )

@@ -4,11 +4,11 @@ import os
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from ..utils.errors import UserError
+from .decoding import open_image
 from .images import read_pixels
-from .panoptic_png import decoding, read_panoptic_png
+from .panoptic_png import read_panoptic_png
 from .segments import present_ids
 
 Record = dict[str, Any]
@@ -110,12 +110,12 @@ def read_class_map(
     values = read_label_values(record, image_size)
     classes = np.array(record.get("sem_seg_classes", range(num_classes)), np.int32)
     ignored = values == IGNORED
-    largest = int(values.max(where=~ignored, initial=0))
-    if largest >= len(classes):
-        raise UserError(
-            f"Semantic PNG '{record['sem_seg_file_name']}' has class {largest}: number the classes "
-            f"0...{len(classes) - 1}, and set ignored pixels to {IGNORED}."
-        )
+    for extreme in (int(values.min()), int(values.max(where=~ignored, initial=0))):
+        if not 0 <= extreme < len(classes) and extreme != IGNORED:
+            raise UserError(
+                f"Semantic PNG '{record['sem_seg_file_name']}' has class {extreme}: number the "
+                f"classes 0...{len(classes) - 1}, and set ignored pixels to {IGNORED}."
+            )
     return np.where(ignored, IGNORED, classes[np.where(ignored, 0, values)])
 
 
@@ -131,7 +131,7 @@ def read_label_values(record: Record, image_size: tuple[int, int]) -> np.ndarray
     """
     path = record["sem_seg_file_name"]
     what = f"Semantic PNG '{path}'"
-    with decoding(what), Image.open(path) as image:
+    with open_image(path, what) as image:
         values = np.asarray(image)
     if values.ndim != 2 or values.dtype.kind == "f":
         raise UserError(

@@ -9,11 +9,13 @@ from ..d2.data import DatasetFromList, InferenceSampler, MapDataset, get_detecti
 from ..d2.utils import comm
 from ..data import SegmentMapper
 from ..data.ground_truth import has_ground_truth
-from ..utils.errors import UserError
+from ..utils.checks import check_at_least
+from ..utils.errors import UserError, check_known
 from ..utils.wording import counted
 from .data_sets import check_registered
 from .loader_worker import CarryingMapper, RaisingLoader
 from .sampler import ResumableSampler, SeededDataset
+from .skipping import SkippingDataset, SkippingLoader
 
 Mapper = Callable[[dict], dict]
 
@@ -30,7 +32,8 @@ def build_train_loader(
         mapper: default the project's own for training.
 
     Raises:
-        UserError: a data set is unknown or empty, or an image has no ground truth for that mapper.
+        UserError: a data set is unknown or empty, or an image has no ground truth for that mapper;
+            while batches are read, an image cannot be (see :mod:`.skipping`).
     """
     filter_empty = cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS
     records = _read_records(cfg.DATASETS.TRAIN, filter_empty=filter_empty)
@@ -44,11 +47,27 @@ def build_train_loader(
         world_size=comm.get_world_size(),
     )
     mapper = CarryingMapper(mapper or SegmentMapper(cfg, True))
-    return RaisingLoader(
-        SeededDataset(DatasetFromList(records), mapper, seed),
+    items, skips = DatasetFromList(records), skips_errors(cfg)
+    limit = cfg.DATALOADER.MAX_SKIPPED
+    data = (
+        SkippingDataset(items, mapper, seed, limit) if skips else SeededDataset(items, mapper, seed)
+    )
+    return (SkippingLoader if skips else RaisingLoader)(
+        data,
         batch_sampler=BatchSampler(sampler, images_per_batch(cfg), drop_last=True),
         num_workers=cfg.DATALOADER.NUM_WORKERS,
     )
+
+
+def skips_errors(cfg: CfgNode) -> bool:
+    """True if DATALOADER.ON_ERROR is "skip".
+
+    Raises:
+        UserError: it is not "raise" either, or DATALOADER.MAX_SKIPPED is negative.
+    """
+    check_known("DATALOADER.ON_ERROR", cfg.DATALOADER.ON_ERROR, ("raise", "skip"))
+    check_at_least(0, **{"DATALOADER.MAX_SKIPPED": cfg.DATALOADER.MAX_SKIPPED})
+    return cfg.DATALOADER.ON_ERROR == "skip"
 
 
 def images_per_batch(cfg: CfgNode) -> int:

@@ -18,7 +18,7 @@ from ..utils.checks import check_at_least
 from ..utils.errors import UserError
 from .best_checkpoint import BestCheckpoint, StopTraining
 from .checkpointer import AtomicCheckpointer
-from .data_loader import Mapper, build_train_loader, images_per_batch
+from .data_loader import Mapper, build_train_loader, images_per_batch, skips_errors
 from .data_sets import align_data_sets
 from .distributed import distribute
 from .evaluate import check_evaluation, test
@@ -33,6 +33,7 @@ from .output_folder import release_folder
 from .scaling import scale_to_processes
 from .schedule import build_lr_scheduler
 from .setup import save_config
+from .skipping import SkippedImages
 from .trackers import build_trackers
 from .train_step import TrainStep, amp_dtype
 from .weight_average import WeightAverage
@@ -123,6 +124,7 @@ class Trainer(TrainerBase):
         solver, is_main = self.cfg.SOLVER, comm.is_main_process()
         checkpoints = hooks.PeriodicCheckpointer(self.checkpointer, solver.CHECKPOINT_PERIOD)
         every = [hooks.IterationTimer(), hooks.LRScheduler(), self.average]
+        every += [SkippedImages(self.cfg.DATALOADER.MAX_SKIPPED)] if skips_errors(self.cfg) else []
         # After the two whose state it saves; before what can go wrong in the evaluation.
         every += [checkpoints] if is_main else []
         every += [self.interruption]
@@ -181,11 +183,10 @@ class Trainer(TrainerBase):
             The results of the evaluation at the end.
         """
         check_evaluation(self.cfg)
-        self._batches = iter(
-            build_train_loader(
-                self.cfg, seed=self.seed, start_iter=self.start_iter, mapper=self.mapper
-            )
+        self.loader = build_train_loader(
+            self.cfg, seed=self.seed, start_iter=self.start_iter, mapper=self.mapper
         )
+        self._batches = iter(self.loader)
         save_config(self.cfg)
         if comm.is_main_process():  # a checkpoint may have named the run
             self.register_hooks([MetricWriters(build_trackers(self.cfg, self.run_id))])

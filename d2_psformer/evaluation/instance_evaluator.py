@@ -1,8 +1,10 @@
 """Box and mask AP of ``instances`` against COCO's annotation, or a derived one."""
 
 import hashlib
+import io
 import logging
 import os
+from contextlib import redirect_stdout
 
 from ..classes import Classes, unique_names
 from ..d2.data import DatasetCatalog, MetadataCatalog
@@ -10,11 +12,12 @@ from ..d2.evaluation import COCOEvaluator
 from ..d2.structures import Instances
 from ..d2.utils import comm
 from ..data.class_metadata import align_classes
+from ..data.coco_instances import read_instance_json, usable_outline
 from ..data.panoptic_json import check_categories
 from ..data.panoptic_labels import instances_from_panoptic
 from ..data.panoptic_png import read_panoptic_png
 from ..data.registration import register_records
-from ..utils.files import read_json, safe_name, write_json
+from ..utils.files import safe_name, write_json
 from ..utils.progress import progress
 
 logger = logging.getLogger(__name__)
@@ -55,8 +58,17 @@ class InstanceEvaluator(COCOEvaluator):
         super().__init__(name, tasks=("bbox", "segm"))
         # Detectron2 has a faster AP of its own, which differs slightly from pycocotools'.
         self._use_fast_impl = False
-        for annotation in self._coco_api.anns.values():  # pycocotools asks for it, files may not
-            annotation.setdefault("iscrowd", 0)
+        self._leave_out_empty_outlines()
+
+    def _leave_out_empty_outlines(self) -> None:
+        """They are no ground truth in training either, and pycocotools cannot draw them."""
+        content = self._coco_api.dataset
+        for annotation in content.setdefault("annotations", []):
+            annotation["segmentation"] = usable_outline(annotation["segmentation"])
+            annotation.setdefault("iscrowd", 0)  # pycocotools asks for it, files may not
+        content["annotations"] = [a for a in content["annotations"] if a["segmentation"]]
+        with redirect_stdout(io.StringIO()):
+            self._coco_api.createIndex()
 
     def process(self, inputs: list[dict], outputs: list[dict]) -> None:
         """Keep the things of ``outputs[i]["instances"]``, their classes renumbered, as RLE."""
@@ -71,9 +83,7 @@ class InstanceEvaluator(COCOEvaluator):
 
 def _ids_in_file(json_file: str, categories: list[dict]) -> list[int | str]:
     """The ids that the classes of ``categories`` have in an instance annotation, by their names."""
-    content = read_json(json_file)
-    listed = content.get("categories") if isinstance(content, dict) else None
-    in_file = [{"isthing": 1, **c} if isinstance(c, dict) else c for c in listed or []]
+    in_file = [{"isthing": 1, **c} for c in read_instance_json(json_file)["categories"]]
     check_categories(in_file, f"'{json_file}'")
     ours, reference = (
         Classes.from_categories(side).to_metadata()
@@ -88,14 +98,16 @@ def derive_instances(records: list[dict], thing_ids: dict[int, int | str]) -> di
     """COCO instance annotation of panoptic records, masks as RLE, without its categories.
 
     Args:
-        records: dataset dicts with ``image_id``, ``pan_seg_file_name`` and ``segments_info``.
+        records: dataset dicts with ``file_name``, ``image_id``, ``pan_seg_file_name`` and
+            ``segments_info``.
         thing_ids: contiguous id -> the data set's id, of the things alone.
     """
     images, annotations = [], []
     for record in progress(records, desc="Instances from panoptic", unit="image"):
         ids = read_panoptic_png(record["pan_seg_file_name"])
         image_id, (height, width) = record["image_id"], ids.shape
-        images.append({"id": image_id, "height": height, "width": width})
+        image = {"id": image_id, "file_name": record["file_name"]}
+        images.append({**image, "height": height, "width": width})
         segments = [  # other loaders may leave out isthing
             {**segment, "isthing": segment["category_id"] in thing_ids}
             for segment in record["segments_info"]

@@ -1,5 +1,6 @@
 """The segments of one image in a pair of maps, checked and counted."""
 
+import reprlib
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 
@@ -86,6 +87,11 @@ def integer_id(segment: Mapping, image_id: int | str) -> int:
     Raises:
         UserError: it is something else.
     """
+    if not isinstance(segment, Mapping):
+        raise UserError(
+            f"Image {image_id}: segments_info has {reprlib.repr(segment)}: give dicts with id and "
+            "category_id."
+        )
     if not is_integer(segment_id := segment.get("id")):
         raise UserError(
             f"Image {image_id}: segments_info has the segment id {segment_id!r}: give integers."

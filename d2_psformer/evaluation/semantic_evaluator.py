@@ -3,6 +3,7 @@
 import os
 
 import numpy as np
+from torch import Tensor
 
 from ..classes import Classes, unique_names
 from ..d2.data import DatasetCatalog, MetadataCatalog
@@ -11,6 +12,7 @@ from ..data.panoptic_labels import semantic_from_panoptic
 from ..data.panoptic_png import read_panoptic_png
 from ..data.reading import IGNORED, read_class_map
 from ..data.registration import register_records
+from ..utils.errors import UserError
 
 
 class SemanticEvaluator(SemSegEvaluator):
@@ -30,6 +32,7 @@ class SemanticEvaluator(SemSegEvaluator):
 
     def __init__(self, dataset_name: str):
         classes = Classes.from_metadata(MetadataCatalog.get(dataset_name))
+        self._most_classes = classes.num_classes
         # No class can have this number, however many classes there are.
         ignore_label = classes.num_classes
 
@@ -41,6 +44,12 @@ class SemanticEvaluator(SemSegEvaluator):
             else:
                 labels = read_class_map(record, self._predicted_size, classes.num_classes)
                 labels = np.where(labels == IGNORED, ignore_label, labels)
+            if labels.shape != self._predicted_size:
+                raise UserError(
+                    f"The prediction of '{record['file_name']}' has (height, width) "
+                    f"{self._predicted_size}, its ground truth {labels.shape}: predict at the "
+                    "annotation's size."
+                )
             return labels.astype(dtype)
 
         name = register_records(
@@ -62,7 +71,9 @@ class SemanticEvaluator(SemSegEvaluator):
     def process(self, inputs: list[dict], outputs: list[dict]) -> None:
         """Count the pixels of a batch; outputs have ``sem_seg`` (K, H, W)."""
         for sample, output in zip(inputs, outputs, strict=True):
-            self._predicted_size = tuple(output["sem_seg"].shape[-2:])
+            scores = output["sem_seg"]
+            _check_scores(scores, self._most_classes, sample["file_name"])
+            self._predicted_size = tuple(scores.shape[-2:])
             super().process([sample], [output])
 
     def evaluate(self) -> dict | None:
@@ -73,3 +84,12 @@ class SemanticEvaluator(SemSegEvaluator):
     def encode_json_sem_seg(self, sem_seg: np.ndarray, input_file_name: str) -> list[dict]:
         """No dump of predictions: it would hold every mask of the data set in memory."""
         return []
+
+
+def _check_scores(scores: Tensor, num_classes: int, path: str) -> None:
+    is_map = scores.ndim == 3 and 0 < len(scores) <= num_classes
+    if not is_map or scores.isnan().any():
+        raise UserError(
+            f"The 'sem_seg' of '{path}' has shape {tuple(scores.shape)}{' and NaN' * is_map}: "
+            f"predict a score (classes, H, W) of each of the {num_classes} classes."
+        )

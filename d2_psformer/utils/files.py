@@ -98,7 +98,7 @@ def read_json(path: str | os.PathLike) -> Any:
         raise UserError(
             f"JSON file '{path}' does not exist: check the path and DETECTRON2_DATASETS."
         ) from error
-    except ValueError as error:  # both what json and what the UTF-8 decoder raise
+    except (ValueError, RecursionError) as error:  # of json and of the UTF-8 decoder
         raise UserError(
             f"'{path}' is not valid JSON ({error}): download or write it again."
         ) from error

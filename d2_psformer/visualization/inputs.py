@@ -33,28 +33,34 @@ class Input:
 def find_inputs(given: Sequence[str]) -> list[Input]:
     """List the files behind files, folders (not what is below them) and glob patterns.
 
+    Of several, one that does not exist is listed too: it fails when it is read, not the others.
+
     Raises:
-        UserError: something does not exist, a folder has no image or video, or a pattern fits no
-            file.
+        UserError: nothing exists, a folder has no image or video, or a pattern fits no file.
     """
-    paths = {os.path.abspath(path): path for one in given for path in _expand(one)}  # each once
+    found = [_expand(one) for one in given]
+    if given and not any(found):
+        raise UserError(f"'{given[0]}' does not exist: check the path.")
+    found = [paths or [Path(one)] for paths, one in zip(found, given, strict=True)]
+    paths = {os.path.abspath(path): path for some in found for path in some}  # each once
     names = _unique_stems(paths.values())
     return [Input(path, name) for path, name in zip(paths.values(), names, strict=True)]
 
 
 def _expand(given: str) -> list[Path]:
+    """Empty for a file that does not exist, or cannot: its name is too long."""
     path = Path(given).expanduser()
-    if path.is_dir():
+    if os.path.isdir(path):
         known = IMAGE_EXTENSIONS + VIDEO_EXTENSIONS
         found = sorted(p for p in path.iterdir() if p.is_file() and p.suffix.lower() in known)
         if not found:
             raise UserError(f"Folder '{given}' has no image and no video.")
         return found
-    if path.exists():
+    if os.path.exists(path):
         return [path]
     found = sorted(p for p in map(Path, glob.glob(str(path), recursive=True)) if p.is_file())
-    if not found:
-        raise UserError(f"'{given}' does not exist: check the path.")
+    if not found and glob.has_magic(given):
+        raise UserError(f"'{given}' fits no file: check the path.")
     return found
 
 

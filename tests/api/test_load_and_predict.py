@@ -164,6 +164,22 @@ def test_folders_and_patterns_give_results_when_they_are_read(model, photos):
         next(results)
 
 
+@pytest.mark.parametrize("batch_size", [1, 3])
+def test_an_image_that_cannot_be_read_does_not_end_the_others(model, photos, batch_size, caplog):
+    (photos / "a_broken.png").write_bytes(b"no picture")
+    results = model.predict(photos, batch_size=batch_size)
+    assert [next(results).name for _ in range(2)] == ["a", "b"]
+    with pytest.raises(UserError, match=r"a_broken\.png' cannot be decoded"):
+        next(results)
+    assert "Left out: Image" in caplog.text
+    (photos / "b_broken.mp4").write_bytes(b"no video")
+    sentence = r"2 images were left out, see the log; the first: Image .*a_broken\.png'"
+    with pytest.raises(UserError, match=sentence):
+        list(model.stream(photos))
+    with pytest.raises(UserError, match=r"a_broken\.png' cannot be decoded"):
+        model.predict([photos / "a_broken.png", photos / "a.png"])
+
+
 def test_the_frames_of_a_video(model, tmp_path, picture):
     with write_video(tmp_path / "walk.mp4", 5) as video:
         for _ in range(3):

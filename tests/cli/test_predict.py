@@ -131,6 +131,16 @@ def test_a_broken_image_does_not_stop_the_others(stub, photos, tmp_path, capsys)
         assert f"{name}' cannot be decoded" in complaint
 
 
+def test_a_missing_image_does_not_stop_the_others(stub, photos, tmp_path, capsys):
+    names = photos / "street.png", photos / "no.png", photos / f"{'a' * 300}.png"
+    assert run(*names, "--output", tmp_path / "out") == 1
+    assert (tmp_path / "out" / "street_overlay.jpg").is_file()
+    printed = capsys.readouterr()
+    assert "1 of 3 files done" in printed.out
+    assert "no.png' does not exist" in printed.err
+    assert "aaa.png' cannot be read (File name too long)" in printed.err
+
+
 def test_an_image_that_the_model_refuses_is_named(photos, tmp_path, monkeypatch, capsys):
     class Refusing(RedIsBall):
         def __call__(self, image):

@@ -189,3 +189,11 @@ def test_the_command_names_every_fault(labels, tmp_path, capsys):
     assert "0.png' is 32 x 23 pixels, but image" in output
     assert "1.png' has class 77" in output
     assert "2 images, 2 errors, " in output
+
+
+def test_negative_classes_are_refused(labels, tmp_path):
+    path = tmp_path / "labels" / "0.png"
+    Image.fromarray(np.full((24, 32), -1, np.int32)).save(path, "TIFF")  # whatever its name
+    record = {"file_name": "0.jpg", "sem_seg_file_name": str(path)}
+    with pytest.raises(UserError, match=r"0\.png' has class -1: number the classes 0\.\.\.2"):
+        read_class_map(record, (24, 32), 3)

@@ -172,7 +172,8 @@ def test_the_instance_annotations_ids_may_be_others(things_last, predict, tmp_pa
     assert figures[0]["AP"] > 90
     assert figures[1] == pytest.approx(figures[0], nan_ok=True)
 
-    own.write_text(json.dumps({"categories": [{"id": 9, "name": "cone"}]}))
+    others = {**json.loads(own.read_text()), "annotations": []}
+    own.write_text(json.dumps({**others, "categories": [{"id": 9, "name": "cone"}]}))
     with pytest.raises(UserError, match="only the second has thing 'cube', thing 'ball'"):
         InstanceEvaluator(things_last, str(tmp_path))
 

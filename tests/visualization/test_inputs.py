@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from d2_psformer.utils.errors import UserError
 from d2_psformer.visualization import find_inputs
 from d2_psformer.visualization.inputs import _unique_stems
 
@@ -73,10 +74,16 @@ def test_names_never_meet(stems):
     assert all(name.startswith(stem) for name, stem in zip(found, stems, strict=True))
 
 
-@pytest.mark.parametrize("missing", ["nothing.jpg", "none/*.jpg"])
+@pytest.mark.parametrize("missing", ["nothing.jpg", f"{'a' * 300}.jpg"])
 def test_missing(folder, missing):
-    with pytest.raises(ValueError, match=r"does not exist"):
+    with pytest.raises(UserError, match=r"does not exist"):
         find_inputs([f"{folder}/{missing}"])
+    assert names(find_inputs([f"{folder}/{missing}", f"{folder}/b.jpg"])) == [missing, "b.jpg"]
+
+
+def test_a_pattern_that_fits_nothing(folder):
+    with pytest.raises(UserError, match=r"none/\*\.jpg' fits no file"):
+        find_inputs([f"{folder}/none/*.jpg", f"{folder}/b.jpg"])
 
 
 def test_folder_without_images(folder):

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import numpy as np
 from pycocotools import mask as mask_util
 
 from ...classes import Classes, unique_names
@@ -46,26 +45,17 @@ class CocoInstances:
         shapes = [
             Shape(
                 self._classes.names[annotation["category_id"]],
-                self._codes(annotation["segmentation"], size, item),
+                _codes(annotation["segmentation"], size),
                 bool(annotation["iscrowd"]),
             )
             for annotation in item.get("annotations", [])
         ]
         return LabelledImage(path, *paint(shapes, size, self._stuff), item["image_id"])
 
-    def _codes(self, outline: list | dict, size: tuple[int, int], item: Record) -> list[dict]:
-        try:
-            if isinstance(outline, dict):
-                mask_util.decode(outline)  # a broken code shows only here
-                return [outline]
-            if not all(np.isfinite(polygon).all() for polygon in outline):
-                raise ValueError("a coordinate is not finite")
-            return mask_util.frPyObjects(outline, *size)
-        except (TypeError, ValueError) as error:
-            raise UserError(
-                f"Image '{item['file_name']}' has an outline in '{self._path}' that cannot be "
-                f"drawn ({error}): write it again."
-            ) from error
+
+def _codes(outline: list | dict, size: tuple[int, int]) -> list[dict]:
+    """Of an outline that :func:`.read_instance_json` has found sound."""
+    return [outline] if isinstance(outline, dict) else mask_util.frPyObjects(outline, *size)
 
 
 class CocoPanoptic:
@@ -83,6 +73,8 @@ class CocoPanoptic:
         self.images = source.image_folder()
         pngs = source.path.with_suffix("")
         self._files = PanopticFiles(source.path, pngs if pngs.is_dir() else source.path.parent)
+        if not self._files.annotations:
+            raise UserError(f"'{source.path}' has no annotation: there is nothing to convert.")
         if source.categories:
             content = read_json(source.categories)
             self.categories = content.get("categories") if isinstance(content, dict) else None

@@ -93,7 +93,10 @@ def convert(
         shutil.rmtree(target.stem, ignore_errors=True)
     reader = READERS[kind](source)
     earlier = folder / CATEGORIES if others else None
-    categories = settled_categories(reader.categories, source.stuff, background, earlier)
+    try:
+        categories = settled_categories(reader.categories, source.stuff, background, earlier)
+    except UserError as error:
+        raise UserError(f"'{source.path}': {error}") from error
     target.check(categories)
     results = map_resumable(
         _ConvertImage(reader, target, categories, background),

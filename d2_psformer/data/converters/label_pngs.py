@@ -4,14 +4,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
 from ...classes import unique_names
 from ...utils.errors import UserError
 from ...utils.files import read_json
+from ..decoding import open_image
 from ..images import upright_size
 from ..panoptic_json import Field, check_categories, check_objects, is_flag, is_text
-from ..panoptic_png import decoding
 from ..reading import IGNORED, read_label_values
 from ..segments import present_ids
 from ..semantic import load_semantic_records
@@ -158,7 +156,7 @@ class MapillaryInstances(_LabelPngs):
 
     def read(self, item: dict[str, Any]) -> LabelledImage:
         path = item["sem_seg_file_name"]
-        with decoding(f"Label PNG '{path}'"), Image.open(path) as image:
+        with open_image(path, f"Label PNG '{path}'") as image:
             if not image.mode.startswith("I"):
                 raise UserError(
                     f"Label PNG '{path}' has mode {image.mode}, not 16 bits: name Mapillary's "

@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from ...utils.errors import UserError
 from ...utils.files import read_json
+from ..decoding import open_image
 from ..files import FolderIndex
 from ..panoptic_json import is_length, is_text
-from ..panoptic_png import decoding
 from .records import (
     LabelledImage,
     Size,
@@ -93,7 +92,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _codes(shape: dict[str, Any], size: Size, where: str) -> list[dict] | None:
-    kind, points = shape.get("shape_type") or "polygon", shape.get("points")
+    kind, points = str(shape.get("shape_type") or "polygon"), shape.get("points")
     if kind == "polygon":
         return polygon(points, size, where)
     if kind == "rectangle":
@@ -126,6 +125,6 @@ def _mask(text: Any, points: Any, size: Size, where: str) -> list[dict]:
         data, (left, top) = base64.b64decode(text, validate=True), map(round, points[0])
     except (TypeError, ValueError, IndexError, OverflowError) as error:
         raise UserError(f"{where} has no mask as base64 and its corner: draw it again.") from error
-    with decoding(f"The mask of {where}"), Image.open(io.BytesIO(data)) as image:
+    with open_image(io.BytesIO(data), f"The mask of {where}") as image:
         mask = np.asarray(image.convert("L")) > 0
     return pasted(mask, left, top, size, where)

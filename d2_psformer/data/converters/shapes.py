@@ -160,7 +160,7 @@ def _pairs(points: Any, where: str) -> np.ndarray:
     """float64 (N, 2)."""
     try:
         pairs = np.array(points, np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         pairs = np.array(math.nan)
     if pairs.ndim != 2 or pairs.shape[1] != 2 or not np.isfinite(pairs).all():
         raise UserError(f"{where} has points that are no pairs of finite numbers: draw it again.")

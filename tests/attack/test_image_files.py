@@ -1,0 +1,132 @@
+"""Damaged and strange image files: pixels, or one sentence that names the file."""
+
+import io
+import itertools
+import random
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+from attack_cases import cases
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from d2_psformer.api.images import to_rgb
+from d2_psformer.data.images import read_pixels, upright_size
+from d2_psformer.data.panoptic_png import read_panoptic_png
+from d2_psformer.data.reading import read_class_map
+from d2_psformer.utils.errors import UserError
+
+SIZE = (13, 17)  # height and width
+MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr", "LAB", "I;16", "I", "F")
+# Extension, format, and the options with each of which images are written.
+FORMATS = (
+    ("png", "PNG", ({}, {"bits": 2}, {"exif": b"Exif\0\0II*\0\x08\0\0\0\1\0\x12\1\3\0\1\0\0\0\6"})),
+    ("jpg", "JPEG", ({}, {"progressive": True}, {"exif": b"Exif\0\0MM\0*\0\0\0\x08\0\1\1\x12"})),
+    ("tif", "TIFF", ({}, {"compression": "tiff_lzw"}, {"compression": "packbits"})),
+    ("webp", "WEBP", ({}, {"lossless": True})),
+    ("gif", "GIF", ({}, {"transparency": 0})),
+    ("bmp", "BMP", ({},)),
+    ("ppm", "PPM", ({},)),
+    ("jp2", "JPEG2000", ({},)),
+)
+TOKENS = (b"\0", b"\xff", b"\0" * 4, b"\xff" * 4, b"\x7f\xff\xff\xff", b"\1\0\0\0", b"IHDR", b"")
+
+
+def pictures() -> list[tuple[str, bytes]]:
+    """Extension and content of a sound file of every kind that Pillow writes."""
+    grey = np.random.default_rng(0).integers(0, 256, SIZE).astype(np.uint8)
+    files = []
+    for mode, (extension, kind, options) in itertools.product(MODES, FORMATS):
+        image = Image.fromarray(np.stack([grey, grey.T.reshape(SIZE), 255 - grey], -1))
+        image = image.convert("L").convert(mode) if mode in ("I;16", "I", "F") else image
+        image = image if mode != "LAB" else Image.frombytes("LAB", image.size, image.tobytes())
+        image = image.convert(mode)
+        for option in options:
+            file = io.BytesIO()
+            try:
+                image.save(file, kind, **option)
+            except (OSError, ValueError, KeyError, SystemError):  # not in this format
+                continue
+            files.append((extension, file.getvalue()))
+    return files
+
+
+FILES = pictures()
+
+
+def damaged(content: bytes, seed: int) -> bytes:
+    """The content with bytes changed, exchanged, inserted, removed, or cut off."""
+    chance = random.Random(seed)
+    data = bytearray(content)
+    for _ in range(chance.choice((1, 1, 2, 5, 20))):
+        # Headers are where damage matters most.
+        end = chance.choice((24, 100, len(data))) if data else 0
+        place = chance.randrange(min(end, len(data)) or 1)
+        what = chance.randrange(6)
+        if what == 0:
+            del data[place:]
+        elif what == 1:
+            data[place:place] = chance.choice(TOKENS)
+        elif what == 2:
+            data[place : place + chance.randrange(9)] = chance.choice(TOKENS)
+        else:
+            data[place : place + 1] = bytes([chance.randrange(256)])
+    return bytes(data)
+
+
+def attempts(path: Path):
+    """Everything that reads image files, and the NumPy type of what it returns."""
+    record = {"file_name": str(path), "sem_seg_file_name": str(path)}
+    yield lambda: read_pixels(path, "BGR"), np.uint8
+    yield lambda: read_panoptic_png(path), np.int32
+    yield lambda: np.array(upright_size(path)), np.int64
+    yield lambda: read_class_map(record, SIZE), np.int32
+
+
+@given(st.sampled_from(FILES), st.integers(0, 2**32))
+@cases(150)
+def test_damaged_files(tmp_path, file, seed):
+    extension, content = file
+    path = tmp_path / f"damaged.{extension}"
+    path.write_bytes(damaged(content, seed))
+    with warnings.catch_warnings(record=True) as caught:
+        for attempt, dtype in attempts(path):
+            try:
+                result = attempt()
+            except UserError as error:
+                assert str(path) in str(error)
+                assert "\n" not in str(error)
+            else:
+                assert (result.dtype, 0 in result.shape) == (dtype, False)
+    # Outside of pytest, which resets the filters, Pillow's own are hidden: see tests/data.
+    assert [str(w) for w in caught if "PIL" not in Path(w.filename).parts] == []
+
+
+@given(st.sampled_from(FILES), st.integers(0, 2**32))
+@cases(50)
+def test_damaged_files_that_the_user_has_opened(file, seed):
+    try:
+        image = Image.open(io.BytesIO(damaged(file[1], seed)))
+    except Exception:  # the user's
+        return
+    try:
+        assert to_rgb(image, "Image 7").dtype == np.uint8
+    except UserError as error:
+        assert "Image 7" in str(error)
+
+
+@pytest.mark.parametrize("number", range(len(FILES)))
+def test_sound_files_of_every_kind_are_read(tmp_path, number):
+    extension, content = FILES[number]
+    path = tmp_path / f"sound.{extension}"
+    path.write_bytes(content)
+    with Image.open(path) as image:
+        is_measurement = image.mode == "F" or (image.mode == "I" and image.format == "TIFF")
+    if is_measurement:
+        with pytest.raises(UserError, match="black and white are not known"):
+            read_pixels(path, "RGB")
+    else:
+        assert read_pixels(path, "RGB").shape in ((*SIZE, 3), (*SIZE[::-1], 3))
