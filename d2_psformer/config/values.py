@@ -179,7 +179,9 @@ def _check_range(key: str, value: Any) -> None:
     allowed, parts = _RANGES.get(key, usual), [*_parts(value)]
     numbers = [part for part in parts if isinstance(part, int | float)]
     if allowed.length not in (None, len(parts)) or not all(n in allowed for n in numbers):
-        raise UserError(f"{key} is {value!r}: it must be {allowed}.")
+        is_huge = max(numbers, default=0) > allowed.high == Range.high
+        rule = f"at most {Range.high:.10g}" if is_huge else allowed
+        raise UserError(f"{key} is {value!r}: it must be {rule}.")
 
 
 def _entries(value: Any) -> Sequence[Any]:

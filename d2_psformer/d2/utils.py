@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from ..d2lite.utils.events import (
         EventStorage,
         EventWriter,
-        JSONWriter,
         TensorboardXWriter,
         get_event_storage,
         has_event_storage,

@@ -10,10 +10,10 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from ..d2.config import CfgNode
+from ..d2.modeling import build_model
 from ..data import register_from_config
 from ..ops import backends
 from ..utils.errors import UserError
-from .model import build_model
 from .setup import load_config
 
 

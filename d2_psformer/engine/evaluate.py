@@ -14,7 +14,7 @@ from ..utils.errors import UserError
 from .checkpoint_files import check_exists
 from .checkpointer import AtomicCheckpointer
 from .data_loader import Mapper, build_test_loader
-from .data_sets import align_data_sets
+from .data_sets import align_data_sets, check_registered
 from .distributed import share_buffers
 from .loader_worker import naming_dead_workers
 from .model import build_model
@@ -60,6 +60,8 @@ def check_weights(cfg: CfgNode, resume: bool) -> None:
     """
     if not cfg.DATASETS.TEST:
         raise UserError("DATASETS.TEST is empty: name the data sets to evaluate on.")
+    for name in cfg.DATASETS.TEST:
+        check_registered(name)
     if resume and os.path.isfile(os.path.join(cfg.OUTPUT_DIR, "last_checkpoint")):
         return
     if not cfg.MODEL.WEIGHTS:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from ..d2.engine import HookBase
 from ..d2.utils import comm
 from ..utils.errors import CarriedError, UserError, sentence_of
+from ..utils.wording import counted
 from .loader_worker import RaisingLoader
 from .sampler import Sample, SeededDataset
 
@@ -79,8 +80,8 @@ class SkippedImages(HookBase):
             logger.warning("Skipped image %d: %s", len(self._names), errors[name])
             if len(self._names) > self.limit:
                 raise UserError(
-                    f"{len(self._names)} images cannot be read, but DATALOADER.MAX_SKIPPED is "
-                    f"{self.limit}; the last one: {errors[name]}"
+                    f"{counted(len(self._names), 'image')} cannot be read, but "
+                    f"DATALOADER.MAX_SKIPPED is {self.limit}; the last one: {errors[name]}"
                 )
         if comm.is_main_process():
             self.trainer.storage.put_scalar(_KEY, len(self._names))

@@ -153,8 +153,11 @@ def is_due(done: int, trainer) -> bool:
 
 
 def history_of(storage: EventStorage) -> dict[str, tuple[bool, list[tuple[float, int]]]]:
-    """What medians need of every scalar: if it is noisy, and its last values with iterations."""
-    hints = storage.smoothing_hints()
+    """What medians need of every scalar: if it is noisy, and its last values with iterations.
+
+    The time of an iteration is that of its process, whose first ones have none.
+    """
+    hints = {name: hint for name, hint in storage.smoothing_hints().items() if name != "time"}
     return {name: (hints[name], storage.history(name).values()[-WINDOW:]) for name in hints}
 
 

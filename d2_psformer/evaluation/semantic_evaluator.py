@@ -13,6 +13,7 @@ from ..data.panoptic_png import read_panoptic_png
 from ..data.reading import IGNORED, read_class_map
 from ..data.registration import register_records
 from ..utils.errors import UserError
+from ..utils.wording import counted
 
 
 class SemanticEvaluator(SemSegEvaluator):
@@ -91,5 +92,5 @@ def _check_scores(scores: Tensor, num_classes: int, path: str) -> None:
     if not is_map or scores.isnan().any():
         raise UserError(
             f"The 'sem_seg' of '{path}' has shape {tuple(scores.shape)}{' and NaN' * is_map}: "
-            f"predict a score (classes, H, W) of each of the {num_classes} classes."
+            f"predict the scores of {counted(num_classes, 'class')}, (classes, H, W)."
         )

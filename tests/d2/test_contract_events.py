@@ -1,21 +1,14 @@
 """Event storage and writers, the same on both backends."""
 
-import json
-
 import pytest
 import torch
 
 from d2_psformer.d2.utils import (
     EventStorage,
     EventWriter,
-    JSONWriter,
     TensorboardXWriter,
     get_event_storage,
 )
-
-
-def read_lines(path):
-    return [json.loads(line) for line in path.read_text().splitlines()]
 
 
 def test_the_innermost_storage_is_in_use():
@@ -63,38 +56,6 @@ def test_noisy_scalars_are_smoothed_over_iterations():
         storage.put_scalar("exact", 1)
 
 
-def test_json_has_one_line_an_iteration(tmp_path):
-    path = tmp_path / "metrics.json"
-    with EventStorage() as storage:
-        writer = JSONWriter(str(path), window_size=2)
-        for iteration in range(6):
-            storage.put_scalar("loss", iteration)
-            if iteration == 1:
-                storage.put_scalar("AP", 0.5, smoothing_hint=False)
-            if iteration % 3 == 2:
-                writer.write()
-            storage.step()
-        writer.write()
-        writer.close()
-    lines = sorted(read_lines(path), key=lambda line: line["iteration"])
-    assert lines == [
-        {"AP": 0.5, "iteration": 1},
-        {"iteration": 2, "loss": 1.5},
-        {"iteration": 5, "loss": 4.5},
-    ]
-
-
-def test_json_is_appended_to(tmp_path):
-    path = tmp_path / "metrics.json"
-    for start in (0, 10):
-        with EventStorage(start) as storage:
-            writer = JSONWriter(str(path))
-            storage.put_scalar("loss", 1)
-            writer.write()
-            writer.close()
-    assert [line["iteration"] for line in read_lines(path)] == [0, 10]
-
-
 def test_tensorboard_holds_scalars(tmp_path):
     accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     writer = TensorboardXWriter(str(tmp_path))
@@ -115,8 +76,7 @@ def test_tensorboard_holds_scalars(tmp_path):
 
 
 def test_writers_are_event_writers(tmp_path):
-    for kind in (JSONWriter, TensorboardXWriter):
-        assert issubclass(kind, EventWriter)
+    assert issubclass(TensorboardXWriter, EventWriter)
     with pytest.raises(NotImplementedError):
         EventWriter().write()
     EventWriter().close()

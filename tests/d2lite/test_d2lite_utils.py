@@ -1,6 +1,5 @@
 """d2lite's logging and storages beyond the contract."""
 
-import json
 import logging
 
 import pytest
@@ -45,17 +44,6 @@ def test_storage_is_left_after_an_error():
     with pytest.raises(RuntimeError, match="stop"), storage:
         raise RuntimeError("stop")
     assert not events.has_event_storage()
-
-
-def test_json_lines_are_in_order_of_iterations(tmp_path):
-    with events.EventStorage() as storage:
-        storage.put_scalar("late", 1, cur_iter=5)
-        storage.put_scalar("early", 1, cur_iter=2)
-        writer = events.JSONWriter(str(tmp_path / "m.json"))
-        writer.write()
-        writer.close()
-    lines = (tmp_path / "m.json").read_text().splitlines()
-    assert [json.loads(line)["iteration"] for line in lines] == [2, 5]
 
 
 def test_cosine_end_above_the_start_is_named():

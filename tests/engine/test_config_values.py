@@ -10,7 +10,7 @@ WRONG = {
     "SOLVER.MAX_ITER 0": "SOLVER.MAX_ITER is 0: it must be at least 1.",
     "SOLVER.CHECKPOINT_PERIOD 0": "SOLVER.CHECKPOINT_PERIOD is 0: it must be at least 1.",
     "SOLVER.BASE_LR -0.1": "SOLVER.BASE_LR is -0.1: it must be above 0.",
-    "SOLVER.WEIGHT_DECAY 1e999": "SOLVER.WEIGHT_DECAY is inf: it must be at least 0.",
+    "SOLVER.WEIGHT_DECAY 1e999": "SOLVER.WEIGHT_DECAY is inf: it must be at most 1000000000.",
     "SOLVER.WEIGHT_DECAY_NORM a": "SOLVER.WEIGHT_DECAY_NORM is 'a': 'a' must be None or a number.",
     "SOLVER.WEIGHT_DECAY_BIAS []": "SOLVER.WEIGHT_DECAY_BIAS is []: [] must be None or a number.",
     "MODEL.LOSS.MASK_WEIGHT -1.0": "MODEL.LOSS.MASK_WEIGHT is -1.0: it must be at least 0.",

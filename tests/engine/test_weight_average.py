@@ -68,7 +68,7 @@ def test_it_starts_from_given_weights(tmp_path):
     with torch.no_grad():
         source.model.classifier.bias.fill_(3)
     source.checkpointer.save("start")
-    weights = ("MODEL.WEIGHTS", str(tmp_path / "start.pth"), "SOLVER.BASE_LR", 0.0)
+    weights = ("MODEL.WEIGHTS", str(tmp_path / "start.pth"), "SOLVER.BASE_LR", 1e-30)
     trainer = RecordingTrainer(dummy_cfg(tmp_path / "b", *OPTIONS, *weights))
     trainer.resume_or_load(resume=False)
     trainer.train()

@@ -17,7 +17,7 @@ from d2_psformer.utils.zoo_pickles import read_zoo_pickle
 
 
 def load_atomically(model, path):
-    AtomicCheckpointer(model, metadata={}).load(path)
+    AtomicCheckpointer(model, metadata={"name": "any"}).load(path)
 
 
 LOADERS = {

@@ -5,7 +5,8 @@ import math
 
 import pytest
 
-from d2_psformer.d2.utils import EventStorage, JSONWriter
+from d2_psformer.d2.utils import EventStorage
+from d2_psformer.engine.writers import MetricsFile
 from d2_psformer.visualization.curves import panels, read_curves
 
 
@@ -16,7 +17,7 @@ def write_lines(path, *entries):
 
 def test_reads_what_the_writer_writes(tmp_path):
     path = tmp_path / "metrics.json"
-    writer = JSONWriter(str(path), window_size=1)
+    writer = MetricsFile(str(path))
     with EventStorage(0) as storage:
         for iteration in range(3):
             storage.iter = iteration

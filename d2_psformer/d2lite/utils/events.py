@@ -1,15 +1,11 @@
 """Scalars of a training: one storage, and writers to JSON and TensorBoard."""
 
-import json
 from collections import defaultdict
-from collections.abc import Iterator
 from functools import cached_property, partial
 from itertools import takewhile
 from typing import Any
 
 from fvcore.common.history_buffer import HistoryBuffer
-
-from .file_io import PathManager
 
 _KEPT = 1000  # values of a scalar: a training of weeks would fill the memory with all
 _active_storages: list["EventStorage"] = []
@@ -104,52 +100,16 @@ class EventWriter:
         """Release files."""
 
 
-class _NewScalars(EventWriter):
-    """A writer that keeps the last iteration that it has written.
-
-    Args:
-        window_size: noisy scalars are written as medians over so many iterations.
-    """
-
-    def __init__(self, window_size: int):
-        self._window_size = window_size
-        self._last_write = -1
-
-    def _new_scalars(self) -> Iterator[tuple[int, str, float]]:
-        """Iteration, name and value of the scalars put since the last call, by iteration."""
-        latest = get_event_storage().latest_with_smoothing_hint(self._window_size)
-        before = self._last_write
-        for name, (value, iteration) in sorted(latest.items(), key=lambda item: item[1][1]):
-            if iteration > before:
-                yield iteration, name, value
-                self._last_write = iteration
-
-
-class JSONWriter(_NewScalars):
-    """Appends a line ``{"iteration": i, name: value, ...}`` per iteration that has new scalars."""
-
-    def __init__(self, json_file: str, window_size: int = 20):
-        super().__init__(window_size)
-        self._file = PathManager.open(json_file, "a")
-
-    def write(self) -> None:
-        lines: dict[int, dict[str, float]] = defaultdict(dict)
-        for iteration, name, value in self._new_scalars():
-            lines[iteration][name] = value
-        for iteration, line in lines.items():
-            self._file.write(json.dumps({**line, "iteration": iteration}, sort_keys=True) + "\n")
-        self._file.flush()
-
-    def close(self) -> None:
-        self._file.close()
-
-
-class TensorboardXWriter(_NewScalars):
+class TensorboardXWriter(EventWriter):
     """Writes scalars for TensorBoard; creates its file at the first write."""
 
     def __init__(self, log_dir: str, window_size: int = 20, **kwargs: Any):
-        """``kwargs`` are arguments of ``torch.utils.tensorboard.SummaryWriter``."""
-        super().__init__(window_size)
+        """
+        Args:
+            window_size: noisy scalars are written as medians over so many iterations.
+            kwargs: arguments of ``torch.utils.tensorboard.SummaryWriter``.
+        """
+        self._window_size, self._last_write = window_size, -1
         self._writer_args = {"log_dir": log_dir, **kwargs}
 
     @cached_property
@@ -159,8 +119,12 @@ class TensorboardXWriter(_NewScalars):
         return SummaryWriter(**self._writer_args)
 
     def write(self) -> None:
-        for iteration, name, value in self._new_scalars():
-            self._writer.add_scalar(name, value, iteration)
+        latest = get_event_storage().latest_with_smoothing_hint(self._window_size)
+        before = self._last_write
+        for name, (value, iteration) in sorted(latest.items(), key=lambda item: item[1][1]):
+            if iteration > before:
+                self._writer.add_scalar(name, value, iteration)
+                self._last_write = iteration
 
     def close(self) -> None:
         if "_writer" in self.__dict__:

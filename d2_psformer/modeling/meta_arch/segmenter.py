@@ -115,7 +115,6 @@ class Segmenter(nn.Module, ABC):
             return self.losses(images, self.targets(batched_inputs, images))
         with self._autocast():
             outputs = self.predict(images.tensor, images.padding)
-        check_finite_outputs(outputs, batched_inputs)
         return self.postprocess(outputs, images, batched_inputs)
 
     def _autocast(self) -> AbstractContextManager:
@@ -150,7 +149,12 @@ class Segmenter(nn.Module, ABC):
     def postprocess(
         self, outputs: SegmenterOutputs, images: ImageBatch, batched_inputs: list[dict]
     ) -> list[dict]:
-        """Results of every image, in its ``height`` and ``width`` (default: those it has)."""
+        """Results of every image, in its ``height`` and ``width`` (default: those it has).
+
+        Raises:
+            NotFiniteError: class scores are NaN or infinite.
+        """
+        check_finite_outputs(outputs, batched_inputs)
         canvas = tuple(images.tensor.shape[-2:])
         results = []
         for image, (size, inputs) in enumerate(zip(images.sizes, batched_inputs, strict=True)):
