@@ -29,6 +29,7 @@ def test_a_failed_step_does_not_end_the_others():
     assert outcomes[0].output == "why\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("limit", "time_left"), [(1, 60), (60, 1.5)])
 def test_a_step_is_ended_with_its_processes_at_its_limit_or_when_time_is_up(
     tmp_path, limit, time_left

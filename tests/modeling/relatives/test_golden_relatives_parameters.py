@@ -75,6 +75,7 @@ def our_name(official: str) -> str | None:
     return f"{folder}/{family}_{task}{BACKBONES[backbone[1]]}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_counts(name, reference_relatives):
     kind = "m2f" if "mask2former" in name else "mf"
