@@ -28,6 +28,8 @@ from d2_psformer.model_zoo import list_configs
 NAMES = list_configs()
 # Models that differ from one with a smaller backbone, or for other data, by a few numbers.
 SLOW = re.compile(
+    r"mask2?former.*Swin[SB]|mask2?former_(instance|semantic)_R50|SwinL|R101|_L_|PVT|1025|DETR"
+)
     r"mask2?former.*(R101|Swin[SBL])|mask2?former_(instance|semantic)_R50|SwinL|_L_|PVT|_R101|1025|DETR"
 )
 STEPS = [pytest.param(n, marks=pytest.mark.slow) if SLOW.search(n) else n for n in NAMES]
