@@ -30,8 +30,6 @@ NAMES = list_configs()
 SLOW = re.compile(
     r"mask2?former.*Swin[SB]|mask2?former_(instance|semantic)_R50|SwinL|R101|_L_|PVT|1025|DETR"
 )
-    r"mask2?former.*(R101|Swin[SBL])|mask2?former_(instance|semantic)_R50|SwinL|_L_|PVT|_R101|1025|DETR"
-)
 STEPS = [pytest.param(n, marks=pytest.mark.slow) if SLOW.search(n) else n for n in NAMES]
 HEIGHT, WIDTH = 64, 96
 
