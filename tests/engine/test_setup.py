@@ -171,7 +171,8 @@ DATASETS: {TRAIN: [coco_2017_train_panoptic]}
 @pytest.mark.usefixtures("clean_loggers")
 def test_the_log_has_what_was_translated_from_an_official_config(config_file, tmp_path):
     options = ["OUTPUT_DIR", str(tmp_path), "MODEL.DEVICE", "cpu"]
-    options += ["MODEL.WEIGHTS", str(ROOT / "demo/psformer_scenes.pth"), "DATASETS.TEST", "('a',)"]
+    options += ["MODEL.WEIGHTS", str(ROOT / "demo/psformer_scenes.pth")]
+    options += ["DATASETS.TEST", "('coco_2017_val_panoptic',)"]
     path = config_file(OFFICIAL)
     args = argparse.Namespace(config_file=path, opts=options, eval_only=True, resume=False)
     assert setup(args).MODEL.TRANSFORMER_DECODER.HEADS == 4
