@@ -12,6 +12,7 @@ OUTSIDE = {
     "index.md": "README.md",
     "datasets.md": "datasets/README.md",
     "contributing.md": "CONTRIBUTING.md",
+    "security.md": "SECURITY.md",
     "changelog.md": "CHANGELOG.md",
     "model_card.md": "demo/MODEL_CARD.md",
 }
