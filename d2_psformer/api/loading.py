@@ -18,7 +18,7 @@ def load(
 
     Args:
         source: a checkpoint with its config inside or ``config.yaml`` beside it; the output folder
-            of a training, of which the last checkpoint is taken; "hf:owner/name", a model on
+            of a training, whose last checkpoint is taken; "hf:owner/name", a model on
             huggingface.co; or, with ``weights``, a config by file or name, as in
             ``load("coco/psformer_R50_2x", weights="model.pth")``.
         weights: the checkpoint for a config.

@@ -43,6 +43,7 @@ _POSITIVE, _PIXELS, _SIDE = Range(0, above=True), Range(0, 65536), Range(1, 6553
 _INSIDE = Range(0, 1, above=True, below=True)
 _LAYERS, _WIDTH, _HEADS = Range(0, 1000), Range(0, 16384), Range(1, 1024)
 _RANGES = {
+    "DATALOADER.MAX_SKIPPED": _AMOUNT,
     "DATALOADER.NUM_WORKERS": Range(0, 1024),
     "INPUT.CROP.SIZE": Range(0, above=True, length=2),
     "INPUT.CROP.SINGLE_CATEGORY_MAX_AREA": _POSITIVE,
@@ -100,6 +101,7 @@ _RANGES = {
     "SOLVER.GAMMA": _POSITIVE,
     "SOLVER.IMS_PER_BATCH": _COUNT,
     "SOLVER.LR_MULTIPLIERS": _AMOUNT,
+    "SOLVER.MAX_BAD_STEPS": _AMOUNT,
     "SOLVER.MAX_ITER": _COUNT,
     "SOLVER.MOMENTUM": _SHARE,
     "SOLVER.NUM_DECAYS": Range(0, 1000),
@@ -118,6 +120,7 @@ _RANGES = {
 # The beginnings of all other keys whose numbers are not negative.
 _NOT_NEGATIVE = ("MODEL.LOSS.", "MODEL.POSTPROCESSING.", "MODEL.MAX_DEEPLAB.", "INPUT.")
 _CHOICES = {
+    "DATALOADER.ON_ERROR": ("raise", "skip"),
     "FLOAT32_PRECISION": ("", "highest", "high", "medium"),
     "INPUT.FORMAT": ("RGB", "BGR"),
     "INPUT.MIN_SIZE_TRAIN_SAMPLING": ("choice", "range"),

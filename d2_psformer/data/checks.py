@@ -116,8 +116,8 @@ def check_dataset(name: str, *, workers: int = 0) -> DatasetReport:
     """Read every image and annotation of a registered data set, with a progress bar.
 
     Errors are: files that are missing or cannot be decoded, sizes that do not agree, ids that are
-    not unique, classes that the metadata lacks; segment ids and areas of which PNG and
-    ``segments_info`` differ; values of a label PNG that are no class; objects without a pixel.
+    not unique, classes that the metadata lacks; segment ids and areas that differ between PNG and
+    ``segments_info``; values of a label PNG that are no class; objects without a pixel.
     Warnings and notes are about copies of images, very small and large ones, EXIF rotations, and
     classes (unused, of one name or colour, things or stuff by mistake, crowds).
 
@@ -158,7 +158,7 @@ def check_dataset(name: str, *, workers: int = 0) -> DatasetReport:
 
 
 def check_splits(reports: Sequence[DatasetReport]) -> list[Finding]:
-    """What several data sets, the first of which is for training, should not have in common.
+    """What data sets should not have in common; the first one is for training.
 
     Returns:
         Findings whose ``images`` are places in the data set that the sentence begins with.

@@ -110,7 +110,7 @@ def _stuff_findings(rows: np.ndarray, classes: Classes) -> list[Finding]:
 def _thing_findings(
     rows: np.ndarray, checks: Sequence[ImageCheck], classes: Classes
 ) -> list[Finding]:
-    """Things of which no image has two, and that fill it, are perhaps stuff."""
+    """Things that fill images, and never come twice in one, are perhaps stuff."""
     findings = []
     for i in classes.thing_ids:
         of_class = rows[rows[:, 1] == i]

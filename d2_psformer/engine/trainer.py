@@ -14,7 +14,6 @@ from ..d2.config import CfgNode
 from ..d2.engine import HookBase, TrainerBase, hooks
 from ..d2.utils import EventWriter, comm, seed_all_rng
 from ..data.class_metadata import set_classes
-from ..utils.checks import check_at_least
 from ..utils.errors import UserError
 from .best_checkpoint import BestCheckpoint, StopTraining
 from .checkpointer import AtomicCheckpointer
@@ -106,7 +105,6 @@ class Trainer(TrainerBase):
         )
         self.model = model
         dtype = amp_dtype(cfg)
-        check_at_least(0, **{"SOLVER.MAX_BAD_STEPS": cfg.SOLVER.MAX_BAD_STEPS})
         logger.info("Training in %s (SOLVER.AMP).", dtype or torch.float32)
         self.train_step = TrainStep(
             distribute(model),

@@ -45,7 +45,7 @@ def map_with_progress(
 
 
 def _ahead(pool: Executor, function: Callable, items: Iterable, limit: int) -> Iterator[Any]:
-    """Results of a pool, in order, of which at most ``limit`` wait."""
+    """Results of a pool, in order; at most ``limit`` of them wait."""
     waiting: deque[Future] = deque()
     try:
         for item in items:

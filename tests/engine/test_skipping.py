@@ -82,7 +82,10 @@ def test_the_next_image_takes_the_place():
 @pytest.mark.parametrize(
     ("option", "sentence"),
     [
-        (("DATALOADER.ON_ERROR", "ignore"), "DATALOADER.ON_ERROR 'ignore' is unknown: use one of"),
+        (
+            ("DATALOADER.ON_ERROR", "ignore"),
+            "DATALOADER.ON_ERROR is 'ignore': use one of 'raise', 'skip'",
+        ),
         ((*SKIP, "DATALOADER.MAX_SKIPPED", -1), "DATALOADER.MAX_SKIPPED is -1"),
     ],
 )

@@ -70,7 +70,7 @@ def paint(
 
 
 def _grouped(shapes: Iterable[Shape]) -> list[Shape]:
-    """Shapes of which those of one group are one, at the place and layer of the last."""
+    """Shapes with those of one group joined, at the place and layer of the last."""
     groups: dict[Any, list[Shape]] = {}
     for place, shape in enumerate(shapes):
         key = place if shape.group is None else (shape.class_name, shape.group)

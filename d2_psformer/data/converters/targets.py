@@ -26,7 +26,7 @@ class Target(ABC):
 
     Attributes:
         folder: of the data set.
-        split: the split, of which the names of the files are made.
+        split: the split, which the names of the files contain.
         kind: the name of the format.
     """
 
