@@ -63,3 +63,18 @@ def add_max_deeplab_keys(model: CN) -> None:
     # The share of the pixels, the largest losses first, that these learn from: mask id, instance
     # and semantic loss.
     node.HARDEST_PIXELS = 1.0
+
+
+def add_eomt_keys(model: CN) -> None:
+    node = model.VIT = CN()
+    # Side of the images that the learned positions of "PlainViT" are for, and of its patches,
+    # pixels.
+    node.IMAGE_SIZE = 640
+    node.PATCH_SIZE = 16
+    # The number of queries stands in TRANSFORMER_DECODER.
+    node = model.EOMT = CN()
+    # Last blocks of the ViT that have the queries among their tokens.
+    node.QUERY_BLOCKS = 4
+    # [first, last iteration] of each of these blocks between which more and more queries, in the
+    # end all, attend outside of their masks too; empty: all do from the start.
+    node.MASK_ANNEALING = []

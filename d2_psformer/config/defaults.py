@@ -5,7 +5,7 @@ from typing import Any
 
 from ..d2.config import CfgNode as CN
 from ..d2.config import get_cfg
-from .architectures import add_max_deeplab_keys, add_psformer_keys
+from .architectures import add_eomt_keys, add_max_deeplab_keys, add_psformer_keys
 from .data import add_data_keys
 from .model import add_backbone_keys, add_decoder_keys, add_loss_keys, add_postprocessing_keys
 from .renamed import rename_keys
@@ -21,6 +21,7 @@ def add_psformer_config(cfg: CN) -> None:
     add_postprocessing_keys(cfg.MODEL)
     add_psformer_keys(cfg.MODEL)
     add_max_deeplab_keys(cfg.MODEL)
+    add_eomt_keys(cfg.MODEL)
     add_solver_keys(cfg)
     rename_keys(cfg)
 

@@ -58,6 +58,8 @@ _RANGES = {
     "INPUT.MIN_SIZE_TRAIN": _PIXELS,
     "INPUT.SIZE_DIVISIBILITY": Range(-1, 65536),
     "MODEL.BACKBONE.FREEZE_AT": Range(0, 6),
+    "MODEL.EOMT.MASK_ANNEALING": _AMOUNT,
+    "MODEL.EOMT.QUERY_BLOCKS": _LAYERS,
     "MODEL.LOSS.FOCAL_ALPHA": _INSIDE,
     "MODEL.LOSS.FOCAL_GAMMA": _AMOUNT,
     "MODEL.LOSS.IMPORTANCE_SAMPLE_RATIO": _SHARE,
@@ -90,6 +92,8 @@ _RANGES = {
     "MODEL.TRANSFORMER_DECODER.HEADS": _HEADS,
     "MODEL.TRANSFORMER_DECODER.LAYERS": _LAYERS,
     "MODEL.TRANSFORMER_DECODER.NUM_QUERIES": Range(1, 100_000),
+    "MODEL.VIT.IMAGE_SIZE": _SIDE,
+    "MODEL.VIT.PATCH_SIZE": _SIDE,
     "SEED": Range(high=2**31 - 1),
     "SOLVER.BASE_LR": _POSITIVE,
     "SOLVER.BASE_LR_END": _AMOUNT,
@@ -138,6 +142,7 @@ _KINDS = {
 }
 # What the lists in lists consist of, in this order.
 _ENTRIES = {
+    "MODEL.EOMT.MASK_ANNEALING": ("a whole number", "a whole number"),
     "SOLVER.LR_MULTIPLIERS": ("text", "a number"),
     "TEST.EXPECTED_RESULTS": ("text", "text", "a number", "a number"),
 }

@@ -45,7 +45,8 @@ _READ_WHERE = {
         "MODEL.PSFORMER.STUFF_CLASS_WEIGHT",
         "MODEL.PSFORMER.STUFF_MASK_LAYERS",
     ),
-    (_ARCHITECTURE, "Mask2Former"): (
+    (_ARCHITECTURE, "EoMT"): ("MODEL.EOMT.",),
+    (_ARCHITECTURE, "Mask2Former|EoMT"): (
         "MODEL.LOSS.NUM_POINTS",
         "MODEL.LOSS.OVERSAMPLE_RATIO",
         "MODEL.LOSS.IMPORTANCE_SAMPLE_RATIO",
@@ -63,8 +64,6 @@ _READ_WHERE = {
         "MODEL.LOSS.SEMANTIC_WEIGHT",
     ),
     (_ARCHITECTURE, f"{_PSFORMER}|{_MASKFORMER}|{_PER_PIXEL}"): (
-        "MODEL.LOSS.CLASS_WEIGHT",
-        "MODEL.LOSS.DICE_WEIGHT",
         "MODEL.LOSS.DEEP_SUPERVISION",
         "MODEL.PIXEL_DECODER.IN_FEATURES",
         "MODEL.PIXEL_DECODER.LAYERS",
@@ -73,8 +72,17 @@ _READ_WHERE = {
         "MODEL.TRANSFORMER_DECODER.LAYERS",
         "MODEL.TRANSFORMER_DECODER.DROPOUT",
     ),
+    (_ARCHITECTURE, f"{_PSFORMER}|{_MASKFORMER}|{_PER_PIXEL}|EoMT"): (
+        "MODEL.LOSS.CLASS_WEIGHT",
+        "MODEL.LOSS.DICE_WEIGHT",
+    ),
+    (_ARCHITECTURE, "(?!EoMT).*"): (
+        "MODEL.PIXEL_DECODER.",
+        "MODEL.TRANSFORMER_DECODER.HEADS",
+        "MODEL.TRANSFORMER_DECODER.DIM_FEEDFORWARD",
+    ),
     (_ARCHITECTURE, f"{_MASKFORMER}|{_PER_PIXEL}|MaXDeepLab"): ("MODEL.PIXEL_DECODER.MASK_DIM",),
-    (_ARCHITECTURE, f"{_MASKFORMER}|{_PER_PIXEL}"): (
+    (_ARCHITECTURE, f"{_MASKFORMER}|{_PER_PIXEL}|EoMT"): (
         "MODEL.LOSS.MASK_WEIGHT",
         "MODEL.LOSS.NO_OBJECT_WEIGHT",
         "MODEL.LOSS.CLASS_NORMALIZER",
@@ -89,9 +97,10 @@ _READ_WHERE = {
         "MODEL.POSTPROCESSING.THING_AREA_LIMIT",
         "MODEL.POSTPROCESSING.STUFF_AREA_LIMIT",
     ),
-    (_BACKBONE, "TimmBackbone"): ("MODEL.BACKBONE.TIMM_NAME",),
+    (_BACKBONE, "TimmBackbone|PlainViT"): ("MODEL.BACKBONE.TIMM_NAME",),
+    (_BACKBONE, "PlainViT"): ("MODEL.VIT.",),
     # Detectron2's, or one that was registered elsewhere
-    (_BACKBONE, "(?!TimmBackbone|MaXDeepLabBackbone).*"): ("MODEL.RESNETS.", "MODEL.FPN."),
+    (_BACKBONE, "(?!TimmBackbone|PlainViT|MaXDeepLabBackbone).*"): ("MODEL.RESNETS.", "MODEL.FPN."),
     (_SCHEDULE, "WarmupMultiStepLR"): ("SOLVER.STEPS",),
     (_SCHEDULE, "WarmupMultiStepLR|WarmupStepWithFixedGammaLR"): ("SOLVER.GAMMA",),
     (_SCHEDULE, "WarmupStepWithFixedGammaLR"): ("SOLVER.NUM_DECAYS",),

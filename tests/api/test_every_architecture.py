@@ -13,7 +13,7 @@ from tests.modeling import small_models as small
 def test_loaded_models_predict_what_the_model_does(name, tmp_path):
     height, width = 60, 72  # as large as the test size of the config, so that nothing is resized
     sizes = {"INPUT.MIN_SIZE_TEST": height, "INPUT.MAX_SIZE_TEST": 99}
-    options = small.VARIANTS[name] | small.TINY_BACKBONE | sizes
+    options = small.TINY_BACKBONE | small.VARIANTS[name] | sizes
     cfg = small.small_config(**options | {"INPUT.FORMAT": "RGB"})
     model = small.fill_by_rule(small.build_model(cfg))
     metadata = class_metadata(cfg.DATASETS.TRAIN[0])

@@ -68,7 +68,7 @@ def read(scenes, tmp_path_factory):
     found = {}
     for name in small.EVERY_ARCHITECTURE:
         cfg = default_config()
-        options = small.SMALL | small.VARIANTS[name] | small.TINY_BACKBONE | BASE | scenes
+        options = small.SMALL | small.TINY_BACKBONE | small.VARIANTS[name] | BASE | scenes
         options |= MORE[name] | {"OUTPUT_DIR": str(tmp_path_factory.mktemp("output"))}
         cfg.merge_from_list([part for pair in options.items() for part in pair])
         with recorded_reads(cfg) as keys:

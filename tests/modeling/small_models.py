@@ -79,6 +79,16 @@ MAX_DEEPLAB_L = MAX_DEEPLAB | {
     "MODEL.MAX_DEEPLAB.TRANSFORMER_STAGES": [4, 5],
 }
 LAST_MASKS = {"MODEL.LOSS.DEEP_SUPERVISION": False}
+EOMT = MASKFORMER | {
+    "MODEL.META_ARCHITECTURE": "EoMT",
+    "MODEL.BACKBONE.NAME": "PlainViT",
+    "MODEL.BACKBONE.TIMM_NAME": "test_vit",
+    "MODEL.VIT.IMAGE_SIZE": 64,
+    "MODEL.EOMT.QUERY_BLOCKS": 2,
+    "MODEL.EOMT.MASK_ANNEALING": [[2, 4], [4, 6]],
+    "MODEL.LOSS.NUM_POINTS": 300,
+    "MODEL.POSTPROCESSING.MERGING": "mask2former",
+}
 # Every architecture, and what changes the parts that it is made of.
 VARIANTS = {
     "decoupled": {},
@@ -94,6 +104,9 @@ VARIANTS = {
     "mask2former": MASK2FORMER,
     "max-deeplab": MAX_DEEPLAB,
     "max-deeplab, L": MAX_DEEPLAB_L,
+    "eomt": EOMT,
+    "eomt, rotary positions": EOMT
+    | {"MODEL.BACKBONE.TIMM_NAME": "vit_tiny_patch16_dinov3_qkvb", "MODEL.EOMT.QUERY_BLOCKS": 2},
     "per pixel": PER_PIXEL,
     "per pixel plus": PER_PIXEL | {"MODEL.META_ARCHITECTURE": "PerPixelBaselinePlus"},
 }
@@ -118,6 +131,7 @@ EVERY_ARCHITECTURE = (
     "maskformer",
     "mask2former",
     "max-deeplab",
+    "eomt",
     "per pixel",
     "per pixel plus",
 )

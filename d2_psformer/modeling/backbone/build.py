@@ -6,7 +6,8 @@ from ...utils.errors import UserError
 
 # Keys of MODEL.BACKBONE that a backbone does not read, with the values that ask for nothing.
 _TIMM = {"PRETRAINED": "", "WEIGHTS": ""}
-_UNREAD = {"TimmBackbone": {}, "MaXDeepLabBackbone": _TIMM | {"FREEZE_AT": 0}}
+_FREEZE = {"FREEZE_AT": 0}
+_UNREAD = {"TimmBackbone": {}, "PlainViT": _FREEZE, "MaXDeepLabBackbone": _TIMM | _FREEZE}
 
 
 def build_checked_backbone(cfg) -> Backbone:

@@ -1,5 +1,6 @@
 """Architectures; importing registers them."""
 
+from .eomt import EoMT
 from .mask2former import Mask2Former
 from .maskformer import MaskFormer
 from .max_deeplab import MaXDeepLab
@@ -9,6 +10,7 @@ from .per_pixel import PerPixelBaseline, PerPixelBaselinePlus
 from .segmenter import Segmenter
 
 __all__ = [
+    "EoMT",
     "MaXDeepLab",
     "Mask2Former",
     "MaskFormer",

@@ -6,6 +6,7 @@ from .features import PixelFeatures
 from .fpn import FPN
 from .mask2former_pixel_decoder import Mask2FormerPixelDecoder
 from .maskformer_pixel_decoder import MaskFormerPixelDecoder
+from .upscaling import UpscaleBlock
 
 __all__ = [
     "FPN",
@@ -14,4 +15,5 @@ __all__ = [
     "Mask2FormerPixelDecoder",
     "MaskFormerPixelDecoder",
     "PixelFeatures",
+    "UpscaleBlock",
 ]
