@@ -99,6 +99,20 @@ class PlainViT(Backbone):
         tokens, rotary = tokens if isinstance(tokens, tuple) else (tokens, None)
         return self.vit.norm_pre(tokens), rotary
 
+    def insert(
+        self, tokens: Tensor, rotary: Tensor | None, new: Tensor
+    ) -> tuple[Tensor, Tensor | None]:
+        """Tokens and rotary positions with ``new`` (B, M, C) behind the prefix.
+
+        New tokens have no position: a rotation of sine 0 and cosine 1 leaves them as they are.
+        """
+        prefix, patches = tokens.tensor_split([self.prefix], dim=1)
+        if rotary is not None:
+            count, half = new.shape[1], rotary.shape[1] // 2
+            still = rotary.new_zeros(count, half), rotary.new_ones(count, half)
+            rotary = torch.cat([torch.cat(still, dim=1), rotary])
+        return torch.cat([prefix, new, patches], dim=1), rotary
+
     def closed(self, cells: Tensor) -> Tensor:
         """What is added to attention scores (B, 1, N, N) to close patches to inserted tokens.
 
@@ -139,9 +153,3 @@ class PlainViT(Backbone):
         tokens = self.vit.norm(tokens)[:, self.prefix :]
         height, width = (side // self.patch_size for side in images.shape[-2:])
         return {"tokens": tokens.mT.unflatten(2, (height, width))}
-
-
-def no_rotation(rotary: Tensor, count: int) -> Tensor:
-    """Rotary positions (count, 2 D) that leave tokens as they are: sine 0 and cosine 1."""
-    half = rotary.shape[-1] // 2
-    return torch.cat([rotary.new_zeros(count, half), rotary.new_ones(count, half)], dim=-1)

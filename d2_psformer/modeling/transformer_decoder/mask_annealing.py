@@ -29,8 +29,8 @@ class MaskAnnealing(nn.Module):
         for entry in schedule:
             if len(entry) != 2 or not 0 <= entry[0] < entry[1]:
                 raise UserError(
-                    f"MODEL.EOMT.MASK_ANNEALING has {list(entry)}: give the iteration at which a block "
-                    "begins to unmask its queries, and a later one at which all are unmasked."
+                    f"MODEL.EOMT.MASK_ANNEALING has {list(entry)}: give the iteration at which a "
+                    "block begins to unmask its queries, and a later one at which all are unmasked."
                 )
         self.schedule, self.power = [tuple(entry) for entry in schedule], power
         self.register_buffer("probabilities", torch.zeros(len(schedule)))
