@@ -114,6 +114,9 @@ def add_postprocessing_keys(model: CN) -> None:
     node.PANOPTIC_ON = True
     node.SEMANTIC_ON = False
     node.INSTANCE_ON = False
+    # Semantic results alone: the mean of those of square windows of so many pixels a side, spread
+    # over the long side of an image (EoMT); INPUT.MIN_SIZE_TEST is the same. 0: none.
+    node.WINDOW = 0
     # From masks to segments: "mask_wise" (Panoptic SegFormer, algorithm 1), "pixel_argmax" (the
     # highest mask), "maskformer" (the highest product of class probability and mask),
     # "mask2former" (the same, but a segment gets no pixels outside its own mask) or "max_deeplab"

@@ -49,9 +49,10 @@ def parameter_groups(model: nn.Module, solver: CfgNode) -> list[dict]:
     With the schedule TwoStageWarmupPolyLR no group has parameters of the backbone and others.
 
     A shared parameter comes once, a frozen one never. The rate follows from the parameter's name
-    (SOLVER.LR_MULTIPLIERS, times BIAS_LR_FACTOR and the factor of LAYER_DECAY), the weight decay from the type of the
-    module that owns it: norms have WEIGHT_DECAY_NORM, embeddings WEIGHT_DECAY_EMBED, all others
-    WEIGHT_DECAY. Biases, those of norms too, have WEIGHT_DECAY_BIAS if that is set.
+    (SOLVER.LR_MULTIPLIERS, times BIAS_LR_FACTOR and the factor of LAYER_DECAY), the weight decay
+    from the type of the module that owns it: norms have WEIGHT_DECAY_NORM, embeddings
+    WEIGHT_DECAY_EMBED, all others WEIGHT_DECAY. Biases, those of norms too, have WEIGHT_DECAY_BIAS
+    if that is set.
 
     Returns:
         Dicts of "params", their "param_names" (by which a resumed run finds their state), "lr" and
