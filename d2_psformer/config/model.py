@@ -27,6 +27,9 @@ def add_decoder_keys(model: CN) -> None:
     # Images are padded to a multiple of this many pixels, and of what the backbone needs; in
     # MaX-DeepLab to one pixel more.
     model.SIZE_DIVISIBILITY = 0
+    # What images are padded with, from 0 (black) to 255; None: the mean, in training 128 where
+    # augmentation pads. INPUT.DEEPLAB2 has its own.
+    model.PADDING_VALUE = None
     # Type of autocast in inference: "float32" (none), "bfloat16", "float16", or "auto": bfloat16
     # where the device is fast with it, but float32 in evaluation, so that figures compare.
     model.AUTOCAST = "auto"

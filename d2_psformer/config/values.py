@@ -72,6 +72,7 @@ _RANGES = {
     "MODEL.MAX_DEEPLAB.STEM_WIDTH": Range(0, 16),
     "MODEL.MAX_DEEPLAB.TRANSFORMER_WIDTH": _WIDTH,
     "MODEL.MAX_DEEPLAB.WIDTH": Range(0, 16),
+    "MODEL.PADDING_VALUE": Range(0, 255),
     "MODEL.PIXEL_DECODER.DIM": _WIDTH,
     "MODEL.PIXEL_DECODER.DIM_FEEDFORWARD": _WIDTH,
     "MODEL.PIXEL_DECODER.HEADS": _HEADS,
@@ -131,12 +132,13 @@ _CHOICES = {
     "INPUT.RANDOM_FLIP": ("none", "horizontal", "vertical"),
     "MODEL.BACKBONE.NORM": ("BN", "FrozenBN", "SyncBN"),
 }
-_WEIGHT_DECAY = {"a number", "None"}
+_OPTIONAL = {"a number", "None"}
 # What values consist of where a default does not show it; lists are of text if that is empty.
 _KINDS = {
-    "SOLVER.WEIGHT_DECAY_BIAS": _WEIGHT_DECAY,
-    "SOLVER.WEIGHT_DECAY_EMBED": _WEIGHT_DECAY,
-    "SOLVER.WEIGHT_DECAY_NORM": _WEIGHT_DECAY,
+    "MODEL.PADDING_VALUE": _OPTIONAL,
+    "SOLVER.WEIGHT_DECAY_BIAS": _OPTIONAL,
+    "SOLVER.WEIGHT_DECAY_EMBED": _OPTIONAL,
+    "SOLVER.WEIGHT_DECAY_NORM": _OPTIONAL,
     "TEST.EXPECTED_RESULTS": {"text", "a number"},
     "TEST.KEYPOINT_OKS_SIGMAS": {"a number"},
 }

@@ -130,6 +130,19 @@ def test_a_program_is_loaded_and_run_with_torch_alone(name, tmp_path):
     assert not [n for n in program.graph.nodes if "d2_psformer" in str(n.target)]
 
 
+def test_an_exported_network_pads_as_the_model():
+    model = tiny_model(**VARIANTS["maskformer"], **{"MODEL.PADDING_VALUE": 0}).eval()
+    pixels, size = torch.zeros(1, 3, 64, 96), torch.tensor([[50, 70]])
+    pixels[0, :, :50, :70] = image(50, 70)
+    with torch.no_grad():
+        found = ExportedNetwork(model)(pixels, size)["masks"]
+        whole = model.normalizer(list(pixels)).tensor
+        padding = torch.ones(1, 64, 96, dtype=torch.bool)
+        padding[:, :50, :70] = False
+        expected = model.predict(whole, padding).queries["queries"].masks[-1]
+    torch.testing.assert_close(found, expected)
+
+
 @pytest.mark.slow
 def test_a_fixed_file_takes_images_of_any_size_and_a_canvas_of_one(tmp_path):
     cfg, file = saved(VARIANTS["maskformer"], tmp_path), tmp_path / "model.onnx"

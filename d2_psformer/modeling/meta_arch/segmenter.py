@@ -190,7 +190,11 @@ def shared_parts(cfg) -> dict:
     multiple = math.lcm(*(max(x, 1) for x in multiples))
     aligned_corners = getattr(backbone, "aligned_corners", False)
     normalizer = ImageNormalizer(
-        cfg.MODEL.PIXEL_MEAN, cfg.MODEL.PIXEL_STD, multiple, int(aligned_corners)
+        cfg.MODEL.PIXEL_MEAN,
+        cfg.MODEL.PIXEL_STD,
+        multiple,
+        int(aligned_corners),
+        cfg.MODEL.PADDING_VALUE,
     )
     types = {"auto": None, "float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
     check_choice(tuple(types), **{"MODEL.AUTOCAST": cfg.MODEL.AUTOCAST})
