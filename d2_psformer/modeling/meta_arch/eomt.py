@@ -80,10 +80,7 @@ class EoMT(Segmenter):
         }
 
     def predict(self, images: Tensor, padding: Tensor | None = None) -> SegmenterOutputs:
-        """Classes and masks of all queries; those before each masked block too, which need them.
-
-        The network reads padding as image, as the official code does.
-        """
+        """Classes and masks of all queries; those before each masked block too, which need them."""
         grid = tuple(side // self.backbone.patch_size for side in images.shape[-2:])
         tokens, rotary = self.backbone.embed(images)
         blocks = self.backbone.vit.blocks

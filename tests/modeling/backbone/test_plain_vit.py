@@ -1,6 +1,7 @@
 """Plain vision transformers of timm as a backbone."""
 
 import pytest
+import timm
 import torch
 from small_models import EOMT, small_config
 from torch import Tensor
@@ -25,10 +26,14 @@ def make(name: str = "test_vit", **options) -> PlainViT:
 @torch.no_grad()
 def test_tokens_are_those_of_timm(name, size):
     backbone, images = make(name), torch.randn(2, 3, *size)
-    expected = backbone.vit.forward_features(images)[:, backbone.prefix :]
+    model = timm.create_model(
+        name, img_size=64, dynamic_img_size=True, num_classes=0, global_pool=""
+    ).eval()
+    model.load_state_dict(backbone.vit.state_dict())
     found = backbone(images)["tokens"]
     assert found.shape == (2, backbone.channels, size[0] // 16, size[1] // 16)
-    assert torch.equal(found.flatten(2).mT, expected)
+    expected = model.forward_features(images)[:, backbone.prefix :]
+    torch.testing.assert_close(found.flatten(2).mT, expected, rtol=0, atol=1e-5)
 
 
 def test_output_shape():
@@ -93,6 +98,7 @@ def test_checkpointing_gives_the_same_gradients(name):
     [
         ({"TIMM_NAME": "resnet10t"}, "'resnet10t', which is no plain vision transformer"),
         ({"TIMM_NAME": "test_vitt"}, "'test_vitt'.*choose one as vit_large_patch14_reg4_dinov2"),
+        ({"TIMM_NAME": "eva02_tiny_patch14_224"}, "is no plain vision transformer"),
         ({"FREEZE_AT": 2}, "does not read MODEL.BACKBONE.FREEZE_AT"),
         ({"DROP_PATH": 1.0}, "DROP_PATH is 1.0"),
     ],
