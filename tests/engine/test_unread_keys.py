@@ -47,6 +47,7 @@ MORE = {
     "maskformer": CROP | {"SOLVER.CLIP_GRADIENTS.ENABLED": True},
     "mask2former": JITTER | POLY,
     "max-deeplab": DEEPLAB2 | EVALUATED,
+    "eomt": JITTER | POLY,
     "per pixel": {"SOLVER.LR_SCHEDULER_NAME": "WarmupCosineLR"},
     "per pixel plus": {"SOLVER.AMP.ENABLED": False},
 }

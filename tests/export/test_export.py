@@ -50,7 +50,7 @@ def saved(options: dict, folder):
         cfg, model = small_config(**options), fill_by_rule(small_model(**options))
     else:
         tiny = {"MODEL.BACKBONE.TIMM_NAME": "test_resnet", "MODEL.BACKBONE.NORM": "FrozenBN"}
-        cfg, model = small_config(**options, **tiny), tiny_model(**options)
+        cfg, model = small_config(**tiny | options), tiny_model(**options)
     cfg.INPUT.FORMAT, cfg.INPUT.MIN_SIZE_TEST = "BGR", 0
     cfg.MODEL.AUTOCAST = "float32"
     cfg.MODEL.WEIGHTS = str(folder / "model.pth")
