@@ -16,6 +16,7 @@ ARCHITECTURES = {
     "per_pixel_baseline_plus": "PerPixelBaselinePlus",
     "mask2former": "Mask2Former",
     "max_deeplab": "MaXDeepLab",
+    "eomt": "EoMT",
     "": "PanopticSegFormer",
 }
 # the data set of a handful of images that the overfitting config is run with

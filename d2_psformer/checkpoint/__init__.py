@@ -1,5 +1,6 @@
 """Weights from elsewhere: any checkpoint file, released checkpoints, pretrained backbones."""
 
+from .eomt import add_base
 from .files import DamagedFileError, read_checkpoint
 from .finite import check_finite
 from .official import convert_official
@@ -11,6 +12,7 @@ from .sources import CONVERTERS, convert, source_of
 __all__ = [
     "CONVERTERS",
     "DamagedFileError",
+    "add_base",
     "check_finite",
     "convert",
     "convert_mask2former",

@@ -5,14 +5,13 @@ The names become those of the official code first: what differs between that and
 """
 
 import re
-from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 from ..utils.errors import UserError
 from .relatives import convert_mask2former, convert_maskformer
-from .renaming import Parts, Renames, plus, rename_part
+from .renaming import Parts, Renames, plus, rename_all
 
 _SWIN_LAYER: Renames = [
     (r"\.layernorm_before\.", ".norm1."),
@@ -117,7 +116,8 @@ def convert_hf_maskformer(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
     Raises:
         UserError: a name that it has not.
     """
-    return _converted(state_dict, _MASKFORMER, convert_maskformer, "MaskFormer")
+    renamed = rename_all(state_dict, _MASKFORMER, "a MaskFormer of transformers")
+    return convert_maskformer(packed(renamed))
 
 
 def convert_hf_mask2former(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -126,22 +126,11 @@ def convert_hf_mask2former(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
     Raises:
         UserError: a name that it has not.
     """
-    return _converted(state_dict, _MASK2FORMER, convert_mask2former, "Mask2Former")
+    renamed = rename_all(state_dict, _MASK2FORMER, "a Mask2Former of transformers")
+    return convert_mask2former(packed(renamed))
 
 
-def _converted(
-    state_dict: dict[str, Tensor], parts: Parts, convert: Callable, whose: str
-) -> dict[str, Tensor]:
-    renamed = {}
-    for key, value in state_dict.items():
-        name = rename_part(key, parts)
-        if name is None:
-            raise UserError(f"'{key}' is no parameter of a {whose} of transformers.")
-        renamed[name] = value
-    return convert(_packed(renamed))
-
-
-def _packed(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
+def packed(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
     """One matrix for queries, keys and values, as official attention has, in place of three."""
     packed = {}
     for key, value in state_dict.items():

@@ -11,20 +11,17 @@ from ..d2.utils import comm
 from ..utils.errors import UserError
 from ..utils.wording import counted
 from .backbone_names import body_name
-from .files import read_checkpoint
 from .finite import check_finite
+from .plain_vit import backbone_entries, plain_vit_options, plain_vit_weights
 
 logger = logging.getLogger(__name__)
-
-# The prefix of a backbone's names in files of whole detectors and segmenters.
-_OF_DETECTORS = "backbone."
 
 
 def load_pretrained_backbone(model: nn.Module, cfg) -> None:
     """Fill ``model.backbone`` from ``MODEL.BACKBONE.WEIGHTS`` (a file) or ``.PRETRAINED`` (timm).
 
-    Backbones other than :class:`TimmBackbone` get theirs from Detectron2's own MODEL.WEIGHTS, with
-    which this function is not called.
+    Those of :class:`PlainViT` are resampled to its sizes of image and patch. Backbones of
+    Detectron2 get theirs from its own MODEL.WEIGHTS, with which this function is not called.
 
     Raises:
         UserError: the file is missing or unusable, its weights do not fit or are not finite, timm
@@ -32,14 +29,16 @@ def load_pretrained_backbone(model: nn.Module, cfg) -> None:
     """
     node = cfg.MODEL.BACKBONE
     backbone = model.backbone
-    is_timm = node.NAME == "TimmBackbone"
+    is_timm = node.NAME in ("TimmBackbone", "PlainViT")
+    is_plain = node.NAME == "PlainViT"
     if is_timm and node.WEIGHTS:
-        source, weights = node.WEIGHTS, _from_file(node.WEIGHTS, len(backbone.out_features))
+        source = node.WEIGHTS
+        weights = (plain_vit_weights if is_plain else _from_file)(source, backbone)
     elif is_timm and node.PRETRAINED:
         source = f"{node.TIMM_NAME}.{node.PRETRAINED}"
         _check_tag(node.TIMM_NAME, node.PRETRAINED)
         with _main_process_of_machine_first():
-            weights = _from_timm(source, backbone)
+            weights = _from_timm(source, backbone, is_plain)
     elif any(not p.requires_grad for p in backbone.parameters()):
         keys = "MODEL.BACKBONE.PRETRAINED or .WEIGHTS" if is_timm else "MODEL.WEIGHTS"
         raise UserError(
@@ -65,14 +64,8 @@ def _main_process_of_machine_first() -> Iterator[None]:
         comm.synchronize()
 
 
-def _from_file(path: str, num_levels: int) -> dict[str, Tensor]:
-    content = read_checkpoint(path)["model"]
-    of_detector = {
-        key.removeprefix(_OF_DETECTORS): value
-        for key, value in content.items()
-        if key.startswith(_OF_DETECTORS)
-    }
-    content = of_detector or content
+def _from_file(path: str, backbone: nn.Module) -> dict[str, Tensor]:
+    content, num_levels = backbone_entries(path), len(backbone.out_features)
     renamed = {body_name(k, content, num_levels=num_levels): x for k, x in content.items()}
     renamed.pop(None, None)
     return renamed
@@ -87,25 +80,24 @@ def _check_tag(name: str, tag: str) -> None:
         )
 
 
-def _from_timm(name: str, backbone: nn.Module) -> dict[str, Tensor]:
+def _from_timm(name: str, backbone: nn.Module, is_plain: bool) -> dict[str, Tensor]:
     """Download weights, or take them from timm's cache."""
     logger.info("Getting the weights '%s' through timm.", name)
+    if is_plain:
+        options, prefix = plain_vit_options(backbone), "vit"
+    else:
+        indices = backbone.body.feature_info.out_indices
+        options, prefix = {"features_only": True, "out_indices": indices}, "body"
+        options |= {"strict_img_size": False} if backbone.is_swin else {}
     try:
-        options = {"strict_img_size": False} if backbone.is_swin else {}
-        source = timm.create_model(
-            name,
-            pretrained=True,
-            features_only=True,
-            out_indices=backbone.body.feature_info.out_indices,
-            **options,
-        )
+        source = timm.create_model(name, pretrained=True, **options)
     except (OSError, RuntimeError, ValueError) as error:  # of the network, of the file
         reason = " ".join(str(error).split())
         raise UserError(
             f"timm could not get '{name}' ({type(error).__name__}: {reason}): check the network, "
             "or give a file as MODEL.BACKBONE.WEIGHTS."
         ) from error
-    return {f"body.{key}": value for key, value in source.state_dict().items()}
+    return {f"{prefix}.{key}": value for key, value in source.state_dict().items()}
 
 
 def _fill(backbone: nn.Module, weights: dict[str, Tensor], source: str) -> None:

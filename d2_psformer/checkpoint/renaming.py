@@ -3,6 +3,10 @@
 import re
 from collections.abc import Callable
 
+from torch import Tensor
+
+from ..utils.errors import UserError
+
 # Regular expressions and what takes their place, applied one after the other.
 Renames = list[tuple[str, str | Callable[[re.Match], str]]]
 # Beginnings of names, whole modules, as regular expressions: what takes their place, and what is
@@ -23,6 +27,21 @@ def rename_part(name: str, parts: Parts) -> str | None:
         if match := re.match(rf"{pattern}(?=\.|$)", name):
             return match.expand(new) + substitute(name[match.end() :], inner)
     return None
+
+
+def rename_all(state_dict: dict[str, Tensor], parts: Parts, whose: str) -> dict[str, Tensor]:
+    """The parameters under their new names.
+
+    Raises:
+        UserError: a name that is in none of the parts, so no parameter of ``whose``.
+    """
+    renamed = {}
+    for key, value in state_dict.items():
+        name = rename_part(key, parts)
+        if name is None:
+            raise UserError(f"'{key}' is no parameter of {whose}.")
+        renamed[name] = value
+    return renamed
 
 
 def plus(pattern: str, by: int) -> Callable[[re.Match], str]:

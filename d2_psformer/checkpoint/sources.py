@@ -6,6 +6,7 @@ from torch import Tensor
 
 from ..utils.errors import UserError
 from .deeplab2 import convert_deeplab2
+from .eomt import convert_eomt, convert_hf_eomt
 from .huggingface import convert_hf_mask2former, convert_hf_maskformer
 from .official import convert_official
 from .relatives import convert_mask2former, convert_maskformer
@@ -17,6 +18,8 @@ CONVERTERS = {
     "hf-maskformer": convert_hf_maskformer,
     "hf-mask2former": convert_hf_mask2former,
     "deeplab2": convert_deeplab2,
+    "eomt": convert_eomt,
+    "hf-eomt": convert_hf_eomt,
 }
 # A parameter that no other source has; the first two are of MaskFormer and its baselines.
 _SIGNS = {
@@ -27,6 +30,8 @@ _SIGNS = {
     "model.transformer_module.queries_features.weight": "hf-mask2former",
     "bbox_head.query_embedding.weight": "official",
     "encoder/_stage5/_block1/_conv1_bn_act/_conv/kernel": "deeplab2",
+    "network.q.weight": "eomt",
+    "upscale_block.block.0.conv1.weight": "hf-eomt",
 }
 
 

@@ -12,6 +12,8 @@ SOURCES = {
     "hf-maskformer": "MaskFormerForInstanceSegmentation of transformers",
     "hf-mask2former": "Mask2FormerForUniversalSegmentation of transformers",
     "deeplab2": "MaX-DeepLab for COCO, or its ImageNet model (google-research/deeplab2)",
+    "eomt": "EoMT (tue-mps/eomt)",
+    "hf-eomt": "EomtForUniversalSegmentation of transformers, with DINOv2 or DINOv3",
     "ours": "this package",
 }
 EPILOG = "\n".join(
@@ -26,6 +28,8 @@ Examples:
   psformer convert-weights --source hf-maskformer model.safetensors maskformer_SwinT.pth
   psformer convert-weights --source hf-mask2former model.safetensors.index.json ours.pth
   psformer convert-weights --source deeplab2 ckpt-100000.index max_deeplab_S_641.pth
+  psformer convert-weights --source eomt pytorch_model.bin eomt_L_640.pth
+  psformer convert-weights --source eomt --base model.safetensors delta.bin eomt_L_dinov3.pth
 
 With --config the result is a model: psformer predict photo.jpg --model model.pth
 Files of Detectron2's model zoos (.pkl) are read without running code in them. Checkpoints of
@@ -50,6 +54,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--config", metavar="CONFIG", help="config of the model, to be stored with the weights"
     )
+    parser.add_argument(
+        "--base",
+        metavar="FILE",
+        help="DINOv3's weights of transformers, to which the authors' EoMT has differences",
+    )
     kinds = ".pth, .bin, .pkl, .safetensors, .index.json, .index"
     parser.add_argument("input", metavar="IN", help=f"a file {kinds}")
     parser.add_argument("output", metavar="OUT.pth", help="file to write, for MODEL.WEIGHTS")
@@ -58,13 +67,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     import torch
 
-    from ..checkpoint import check_finite, convert, read_checkpoint
+    from ..checkpoint import add_base, check_finite, convert, read_checkpoint
     from ..engine import load_config
     from ..utils.errors import UserError
     from ..utils.files import atomic_write
 
     model = read_checkpoint(args.input, args.trust)["model"]
     try:
+        if args.base:
+            model = add_base(model, read_checkpoint(args.base)["model"])
         if args.source != "ours":
             model = convert(model, args.source)
         check_finite(model, "the weights", "use another file, or download it again")

@@ -27,6 +27,9 @@ def add_decoder_keys(model: CN) -> None:
     # Images are padded to a multiple of this many pixels, and of what the backbone needs; in
     # MaX-DeepLab to one pixel more.
     model.SIZE_DIVISIBILITY = 0
+    # What images are padded with, from 0 (black) to 255; None: the mean, in training 128 where
+    # augmentation pads. INPUT.DEEPLAB2 has its own.
+    model.PADDING_VALUE = None
     # Type of autocast in inference: "float32" (none), "bfloat16", "float16", or "auto": bfloat16
     # where the device is fast with it, but float32 in evaluation, so that figures compare.
     model.AUTOCAST = "auto"
@@ -111,6 +114,9 @@ def add_postprocessing_keys(model: CN) -> None:
     node.PANOPTIC_ON = True
     node.SEMANTIC_ON = False
     node.INSTANCE_ON = False
+    # Semantic results alone: the mean of those of square windows of so many pixels a side, spread
+    # over the long side of an image (EoMT); INPUT.MIN_SIZE_TEST is the same. 0: none.
+    node.WINDOW = 0
     # From masks to segments: "mask_wise" (Panoptic SegFormer, algorithm 1), "pixel_argmax" (the
     # highest mask), "maskformer" (the highest product of class probability and mask),
     # "mask2former" (the same, but a segment gets no pixels outside its own mask) or "max_deeplab"

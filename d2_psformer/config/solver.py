@@ -10,6 +10,11 @@ def add_solver_keys(cfg: CN) -> None:
         ["sampling_offsets", 0.1],
         ["reference_points", 0.1],
     ]
+    # Block i of the N of "PlainViT" has the rate times this, to the power of N - 1 - i, and what
+    # comes before has that of the first block; 1: all have the same. The last so many blocks keep
+    # the full rate.
+    cfg.SOLVER.LAYER_DECAY = 1.0
+    cfg.SOLVER.LAYER_DECAY_SKIPS = 0
     # Weight decay of norm layers, and of embeddings (modules of that type, absolute positions and
     # Swin's tables of relative ones); None: WEIGHT_DECAY. Detectron2's default would be 0.
     cfg.SOLVER.WEIGHT_DECAY_NORM = None
@@ -19,6 +24,10 @@ def add_solver_keys(cfg: CN) -> None:
     # multiplied with it in the former, and stands in its place in the latter (deeplab2).
     cfg.SOLVER.POLY_LR_POWER = 0.9
     cfg.SOLVER.POLY_LR_CONSTANT_ENDING = 0.0
+    # Schedule "TwoStageWarmupPolyLR" (EoMT): the rates rise from 0 over WARMUP_ITERS iterations, in
+    # which the backbone waits; its own rise over so many more. Each then falls to 0 at MAX_ITER, as
+    # (1 - share of the iterations left) ** POLY_LR_POWER.
+    cfg.SOLVER.BACKBONE_WARMUP_ITERS = 0
     # Parts of names of parameters that keep their weights, as "backbone"; batch norms there keep
     # their statistics too.
     cfg.SOLVER.FREEZE = []

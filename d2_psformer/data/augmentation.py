@@ -66,13 +66,13 @@ def _keep_a_pixel(resize: T.Transform) -> T.Transform:
 
 
 class PadToSize(T.Augmentation):
-    """Pad right and bottom to ``size`` x ``size`` pixels, images grey and segmentations with 255.
+    """Pad right and bottom to ``size`` x ``size`` pixels, segmentations with 255.
 
     Raises (when called):
         UserError: the image is larger.
     """
 
-    def __init__(self, size: int, grey: float = 128):
+    def __init__(self, size: int, value: float = 128):
         self._init(locals())
 
     def get_transform(self, image: np.ndarray) -> T.Transform:
@@ -83,7 +83,7 @@ class PadToSize(T.Augmentation):
                 f"pads to {self.size} x {self.size}: make it at least the size of the crop, or -1."
             )
         right, bottom = self.size - width, self.size - height
-        pads = {"pad_value": self.grey, "seg_pad_value": 255}
+        pads = {"pad_value": self.value, "seg_pad_value": 255}
         return T.PadTransform(0, 0, right, bottom, width, height, **pads)
 
 
@@ -106,7 +106,8 @@ def build_augmentation(cfg: CfgNode, is_train: bool) -> list[T.Augmentation]:
     Raises:
         UserError: several crops are switched on, or one has no size.
     """
-    node = cfg.INPUT
+    node, padding = cfg.INPUT, cfg.MODEL.PADDING_VALUE
+    padding = 128 if padding is None else padding
     if not is_train and node.DEEPLAB2.ENABLED:
         return [FitSquare(node.DEEPLAB2.SIZE), PadToSize(node.DEEPLAB2.SIZE, GREY)]
     if not is_train:
@@ -118,7 +119,7 @@ def build_augmentation(cfg: CfgNode, is_train: bool) -> list[T.Augmentation]:
         flip = [T.RandomFlip(**directions)]
     color = [RandomColorJitter(node.FORMAT)] if node.COLOR_AUG_SSD else []
     if node.LARGE_SCALE_JITTER.ENABLED:
-        augmentations = flip + _large_scale_jitter(node.LARGE_SCALE_JITTER) + color
+        augmentations = flip + _large_scale_jitter(node.LARGE_SCALE_JITTER, padding) + color
     elif node.DEEPLAB2.ENABLED:
         augmentations = color + deeplab2_recipe(node.DEEPLAB2) + flip  # colours are whole numbers
     else:
@@ -131,7 +132,7 @@ def build_augmentation(cfg: CfgNode, is_train: bool) -> list[T.Augmentation]:
     if node.CHANNEL_SHUFFLE:
         augmentations.append(RandomChannelShuffle())
     if node.SIZE_DIVISIBILITY > 0:
-        augmentations.append(PadToSize(node.SIZE_DIVISIBILITY))
+        augmentations.append(PadToSize(node.SIZE_DIVISIBILITY, padding))
     return augmentations
 
 
@@ -161,13 +162,14 @@ def _check_one_crop(node: CfgNode) -> None:
         raise UserError(f"{' and '.join(chosen)} exclude each other: switch one of them on.")
 
 
-def _large_scale_jitter(node: CfgNode) -> list[T.Augmentation]:
+def _large_scale_jitter(node: CfgNode, padding: float) -> list[T.Augmentation]:
     key = "INPUT.LARGE_SCALE_JITTER"
     check_at_least(1, **{f"{key}.SIZE": node.SIZE})
     check_at_least(0, **{f"{key}.MIN_SCALE": node.MIN_SCALE})
     check_at_least(node.MIN_SCALE, **{f"{key}.MAX_SCALE": node.MAX_SCALE})
     size = node.SIZE, node.SIZE
-    return [ResizeScale(node.MIN_SCALE, node.MAX_SCALE, *size), T.FixedSizeCrop(size)]
+    crop = T.FixedSizeCrop(size, pad_value=padding)
+    return [ResizeScale(node.MIN_SCALE, node.MAX_SCALE, *size), crop]
 
 
 def _crop(node: CfgNode) -> list[T.Augmentation]:

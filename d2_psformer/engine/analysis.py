@@ -87,8 +87,8 @@ def analyze(cfg: CfgNode, size: tuple[int, int]) -> Analysis:
 
 
 def with_containers(model: nn.Module, found: dict[str, float]) -> dict[str, float]:
-    """Add the figures of lists and dicts of modules, which are never called: of their members."""
+    """Add the figures of modules that are never called, as lists of modules: of their members."""
     for name, module in reversed(list(model.named_modules())):
-        if name not in found and type(module).__name__ in ("ModuleList", "ModuleDict"):
+        if name not in found:
             found[name] = sum(found.get(f"{name}.{key}", 0) for key, _ in module.named_children())
     return found

@@ -10,6 +10,7 @@ from torch.nn.utils import clip_grad_norm_, clip_grad_value_
 from ..d2.config import CfgNode
 from ..utils.errors import UserError, check_known
 from .adam import KerasAdam
+from .layer_decay import layer_factors
 
 GradientClipper = Callable[[list[nn.Parameter]], None]
 
@@ -45,25 +46,32 @@ def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
 def parameter_groups(model: nn.Module, solver: CfgNode) -> list[dict]:
     """One group for every pair of learning rate and weight decay in use.
 
+    With the schedule TwoStageWarmupPolyLR no group has parameters of the backbone and others.
+
     A shared parameter comes once, a frozen one never. The rate follows from the parameter's name
-    (SOLVER.LR_MULTIPLIERS, and BIAS_LR_FACTOR on top of it), the weight decay from the type of the
-    module that owns it: norms have WEIGHT_DECAY_NORM, embeddings WEIGHT_DECAY_EMBED, all others
-    WEIGHT_DECAY. Biases, those of norms too, have WEIGHT_DECAY_BIAS if that is set.
+    (SOLVER.LR_MULTIPLIERS, times BIAS_LR_FACTOR and the factor of LAYER_DECAY), the weight decay
+    from the type of the module that owns it: norms have WEIGHT_DECAY_NORM, embeddings
+    WEIGHT_DECAY_EMBED, all others WEIGHT_DECAY. Biases, those of norms too, have WEIGHT_DECAY_BIAS
+    if that is set.
 
     Returns:
         Dicts of "params", their "param_names" (by which a resumed run finds their state), "lr" and
         "weight_decay".
     """
-    groups: dict[tuple[float, float], dict[str, nn.Parameter]] = {}
+    groups: dict[tuple[float, float, bool], dict[str, nn.Parameter]] = {}
     owners = dict(model.named_modules())
+    factors = layer_factors([name for name, _ in model.named_parameters()], solver)
+    two_stages = solver.LR_SCHEDULER_NAME == "TwoStageWarmupPolyLR"
     for name, parameter in model.named_parameters():  # leaves out duplicates itself
         if parameter.requires_grad:
             multipliers = solver.LR_MULTIPLIERS
             factor = next((factor for part, factor in multipliers if part in name), 1.0)
+            factor *= factors[name]
             owner, _, last_name = name.rpartition(".")
             factor *= solver.BIAS_LR_FACTOR if last_name == "bias" else 1.0
             decay = _weight_decay(owners[owner], last_name, solver)
-            groups.setdefault((factor, decay), {})[name] = parameter
+            waits = two_stages and name.startswith("backbone.")
+            groups.setdefault((factor, decay, waits), {})[name] = parameter
     return [
         {
             "params": [*group.values()],
@@ -71,7 +79,7 @@ def parameter_groups(model: nn.Module, solver: CfgNode) -> list[dict]:
             "lr": solver.BASE_LR * factor,
             "weight_decay": decay,
         }
-        for (factor, decay), group in groups.items()
+        for (factor, decay, _), group in groups.items()
     ]
 
 

@@ -36,6 +36,11 @@ def scale_to_processes(cfg: CfgNode, processes: int) -> CfgNode:
     node.BASE_LR = solver.BASE_LR * factor
     node.MAX_ITER = max(1, round(solver.MAX_ITER / factor))
     node.WARMUP_ITERS = round(solver.WARMUP_ITERS / factor)
+    node.BACKBONE_WARMUP_ITERS = round(solver.BACKBONE_WARMUP_ITERS / factor)
+    scaled.MODEL.EOMT.MASK_ANNEALING = [
+        [round(iteration / factor) for iteration in bounds]
+        for bounds in cfg.MODEL.EOMT.MASK_ANNEALING
+    ]
     node.STEPS = tuple(round(step / factor) for step in solver.STEPS)
     node.CHECKPOINT_PERIOD = max(1, round(solver.CHECKPOINT_PERIOD / factor))
     if cfg.TEST.EVAL_PERIOD:

@@ -1,11 +1,12 @@
-"""Learning-rate schedules: those of the backend, and the polynomial one of DeepLab."""
+"""Learning-rate schedules: those of the backend, and the polynomial ones of DeepLab and EoMT."""
 
 import logging
 import math
+from collections.abc import Callable
 
 import torch
 from fvcore.common.param_scheduler import ParamScheduler
-from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
 from ..d2.config import CfgNode
 from ..d2.solver import LRMultiplier
@@ -15,7 +16,8 @@ from ..utils.errors import check_known
 logger = logging.getLogger(__name__)
 
 _POLYNOMIAL = ("WarmupPolyLR", "WarmupThenPolyLR")
-_NAMES = ("WarmupMultiStepLR", "WarmupCosineLR", "WarmupStepWithFixedGammaLR", *_POLYNOMIAL)
+_TWO_STAGES = "TwoStageWarmupPolyLR"
+_BACKENDS = ("WarmupMultiStepLR", "WarmupCosineLR", "WarmupStepWithFixedGammaLR")
 
 
 def build_lr_scheduler(cfg: CfgNode, optimizer: torch.optim.Optimizer) -> LRScheduler:
@@ -25,13 +27,18 @@ def build_lr_scheduler(cfg: CfgNode, optimizer: torch.optim.Optimizer) -> LRSche
         UserError: unknown schedule or WARMUP_METHOD.
     """
     solver = cfg.SOLVER
-    if solver.WARMUP_ITERS >= solver.MAX_ITER:
+    names = (*_BACKENDS, *_POLYNOMIAL, _TWO_STAGES)
+    check_known("SOLVER.LR_SCHEDULER_NAME", solver.LR_SCHEDULER_NAME, names)
+    has_two_stages = solver.LR_SCHEDULER_NAME == _TWO_STAGES
+    warmup = solver.WARMUP_ITERS + (solver.BACKBONE_WARMUP_ITERS if has_two_stages else 0)
+    if warmup >= solver.MAX_ITER:
         logger.warning(
-            "SOLVER.WARMUP_ITERS is %d and SOLVER.MAX_ITER %d: training ends within the warm-up, "
+            "SOLVER.WARMUP_ITERS%s is %d and SOLVER.MAX_ITER %d: training ends within the warm-up, "
             "before the learning rate has reached SOLVER.BASE_LR.",
-            solver.WARMUP_ITERS, solver.MAX_ITER,
+            " + BACKBONE_WARMUP_ITERS" if has_two_stages else "", warmup, solver.MAX_ITER,
         )  # fmt: skip
-    check_known("SOLVER.LR_SCHEDULER_NAME", solver.LR_SCHEDULER_NAME, _NAMES)
+    if has_two_stages:
+        return _two_stage_schedule(solver, optimizer)
     check_known("SOLVER.WARMUP_METHOD", solver.WARMUP_METHOD, ("linear", "constant"))
     if solver.LR_SCHEDULER_NAME == "WarmupStepWithFixedGammaLR":
         cfg = _with_steps(cfg)
@@ -46,6 +53,32 @@ def build_lr_scheduler(cfg: CfgNode, optimizer: torch.optim.Optimizer) -> LRSche
         in_warmup=solver.LR_SCHEDULER_NAME == "WarmupPolyLR",
     )
     return LRMultiplier(optimizer, schedule, max_iter=solver.MAX_ITER)
+
+
+def _two_stage_schedule(solver: CfgNode, optimizer: torch.optim.Optimizer) -> LambdaLR:
+    """The backbone waits for the warm-up of all else, then has its own (EoMT)."""
+    first, second = solver.WARMUP_ITERS, solver.BACKBONE_WARMUP_ITERS
+    total, power = solver.MAX_ITER, solver.POLY_LR_POWER
+    backbone = _warmup_and_poly(first, second, total, power)
+    others = _warmup_and_poly(0, first, total, power)
+    names = (group["param_names"][0] for group in optimizer.param_groups)
+    factors = [backbone if name.startswith("backbone.") else others for name in names]
+    return LambdaLR(optimizer, factors)
+
+
+def _warmup_and_poly(wait: int, warmup: int, total: int, power: float) -> Callable[[int], float]:
+    """The factor of an iteration: 0, then a rise to 1, then a polynomial down to 0 at ``total``."""
+
+    def factor(iteration: int) -> float:
+        done = iteration - wait
+        if done < 0:
+            return 0.0
+        if done < warmup:
+            return done / warmup
+        rest = max(1, total - wait - warmup)
+        return max(0.0, 1 - (done - warmup) / rest) ** power
+
+    return factor
 
 
 def _with_steps(cfg: CfgNode) -> CfgNode:

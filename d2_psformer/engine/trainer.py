@@ -29,6 +29,7 @@ from .model import build_model, log_size
 from .optimizer import build_gradient_clipper, build_optimizer
 from .optimizer_state import load_optimizer_state
 from .output_folder import release_folder
+from .rates import LRScheduler
 from .scaling import scale_to_processes
 from .schedule import build_lr_scheduler
 from .setup import save_config
@@ -121,12 +122,11 @@ class Trainer(TrainerBase):
         """Return the hooks in the order in which they run."""
         solver, is_main = self.cfg.SOLVER, comm.is_main_process()
         checkpoints = hooks.PeriodicCheckpointer(self.checkpointer, solver.CHECKPOINT_PERIOD)
-        every = [hooks.IterationTimer(), hooks.LRScheduler(), self.average]
+        every = [hooks.IterationTimer(), LRScheduler(), self.average]
         every += [SkippedImages(self.cfg.DATALOADER.MAX_SKIPPED)] if skips_errors(self.cfg) else []
         # After the two whose state it saves; before what can go wrong in the evaluation.
         every += [checkpoints] if is_main else []
-        every += [self.interruption]
-        every += [Evaluations(self.cfg.TEST.EVAL_PERIOD, self._evaluate)]
+        every += [self.interruption, Evaluations(self.cfg.TEST.EVAL_PERIOD, self._evaluate)]
         every += self._build_best_checkpoint()
         # Last, so that figures of the evaluation are written too.
         every += [MetricWriters(self.build_writers())] if is_main else []

@@ -111,6 +111,11 @@ def _for_export(cfg: CfgNode) -> CfgNode:
             "Exported models give panoptic and semantic results, and this config switches both "
             "off: set MODEL.POSTPROCESSING.PANOPTIC_ON True."
         )
+    if node.WINDOW:
+        raise UserError(
+            f"MODEL.POSTPROCESSING.WINDOW is {node.WINDOW}, and an exported model reads images as "
+            "a whole: set it to 0."
+        )
     cfg.MODEL.AUTOCAST, cfg.MODEL.DEVICE, cfg.MODEL.COMPILE = "float32", "cpu", False
     return cfg
 

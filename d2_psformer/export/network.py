@@ -18,12 +18,13 @@ class ExportedNetwork(nn.Module):
         """
         Args:
             bgr: the model reads blue, green, red (INPUT.FORMAT).
-            grey_padding: padding is grey (INPUT.DEEPLAB2), and not the mean of all images.
+            grey_padding: padding is grey (INPUT.DEEPLAB2), and not what the normaliser has.
         """
         super().__init__()
         self.model, self.bgr = model, bgr
-        mean, std = model.normalizer.mean, model.normalizer.std
-        fill = (GREY - mean) / std if grey_padding else torch.zeros_like(mean)
+        normalizer = model.normalizer
+        grey = (GREY - normalizer.mean) / normalizer.std
+        fill = grey if grey_padding else normalizer.fill
         self.register_buffer("fill", fill, persistent=False)
 
     def forward(self, images: Tensor, sizes: Tensor) -> dict[str, Tensor]:

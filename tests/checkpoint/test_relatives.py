@@ -151,6 +151,8 @@ SIGNS = {
     "hf-maskformer": "mask_embedder.0.0.weight",
     "hf-mask2former": "model.transformer_module.queries_features.weight",
     "deeplab2": "encoder/_stage5/_block1/_conv1_bn_act/_conv/kernel",
+    "eomt": "network.q.weight",
+    "hf-eomt": "upscale_block.block.0.conv1.weight",
 }
 
 

@@ -116,9 +116,10 @@ def test_order_of_each_recipe(cfg):
     assert _names(cfg) == ["RandomFlip", "ResizeScale", "FixedSizeCrop", color, pad]
 
 
-@pytest.mark.parametrize("seed", range(12))
-def test_large_scale_jitter_is_the_formula(cfg, seed):
+@pytest.mark.parametrize(("seed", "padding"), [*((i, None) for i in range(11)), (11, 0)])
+def test_large_scale_jitter_is_the_formula(cfg, seed, padding):
     cfg.INPUT.LARGE_SCALE_JITTER.ENABLED, cfg.INPUT.LARGE_SCALE_JITTER.SIZE = True, 60
+    cfg.MODEL.PADDING_VALUE = padding
     image = np.random.default_rng(seed).integers(0, 256, (40, 70, 3)).astype(np.uint8)
     np.random.seed(seed)
     augmented = T.AugInput(image, sem_seg=np.zeros((40, 70), np.uint8))
@@ -130,7 +131,7 @@ def test_large_scale_jitter_is_the_formula(cfg, seed):
     resized = np.asarray(Image.fromarray(image).resize((width, height), Image.BILINEAR))
     offset = np.random.uniform()
     y, x = round(offset * max(0, height - 60)), round(offset * max(0, width - 60))
-    expected = np.full((60, 60, 3), 128, np.uint8)
+    expected = np.full((60, 60, 3), 128 if padding is None else padding, np.uint8)
     expected[: min(height, 60), : min(width, 60)] = resized[y : y + 60, x : x + 60]
     np.testing.assert_array_equal(augmented.image, expected)
     padding = np.full((60, 60), 255)
@@ -151,6 +152,8 @@ def test_large_scale_jitter_of_a_line(cfg):
 
 
 def test_padding_to_one_size(cfg):
+    cfg.INPUT.MIN_SIZE_TRAIN, cfg.INPUT.SIZE_DIVISIBILITY, cfg.MODEL.PADDING_VALUE = (0,), 6, 0
+    assert build_augmentation(cfg, True)[-1].value == 0
     pad = PadToSize(6).get_transform(np.zeros((4, 5, 3)))
     image, classes = pad.apply_image(np.ones((4, 5, 3))), pad.apply_segmentation(np.ones((4, 5)))
     assert image.shape == (6, 6, 3) and classes.shape == (6, 6)

@@ -24,6 +24,8 @@ WRONG = {
     "INPUT.CROP.SIZE [0.5]": "INPUT.CROP.SIZE is [0.5]: it must be 2 numbers above 0.",
     "MODEL.PIXEL_STD [1.0]": "MODEL.PIXEL_STD is [1.0]: it must be 3 numbers above 0.",
     "MODEL.PIXEL_STD [1,0,1]": "MODEL.PIXEL_STD is [1, 0, 1]: it must be 3 numbers above 0.",
+    "MODEL.PADDING_VALUE a": "MODEL.PADDING_VALUE is 'a': 'a' must be None or a number.",
+    "MODEL.PADDING_VALUE 256": "MODEL.PADDING_VALUE is 256: it must be at least 0 and at most 255.",
     "MODEL.PIXEL_DECODER.LAYERS 1000000000": "MODEL.PIXEL_DECODER.LAYERS is 1000000000: it must "
     "be at least 0 and at most 1000.",
     "MODEL.PSFORMER.CLASS_PRIOR 1.0": "MODEL.PSFORMER.CLASS_PRIOR is 1.0: it must be above 0 and "

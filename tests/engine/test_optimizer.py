@@ -24,7 +24,12 @@ class SmallModel(nn.Module):
 
 def solver(**options) -> CfgNode:
     node = get_cfg().SOLVER
-    plain = {"BASE_LR": 1.0, "WEIGHT_DECAY_NORM": None, "WEIGHT_DECAY_EMBED": None}
+    plain = {
+        "BASE_LR": 1.0,
+        "LAYER_DECAY": 1.0,
+        "WEIGHT_DECAY_NORM": None,
+        "WEIGHT_DECAY_EMBED": None,
+    }
     for key, value in (plain | options).items():
         node[key] = value
     return node

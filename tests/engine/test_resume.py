@@ -1,5 +1,6 @@
 """A run that was killed and resumed equals one that was not, bit by bit."""
 
+import json
 import random
 import shutil
 
@@ -16,6 +17,10 @@ def train(folder, *opts, resume: bool = False) -> list[float]:
     trainer.resume_or_load(resume=resume)
     trainer.train()
     return trainer.losses
+
+
+def metrics(folder) -> list[dict]:
+    return [json.loads(line) for line in (folder / "metrics.json").read_text().splitlines()]
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +61,19 @@ def test_resume_with_a_gradient_scaler(tmp_path):
     assert_equal_weights(weights_of(tmp_path / "whole"), weights_of(tmp_path / "again"))
     saved = torch.load(tmp_path / "again" / "model_final.pth", weights_only=True)
     assert saved["trainer"]["grad_scaler"]["scale"] > 1
+
+
+def test_resume_in_the_second_warm_up(tmp_path):
+    """The backbone's rates of the rest are the same, bit by bit."""
+    options = ("SOLVER.LR_SCHEDULER_NAME", "TwoStageWarmupPolyLR", "SOLVER.ACCUMULATION_STEPS", 2)
+    options += ("SOLVER.BACKBONE_WARMUP_ITERS", 4, "SOLVER.MAX_ITER", 12)
+    losses = train(tmp_path / "whole", *options)
+    rates = [line["lr"] for line in metrics(tmp_path / "whole")]
+    shutil.copytree(tmp_path / "whole", tmp_path / "again")
+    (tmp_path / "again" / "last_checkpoint").write_text("model_0000004.pth")
+    assert train(tmp_path / "again", *options, resume=True) == losses[5:]
+    assert [line["lr"] for line in metrics(tmp_path / "again")] == rates
+    assert_equal_weights(weights_of(tmp_path / "whole"), weights_of(tmp_path / "again"))
 
 
 def test_resume_of_a_finished_run_trains_no_more(tmp_path, uninterrupted):

@@ -36,6 +36,14 @@ def test_on_a_quarter_of_the_processes(tmp_path):
     assert cfg.SOLVER.IMS_PER_BATCH == 16
 
 
+def test_the_iterations_of_eomt(tmp_path):
+    cfg = dummy_cfg(tmp_path, *OPTIONS, "SOLVER.REFERENCE_WORLD_SIZE", 8)
+    cfg.SOLVER.BACKBONE_WARMUP_ITERS, cfg.MODEL.EOMT.MASK_ANNEALING = 6, [[10, 20], [20, 31]]
+    scaled = scale_to_processes(cfg, 16)
+    assert scaled.SOLVER.BACKBONE_WARMUP_ITERS == 3
+    assert scaled.MODEL.EOMT.MASK_ANNEALING == [[5, 10], [10, 16]]
+
+
 def test_off_by_default(tmp_path):
     cfg = dummy_cfg(tmp_path)
     assert scale_to_processes(cfg, 3) is cfg

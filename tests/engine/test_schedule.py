@@ -8,6 +8,7 @@ import torch
 from d2_psformer.config import add_psformer_config
 from d2_psformer.d2 import BACKEND
 from d2_psformer.d2.config import get_cfg
+from d2_psformer.engine.optimizer import build_optimizer
 from d2_psformer.engine.schedule import build_lr_scheduler
 from d2_psformer.utils.errors import UserError
 
@@ -108,6 +109,52 @@ def test_a_training_that_is_over_has_rate_zero():
     optimizer.step()
     scheduler.step()
     assert optimizer.param_groups[0]["lr"] == 0
+
+
+def two_stage_rate(step: int, warmups: tuple[int, int], power: float, is_backbone: bool) -> float:
+    """The formula of EoMT's authors."""
+    first, second = warmups
+    if is_backbone:
+        if step < first:
+            return 0
+        if step < first + second:
+            return (step - first) / second
+        return (1 - (step - first - second) / max(1, MAX_ITER - first - second)) ** power
+    if first > 0 and step < first:
+        return step / first
+    return (1 - (step - first) / max(1, MAX_ITER - first)) ** power
+
+
+@pytest.mark.parametrize("warmups", [(8, 12), (0, 5), (5, 0), (0, 0)])
+def test_two_stages(warmups):
+    cfg = make_cfg(
+        LR_SCHEDULER_NAME="TwoStageWarmupPolyLR",
+        WARMUP_ITERS=warmups[0],
+        BACKBONE_WARMUP_ITERS=warmups[1],
+        LR_MULTIPLIERS=[["backbone.late", 0.5]],
+    )
+    model = torch.nn.ModuleDict({"head": torch.nn.Linear(2, 1)})
+    model["backbone"] = torch.nn.ModuleDict(
+        {"early": torch.nn.Linear(1, 1), "late": torch.nn.Linear(1, 1)}
+    )
+    optimizer = build_optimizer(cfg, model)
+    scheduler = build_lr_scheduler(cfg, optimizer)
+    for step in range(MAX_ITER + 1):
+        found = {n: g["lr"] for g in optimizer.param_groups for n in g["param_names"]}
+        backbone, others = (two_stage_rate(step, warmups, 0.9, is_it) for is_it in (True, False))
+        assert found["head.weight"] == pytest.approx(BASE_LR * others)
+        assert found["backbone.early.weight"] == pytest.approx(BASE_LR * backbone)
+        assert found["backbone.late.weight"] == pytest.approx(BASE_LR / 2 * backbone)
+        optimizer.step()
+        scheduler.step()
+
+
+def test_two_stages_that_are_longer_than_the_run(caplog):
+    two = {"LR_SCHEDULER_NAME": "TwoStageWarmupPolyLR", "WARMUP_ITERS": 30}
+    for second, warned in ((9, 0), (10, 1)):
+        cfg = make_cfg(BACKBONE_WARMUP_ITERS=second, **two)
+        build_lr_scheduler(cfg, build_optimizer(cfg, torch.nn.Linear(1, 1)))
+        assert sum("+ BACKBONE_WARMUP_ITERS is 40" in m for m in caplog.messages) == warned
 
 
 def test_other_schedules_are_the_backends():

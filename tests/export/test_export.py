@@ -50,7 +50,7 @@ def saved(options: dict, folder):
         cfg, model = small_config(**options), fill_by_rule(small_model(**options))
     else:
         tiny = {"MODEL.BACKBONE.TIMM_NAME": "test_resnet", "MODEL.BACKBONE.NORM": "FrozenBN"}
-        cfg, model = small_config(**options, **tiny), tiny_model(**options)
+        cfg, model = small_config(**tiny | options), tiny_model(**options)
     cfg.INPUT.FORMAT, cfg.INPUT.MIN_SIZE_TEST = "BGR", 0
     cfg.MODEL.AUTOCAST = "float32"
     cfg.MODEL.WEIGHTS = str(folder / "model.pth")
@@ -128,6 +128,19 @@ def test_a_program_is_loaded_and_run_with_torch_alone(name, tmp_path):
     program = torch.export.load(file, extra_files=extra)
     assert json.loads(extra[KEY])["architecture"] == cfg.MODEL.META_ARCHITECTURE
     assert not [n for n in program.graph.nodes if "d2_psformer" in str(n.target)]
+
+
+def test_an_exported_network_pads_as_the_model():
+    model = tiny_model(**VARIANTS["maskformer"], **{"MODEL.PADDING_VALUE": 0}).eval()
+    pixels, size = torch.zeros(1, 3, 64, 96), torch.tensor([[50, 70]])
+    pixels[0, :, :50, :70] = image(50, 70)
+    with torch.no_grad():
+        found = ExportedNetwork(model)(pixels, size)["masks"]
+        whole = model.normalizer(list(pixels)).tensor
+        padding = torch.ones(1, 64, 96, dtype=torch.bool)
+        padding[:, :50, :70] = False
+        expected = model.predict(whole, padding).queries["queries"].masks[-1]
+    torch.testing.assert_close(found, expected)
 
 
 @pytest.mark.slow

@@ -15,17 +15,19 @@ def official_points(
     draw: Callable[[int, tuple[int, ...]], Tensor],
     images: int,
     layers: int,
+    last_first: bool = True,
 ) -> Iterator[None]:
     """Give a criterion of ours the numbers of the official one.
 
-    We match all layers, then compute the losses; the official code takes layer by layer, the last
-    one first: it matches every image and then draws the points of the losses twice.
+    We match all layers, then compute the losses; the official code takes layer by layer: it matches
+    every image and then draws the points of the losses twice.
 
     Args:
         draw: gives the numbers of the official draw of this index, of this shape.
         images: of the batch.
+        last_first: as in Mask2Former; in EoMT the last layer comes last.
     """
-    place = [*range(1, layers), 0]  # of every layer in the official order
+    place = [*range(1, layers), 0] if last_first else [*range(layers)]
     order = [(images + 2) * place[layer] + i for layer in range(layers) for i in range(images)]
     order += [(images + 2) * place[layer] + images + i for layer in range(layers) for i in (0, 1)]
     calls = iter(order)

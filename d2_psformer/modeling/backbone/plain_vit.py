@@ -1,8 +1,12 @@
 """A plain vision transformer of timm: DINOv2, DINOv3 and their like."""
 
+import math
+from collections.abc import Sequence
+
 import timm
 import torch
 import torch.nn.functional as F
+from timm.layers.pos_embed_sincos import RotaryEmbeddingDinoV3
 from torch import Tensor, nn
 
 from ...d2.config import configurable
@@ -63,6 +67,10 @@ class PlainViT(Backbone):
                 global_pool="",
             )
             self.prefix, self.channels = self.vit.num_prefix_tokens, self.vit.embed_dim
+            # Outside of timm's model, which would fix the sizes of an exported one.
+            self.rope, self.vit.rope = getattr(self.vit, "rope", None), None
+            if not isinstance(self.rope, RotaryEmbeddingDinoV3 | None):
+                raise TypeError("other rotary positions")
         except (AttributeError, RuntimeError, TypeError) as error:
             raise UserError(
                 f"MODEL.BACKBONE.TIMM_NAME is '{name}', which is no plain vision transformer of "
@@ -96,8 +104,18 @@ class PlainViT(Backbone):
             rotary positions (H W / patch_size², 2 D) of the patches, sine and cosine; or None.
         """
         tokens = self.vit._pos_embed(self.vit.patch_embed(images))
-        tokens, rotary = tokens if isinstance(tokens, tuple) else (tokens, None)
-        return self.vit.norm_pre(tokens), rotary
+        if self.rope is None:
+            return self.vit.norm_pre(tokens), None
+        grid = [side // self.patch_size for side in images.shape[-2:]]
+        return self.vit.norm_pre(tokens[0]), self.rotary(grid)
+
+    def rotary(self, grid: Sequence[int]) -> Tensor:
+        """DINOv3's rotary positions (rows * columns, 2 D): centres of patches, from -1 to 1."""
+        periods = self.rope.periods
+        axes = [(torch.arange(n, device=periods.device) + 0.5) / n * 2 - 1 for n in grid]
+        places = torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1).flatten(0, 1)
+        angles = (2 * math.pi * places[..., None] / periods).flatten(1).tile(2)
+        return torch.cat([angles.sin(), angles.cos()], dim=-1)
 
     def insert(
         self, tokens: Tensor, rotary: Tensor | None, new: Tensor

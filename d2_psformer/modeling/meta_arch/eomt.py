@@ -43,8 +43,7 @@ class EoMT(Segmenter):
         """
         Args:
             num_classes: without "no object".
-            query_blocks: last blocks that have the queries.
-            annealing: of masked attention, with one schedule for each of these blocks.
+            query_blocks: last blocks that have the queries; ``annealing`` has a schedule for each.
             shared: arguments of :class:`Segmenter` but ``mask_stride``.
         """
         patch, dim = shared["backbone"].patch_size, shared["backbone"].channels
@@ -61,8 +60,8 @@ class EoMT(Segmenter):
     @classmethod
     def from_config(cls, cfg) -> dict:
         check_choice(("PlainViT",), **{"MODEL.BACKBONE.NAME": cfg.MODEL.BACKBONE.NAME})
-        threshold = cfg.MODEL.POSTPROCESSING.MASK_THRESHOLD
-        check_fraction(**{"MODEL.POSTPROCESSING.MASK_THRESHOLD": threshold})
+        key = "MODEL.POSTPROCESSING.MASK_THRESHOLD"
+        check_fraction(**{key: cfg.MODEL.POSTPROCESSING.MASK_THRESHOLD})
         shared, node = shared_parts(cfg), cfg.MODEL.EOMT
         blocks, queries = len(shared["backbone"].vit.blocks), node.QUERY_BLOCKS
         check_at_least(1, **{"MODEL.EOMT.QUERY_BLOCKS": queries})
@@ -81,16 +80,13 @@ class EoMT(Segmenter):
         }
 
     def predict(self, images: Tensor, padding: Tensor | None = None) -> SegmenterOutputs:
-        """Classes and masks of all queries; those before each masked block too, which need them.
-
-        The network reads padding as image, as the official code does.
-        """
+        """Classes and masks of all queries; those before each masked block too, which need them."""
         grid = tuple(side // self.backbone.patch_size for side in images.shape[-2:])
         tokens, rotary = self.backbone.embed(images)
         blocks = self.backbone.vit.blocks
         for block in blocks[: -self.query_blocks]:
             tokens = self.backbone.run(block, tokens, rotary)
-        queries = self.query_embed.weight.expand(len(images), -1, -1)
+        queries = self.query_embed.weight.expand(images.shape[0], -1, -1)
         tokens, rotary = self.backbone.insert(tokens, rotary, queries)
         outputs = QueryOutputs()
         for number, block in enumerate(blocks[-self.query_blocks :]):

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...utils.errors import UserError
@@ -15,7 +14,7 @@ from ...utils.errors import UserError
 class ImageBatch:
     """
     Attributes:
-        tensor: (B, 3, H, W) normalised, zero where padded.
+        tensor: (B, 3, H, W) normalised, the normaliser's ``fill`` where padded.
         padding: (B, H, W) bool, True = padding; None where every image fills the canvas.
         sizes: (height, width) of every image without padding, pixels.
     """
@@ -31,6 +30,10 @@ class ImageNormalizer(nn.Module):
     Args:
         size_divisibility, more: the sides of the canvas are the first one once or more often, plus
             the second, pixels.
+        padding_value: of the padding, in the value range of ``pixel_mean``; None: the mean.
+
+    Attributes:
+        fill: (3, 1, 1), the normalised padding.
     """
 
     def __init__(
@@ -39,6 +42,7 @@ class ImageNormalizer(nn.Module):
         pixel_std: list[float],
         size_divisibility: int,
         more: int = 0,
+        padding_value: float | None = None,
     ):
         super().__init__()
         if not len(pixel_mean) == len(pixel_std) == 3 or 0 in pixel_std:
@@ -46,8 +50,11 @@ class ImageNormalizer(nn.Module):
                 f"MODEL.PIXEL_MEAN is {pixel_mean} and MODEL.PIXEL_STD is {pixel_std}: give three "
                 "numbers each, and no deviation of 0."
             )
-        self.register_buffer("mean", torch.tensor(pixel_mean).view(-1, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(pixel_std).view(-1, 1, 1), persistent=False)
+        mean, std = (torch.tensor(values).view(-1, 1, 1) for values in (pixel_mean, pixel_std))
+        fill = torch.zeros_like(std) if padding_value is None else (padding_value - mean) / std
+        self.register_buffer("mean", mean, persistent=False)
+        self.register_buffer("std", std, persistent=False)
+        self.register_buffer("fill", fill, persistent=False)
         self.size_divisibility, self.more = size_divisibility, more
 
     def forward(
@@ -59,10 +66,12 @@ class ImageNormalizer(nn.Module):
             padding_masks: (H, W) bool of each image, True = padding at its right and bottom; None
                 where it has none.
         """
-        normalised = [(x.to(self.mean.device) - self.mean) / self.std for x in images]
-        batch = torch.stack(self._pad(normalised))
+        batch = self.fill.repeat(len(images), 1, *self._canvas(images))
+        for canvas, image in zip(batch, images, strict=True):
+            _, height, width = image.shape
+            canvas[:, :height, :width] = (image.to(self.mean.device) - self.mean) / self.std
         padding_masks = padding_masks or [None] * len(images)
-        sizes = [_valid_size(*pair) for pair in zip(normalised, padding_masks, strict=True)]
+        sizes = [_valid_size(*pair) for pair in zip(images, padding_masks, strict=True)]
         if all(size == batch.shape[-2:] for size in sizes):
             return ImageBatch(batch, None, sizes)
         padding = torch.ones_like(batch[:, 0], dtype=torch.bool)
@@ -70,12 +79,12 @@ class ImageNormalizer(nn.Module):
             mask[:height, :width] = False
         return ImageBatch(batch, padding, sizes)
 
-    def _pad(self, images: list[Tensor]) -> list[Tensor]:
-        """The images, padded at the right and the bottom to one size."""
+    def _canvas(self, images: list[Tensor]) -> tuple[int, int]:
+        """Height and width that hold every image."""
         multiple, more = max(self.size_divisibility, 1), self.more
         longest = (max(more + 1, *(x.shape[axis] for x in images)) for axis in (1, 2))
         height, width = (math.ceil((side - more) / multiple) * multiple + more for side in longest)
-        return [F.pad(x, (0, width - x.shape[2], 0, height - x.shape[1])) for x in images]
+        return height, width
 
 
 def _valid_size(image: Tensor, padding_mask: Tensor | None) -> tuple[int, int]:

@@ -19,6 +19,7 @@ from ..outputs import SegmenterOutputs
 from ..postprocessing import Placement, Postprocessor, build_postprocessor
 from .finite import check_finite_images, check_finite_outputs
 from .preprocessing import ImageBatch, ImageNormalizer
+from .windows import check_windows, infer_in_windows
 
 _CHECKPOINTING = ("backbone", "pixel_decoder", "transformer_decoder")
 
@@ -40,12 +41,14 @@ class Segmenter(nn.Module, ABC):
         mask_stride: int,
         aligned_corners: bool = False,
         autocast: torch.dtype | None = None,
+        window: int = 0,
     ):
         """
         Args:
             mask_stride: pixels of the input a cell of the predicted masks, along each side.
             aligned_corners: see :class:`.Placement`.
             autocast: half-precision type for inference; None for float32.
+            window: side of the windows of semantic inference, pixels; 0: there are none.
         """
         super().__init__()
         self.normalizer = normalizer
@@ -55,6 +58,7 @@ class Segmenter(nn.Module, ABC):
         self.mask_stride = mask_stride
         self.aligned_corners = aligned_corners
         self.autocast = autocast
+        self.window = window
 
     @abstractmethod
     def predict(self, images: Tensor, padding: Tensor | None = None) -> SegmenterOutputs:
@@ -107,15 +111,23 @@ class Segmenter(nn.Module, ABC):
             UserError: training with weights of half precision.
         """
         check_finite_images(batched_inputs)
-        images = self.normalizer(
-            [x["image"] for x in batched_inputs], [x.get("padding_mask") for x in batched_inputs]
-        )
         if self.training:
             self._check_trainable()
+            images = self._normalized(batched_inputs)
             return self.losses(images, self.targets(batched_inputs, images))
+        if self.window:
+            return infer_in_windows(self._infer, batched_inputs, self.window)
+        return self._infer(batched_inputs)
+
+    def _infer(self, batched_inputs: list[dict]) -> list[dict]:
+        images = self._normalized(batched_inputs)
         with self._autocast():
             outputs = self.predict(images.tensor, images.padding)
         return self.postprocess(outputs, images, batched_inputs)
+
+    def _normalized(self, batched_inputs: list[dict]) -> ImageBatch:
+        images = [x["image"] for x in batched_inputs]
+        return self.normalizer(images, [x.get("padding_mask") for x in batched_inputs])
 
     def _autocast(self) -> AbstractContextManager:
         """Autocast to the type asked for, or to that of the weights after ``model.half()``."""
@@ -184,13 +196,18 @@ def shared_parts(cfg) -> dict:
     with config_node("MODEL.BACKBONE", heads="MODEL.TRANSFORMER_DECODER"):
         backbone = build_checked_backbone(cfg)
     with config_node("MODEL.POSTPROCESSING", max_instances="TEST.DETECTIONS_PER_IMAGE"):
+        check_windows(cfg)
         postprocessor = build_postprocessor(cfg, classes)
     multiples = cfg.MODEL.SIZE_DIVISIBILITY, backbone.size_divisibility
     check_at_least(0, **{"MODEL.SIZE_DIVISIBILITY": multiples[0]})
     multiple = math.lcm(*(max(x, 1) for x in multiples))
     aligned_corners = getattr(backbone, "aligned_corners", False)
     normalizer = ImageNormalizer(
-        cfg.MODEL.PIXEL_MEAN, cfg.MODEL.PIXEL_STD, multiple, int(aligned_corners)
+        cfg.MODEL.PIXEL_MEAN,
+        cfg.MODEL.PIXEL_STD,
+        multiple,
+        int(aligned_corners),
+        cfg.MODEL.PADDING_VALUE,
     )
     types = {"auto": None, "float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
     check_choice(tuple(types), **{"MODEL.AUTOCAST": cfg.MODEL.AUTOCAST})
@@ -203,6 +220,7 @@ def shared_parts(cfg) -> dict:
         "classes": classes,
         "aligned_corners": aligned_corners,
         "autocast": types[cfg.MODEL.AUTOCAST],
+        "window": cfg.MODEL.POSTPROCESSING.WINDOW,
     }
 
 

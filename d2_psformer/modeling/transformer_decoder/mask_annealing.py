@@ -35,10 +35,11 @@ class MaskAnnealing(nn.Module):
         self.schedule, self.power = [tuple(entry) for entry in schedule], power
         self.register_buffer("probabilities", torch.zeros(len(schedule)))
         self.register_load_state_dict_post_hook(lambda module, _: module.read())
-        self.read()
+        # Blocks that have masks in inference, so that the network depends on no number.
+        self.masked = [False] * len(schedule)
 
     def read(self) -> None:
-        """Note which blocks have masks in inference; the network then depends on no number."""
+        """Note which blocks have masks in inference, from the probabilities."""
         self.masked = [probability > 0 for probability in self.probabilities.tolist()]
 
     def update(self) -> None:

@@ -54,3 +54,14 @@ def test_statistics_are_no_part_of_a_checkpoint():
     normalizer = ImageNormalizer(MEAN, STD, 0)
     assert not normalizer.state_dict()
     assert normalizer.to(torch.float64).mean.dtype == torch.float64
+
+
+@pytest.mark.parametrize("value", [0, 128.0])
+def test_a_padding_value_is_what_images_were_padded_with_before(value):
+    images = [image(20, 33), image(27, 30)]
+    by_hand = [torch.full((3, 32, 48), value), torch.full((3, 32, 48), value)]
+    for canvas, pixels in zip(by_hand, images, strict=True):
+        canvas[:, : pixels.shape[1], : pixels.shape[2]] = pixels
+    batch = ImageNormalizer(MEAN, STD, 16, padding_value=value)(images)
+    torch.testing.assert_close(batch.tensor, ImageNormalizer(MEAN, STD, 16)(by_hand).tensor)
+    assert batch.sizes == [(20, 33), (27, 30)] and batch.padding.any()

@@ -25,8 +25,8 @@ from small_models import (
 
 # ---------------------------------------------------------------- training
 
-# Its losses depend on random points.
-DRAWN = ("mask2former",)
+# Their losses depend on random points.
+DRAWN = ("mask2former", "eomt", "eomt, rotary positions")
 
 BATCHES = {
     "both kinds": [[0, 1, 3, 4]],
