@@ -25,7 +25,7 @@ from d2_psformer.data.scenes import ScenesSpec, write_scenes
 from d2_psformer.engine import Trainer, load_config
 from d2_psformer.engine.output_folder import claim_folder
 
-SAMPLES = 200
+SAMPLES = 200  # at most
 CONFIG = """
 MODEL:
   META_ARCHITECTURE: PanopticSegFormer
@@ -48,7 +48,7 @@ class MeasuringTrainer(Trainer):
 
     def __init__(self, cfg, parts: int):
         super().__init__(cfg)
-        self.every, self.part = self.max_iter // SAMPLES, math.ceil(self.max_iter / parts)
+        self.every, self.part = (math.ceil(self.max_iter / n) for n in (SAMPLES, parts))
         self.seconds: list[float] = []
 
     def run_step(self):
@@ -95,7 +95,7 @@ def write_config(folder: Path, iterations: int, period: int) -> str:
         "TEST": ["long_val"],
     }
     config["TEST"] = {"EVAL_PERIOD": period}
-    config["SOLVER"].update(MAX_ITER=iterations, CHECKPOINT_PERIOD=iterations // 16)
+    config["SOLVER"].update(MAX_ITER=iterations, CHECKPOINT_PERIOD=max(iterations // 16, 1))
     config["OUTPUT_DIR"] = str(folder / "output")
     path = folder / "config.yaml"
     path.write_text(yaml.safe_dump(config))
