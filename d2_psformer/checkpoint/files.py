@@ -12,6 +12,7 @@ from ..utils.errors import UserError, is_user_error
 from ..utils.files import read_json
 from ..utils.zoo_pickles import read_zoo_pickle
 from .slim import read_slim
+from .stored_classes import check_classes
 from .tensorflow import read_tensorflow_checkpoint
 from .torch_files import check_torch_file
 
@@ -61,6 +62,7 @@ def read_checkpoint(path: str, trust: bool = False) -> dict[str, Any]:
                 f"'{name}' of '{path}' is no tensor of plain numbers but of {value.dtype}, "
                 f"{value.layout} on '{value.device}': save it as torch.float32."
             )
+    check_classes(others.get("metadata"), path)
     return {**others, "model": _without_prefixes(named)}
 
 
