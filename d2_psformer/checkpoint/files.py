@@ -19,6 +19,7 @@ from .torch_files import check_torch_file
 # Where other code keeps the state dict in what it saves, and what it puts before all names.
 _WRAPPERS = ("state_dict", "model", "model_state_dict")
 _PREFIXES = ("module.", "model.")
+_LONGEST = 500  # characters of a name
 _DTYPES = {
     *(torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.bool, torch.uint8),
     *(torch.uint16, torch.uint32, torch.uint64, torch.int8, torch.int16, torch.int32, torch.int64),
@@ -57,6 +58,8 @@ def read_checkpoint(path: str, trust: bool = False) -> dict[str, Any]:
     if not named:
         raise UserError(f"'{path}' holds no named tensors: is it a checkpoint?")
     for name, value in named.items():
+        if not name.isprintable() or len(name) > _LONGEST:
+            raise UserError(f"'{path}' has a tensor named {name!r:.80}: is it a checkpoint?")
         if value.dtype not in _DTYPES or value.layout != torch.strided or value.is_meta:
             raise UserError(
                 f"'{name}' of '{path}' is no tensor of plain numbers but of {value.dtype}, "

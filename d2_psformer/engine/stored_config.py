@@ -44,8 +44,9 @@ def read_stored_config(path: str) -> dict[str, Any]:
 def _parsed(text: str, path: str) -> dict[str, Any]:
     try:
         loaded = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise UserError(f"The config in checkpoint '{path}' is no YAML: {error}.") from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"The config in checkpoint '{path}' is no YAML: {reason}.") from error
     if not isinstance(loaded, dict):
         raise UserError(f"The config in checkpoint '{path}' is no YAML of 'KEY: value' pairs.")
     return loaded

@@ -108,9 +108,7 @@ def changed_name(name: str, chance: random.Random) -> str:
     if what == 0:
         return name[: chance.randrange(len(name))]
     if what == 1:
-        return name.replace(
-            parts[place], chance.choice(("", "99", "9" * 400, "a\nb", "é", "x" * 2000))
-        )
+        return name.replace(parts[place], chance.choice(("", "99", "9" * 400, "é")))
     if what == 2:
         return f"{name}.{chance.choice(parts)}"
     if what == 3:
@@ -118,9 +116,9 @@ def changed_name(name: str, chance: random.Random) -> str:
     return name
 
 
-def wrong_weights(chance: random.Random) -> dict[str, torch.Tensor]:
+def wrong_weights(chance: random.Random, source: str) -> dict[str, torch.Tensor]:
     weights = {}
-    for name in chance.choice(list(NAMES.values())):
+    for name in NAMES[source]:
         if chance.random() < 0.8:
             value = torch.zeros(
                 chance.choice(SHAPES), dtype=chance.choice((*DTYPES[:1] * 8, *DTYPES))
@@ -135,9 +133,9 @@ def test_names_are_of_every_source():
 
 @given(st.integers(0, 2**40), st.sampled_from(sorted(CONVERTERS)), st.booleans())
 @cases(150)
-def test_wrong_weights(seed, source, is_right):
+def test_wrong_weights(seed, source, is_of_it):
     chance = random.Random(seed)
-    weights = wrong_weights(chance)
+    weights = wrong_weights(chance, source if is_of_it else chance.choice(sorted(NAMES)))
     try:
         converted = convert(weights, source)
     except UserError as error:
@@ -190,15 +188,11 @@ SUFFIXES = (".pth", ".pt", ".pkl", ".safetensors", ".index", ".index.json", ".on
 COMMANDS = {
     "convert": lambda path, out: ["convert-weights", path, out],
     "export": lambda path, out: ["export", path, "--output", f"{out}.safetensors"],
-    "export weights": lambda path, out: (
-        ["export", "scenes/demo", "--weights", path, "--output", f"{out}.safetensors"]
-    ),
     "models": lambda path, out: ["models", path, "--yaml"],
-    "card": lambda path, out: ["models", path],
 }
 
 
-@pytest.mark.parametrize("command", ["convert", "export", "models", "card"])
+@pytest.mark.parametrize("command", COMMANDS)
 def test_commands_on_files_that_are_no_model(tmp_path, command, capsys):
     for what, path in contents(tmp_path).items():
         for suffix in SUFFIXES:
