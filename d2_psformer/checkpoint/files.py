@@ -60,10 +60,10 @@ def read_checkpoint(path: str, trust: bool = False) -> dict[str, Any]:
     for name, value in named.items():
         if not name.isprintable() or len(name) > _LONGEST:
             raise UserError(f"'{path}' has a tensor named {name!r:.80}: is it a checkpoint?")
-        if value.dtype not in _DTYPES or value.layout != torch.strided or value.is_meta:
+        if value.dtype not in _DTYPES or value.layout != torch.strided:
             raise UserError(
                 f"'{name}' of '{path}' is no tensor of plain numbers but of {value.dtype}, "
-                f"{value.layout} on '{value.device}': save it as torch.float32."
+                f"{value.layout}: save it as torch.float32."
             )
     check_classes(others.get("metadata"), path)
     return {**others, "model": _without_prefixes(named)}
