@@ -134,7 +134,7 @@ def _in_our_layout(leaf: str, value: Tensor) -> Tensor:
     elif leaf == "kernel":  # (h, w, C, D), (1, C, D) of sequences, (C, D) of axial attention
         value = value[(None,) * (4 - value.dim())].permute(3, 2, 0, 1)
     elif leaf in ("memory", "linear_kernel"):  # (1, N, C) and (1, C, D)
-        value = value[0].mT
+        value = value[0].transpose(0, 1)
     elif not leaf.endswith("_encodings"):  # norms of (term, head, channel), each at its place
         value = value.flatten()
     return value.contiguous()

@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 
 from d2_psformer.checkpoint import CONVERTERS, convert, read_checkpoint
 from d2_psformer.cli.main import main
-from d2_psformer.utils.errors import UserError
 
 SMALL = Path(__file__).parents[1] / "checkpoint" / "deeplab2" / "small.index"
 _PIXELS = "sem_seg_head.pixel_decoder"
@@ -136,12 +135,8 @@ def test_names_are_of_every_source():
 def test_wrong_weights(seed, source, is_of_it):
     chance = random.Random(seed)
     weights = wrong_weights(chance, source if is_of_it else chance.choice(sorted(NAMES)))
-    try:
+    with one_sentence("is "):  # files are named by the command
         converted = convert(weights, source)
-    except UserError as error:
-        assert "\n" not in str(error)
-        assert len(str(error)) < 1000
-    else:
         assert all(isinstance(value, torch.Tensor) for value in converted.values())
 
 
