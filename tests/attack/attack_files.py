@@ -7,7 +7,7 @@ import random
 import struct
 import zipfile
 
-TOKENS = (b"\0", b"\xff", b"\0" * 4, b"\xff" * 4, b"\x7f\xff\xff\xff", b"\1\0\0\0", b"")
+TOKENS = (b"\0", b"\xff", b"\0" * 4, b"\xff" * 4, b"\x7f\xff\xff\xff", b"\1\0\0\0", b"IHDR", b"")
 WHOLE = (
     0,
     1,
@@ -50,7 +50,7 @@ def damaged(content: bytes, seed: int) -> bytes:
     """The content with bytes changed, exchanged, inserted, removed, or cut off."""
     chance = random.Random(seed)
     data = bytearray(content)
-    for _ in range(chance.choice((1, 1, 1, 2, 5))):
+    for _ in range(chance.choice((1, 1, 1, 2, 5, 20))):
         # Headers and tables are where damage matters most.
         start = chance.choice((0, max(len(data) - 300, 0)))
         place = min(start + chance.randrange(chance.choice((24, 300, len(data) + 1))), len(data))

@@ -18,15 +18,11 @@ import torch
 from attack_cases import cases
 from attack_files import changed_pickle, damaged, opcodes, with_parts
 from attack_values import VALUES, changed, one_sentence
-from dummy_training import RecordingTrainer, dummy_cfg, register_dummy
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import save
-from tiny_model import TOYS, write_tiny_model
 
-import d2_psformer
 from d2_psformer.checkpoint import read_checkpoint
-from d2_psformer.d2.data import MetadataCatalog
 from d2_psformer.utils.errors import UserError
 
 WEIGHT = torch.arange(6.0).view(2, 3)
@@ -201,66 +197,3 @@ def test_nothing_is_called(tmp_path, function, is_old):
     with pytest.raises(UserError, match=r"harmful\.pth' cannot be read: it holds"):
         read_checkpoint(str(path))
     assert not os.path.exists(made)
-
-
-class Tiny(dict):
-    """What a checkpoint holds."""
-
-    def __repr__(self):
-        return "a checkpoint"  # hypothesis shows it
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory):
-    config, checkpoint = write_tiny_model(tmp_path_factory.mktemp("tiny"))
-    return Tiny({**read_checkpoint(str(checkpoint)), "config": config.read_text()})
-
-
-def forget_toys() -> None:
-    if TOYS["name"] in MetadataCatalog.list():
-        MetadataCatalog.remove(TOYS["name"])
-
-
-@given(st.integers(0, 2**40))
-@cases(6)
-def test_models_with_wrong_entries(tmp_path, tiny, seed):
-    """The weights, the classes and the config of a model, of which a few values are wrong."""
-    chance, content = random.Random(seed), {**tiny, "model": dict(tiny["model"])}
-    what = chance.choice(("model", "metadata", "config", "metadata"))
-    if what == "metadata":
-        content["metadata"] = changed(content["metadata"], seed)[0]
-    elif what == "model":
-        name = chance.choice(list(content["model"]))
-        content["model"][chance.choice((name, name, name, 7, ""))] = chance.choice(TENSORS[:17])
-    else:
-        lines = content["config"].splitlines()
-        lines[chance.randrange(len(lines))] = chance.choice(("", "A: [", "  B: 1", "MODEL: 3"))
-        content["config"] = "\n".join(lines)
-    path = tmp_path / "model.pth"
-    path.write_bytes(torch_file(content))
-    try:
-        with one_sentence(path, "metadata", "MODEL", "DATASETS", "A: ["):
-            d2_psformer.load(path, device="cpu")
-    finally:
-        forget_toys()
-
-
-@pytest.fixture(scope="module")
-def resumable(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("resumable")
-    register_dummy("dummy_train")
-    trainer = RecordingTrainer(dummy_cfg(folder, "SOLVER.MAX_ITER", 2, "TRACKERS", ()))
-    trainer.resume_or_load(resume=False)
-    trainer.train()
-    return folder, Tiny(torch.load(folder / "model_final.pth", weights_only=True))
-
-
-@given(st.integers(0, 2**40))
-@cases(30)
-def test_resuming_from_wrong_states(resumable, seed):
-    folder, content = resumable
-    content = {**content, "trainer": changed(content["trainer"], seed)[0]}
-    torch.save(content, folder / "model_final.pth")
-    trainer = RecordingTrainer(dummy_cfg(folder, "TRACKERS", ()))
-    with one_sentence(folder / "model_final.pth"):
-        trainer.resume_or_load(resume=True)
