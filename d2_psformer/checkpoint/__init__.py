@@ -1,7 +1,7 @@
 """Weights from elsewhere: any checkpoint file, released checkpoints, pretrained backbones."""
 
 from .files import DamagedFileError, read_checkpoint
-from .finite import check_finite
+from .finite import check_finite, check_kinds
 from .official import convert_official
 from .pretrained import load_pretrained_backbone
 from .relatives import convert_mask2former, convert_maskformer
@@ -12,6 +12,7 @@ __all__ = [
     "CONVERTERS",
     "DamagedFileError",
     "check_finite",
+    "check_kinds",
     "convert",
     "convert_mask2former",
     "convert_maskformer",

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..utils.errors import UserError
 from .relatives import convert_mask2former, convert_maskformer
-from .renaming import Parts, Renames, plus, rename_part
+from .renaming import Parts, Renames, plus, rename_part, reshaping
 
 _SWIN_LAYER: Renames = [
     (r"\.layernorm_before\.", ".norm1."),
@@ -150,7 +150,8 @@ def _packed(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
             if missing := [name for name in three if name not in state_dict]:
                 raise UserError(f"'{missing[0]}' is missing beside '{key}': is the file complete?")
             kind = "qkv." if match[1].endswith(".attn") else "in_proj_"
-            packed[f"{match[1]}.{kind}{match[2]}"] = torch.cat([state_dict[x] for x in three])
+            with reshaping(key, value):
+                packed[f"{match[1]}.{kind}{match[2]}"] = torch.cat([state_dict[x] for x in three])
         elif not re.search(r"\.[kv]_proj\.", key):
             packed[key] = value
     return packed

@@ -12,7 +12,7 @@ from ..utils.errors import UserError
 from ..utils.wording import counted
 from .backbone_names import body_name
 from .files import read_checkpoint
-from .finite import check_finite
+from .finite import check_finite, check_kinds
 
 logger = logging.getLogger(__name__)
 
@@ -111,6 +111,7 @@ def _from_timm(name: str, backbone: nn.Module) -> dict[str, Tensor]:
 def _fill(backbone: nn.Module, weights: dict[str, Tensor], source: str) -> None:
     """Load all weights of the body; output norms are new in a detector and may be missing."""
     own = backbone.state_dict()
+    check_kinds(own, weights, f"'{source}'")
     for name, value in own.items():
         if name not in weights:
             continue

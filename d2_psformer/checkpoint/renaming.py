@@ -1,7 +1,12 @@
 """Tables that rename parameters."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from torch import Tensor
+
+from ..utils.errors import UserError
 
 # Regular expressions and what takes their place, applied one after the other.
 Renames = list[tuple[str, str | Callable[[re.Match], str]]]
@@ -23,6 +28,21 @@ def rename_part(name: str, parts: Parts) -> str | None:
         if match := re.match(rf"{pattern}(?=\.|$)", name):
             return match.expand(new) + substitute(name[match.end() :], inner)
     return None
+
+
+@contextmanager
+def reshaping(name: str, value: Tensor) -> Iterator[None]:
+    """A shape that does not go through the block is one sentence.
+
+    Raises:
+        UserError: names the parameter and its shape.
+    """
+    try:
+        yield
+    except (IndexError, RuntimeError, TypeError) as error:
+        raise UserError(
+            f"'{name}' has the shape {tuple(value.shape)}: is it another model's?"
+        ) from error
 
 
 def plus(pattern: str, by: int) -> Callable[[re.Match], str]:
