@@ -6,14 +6,16 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from ..d2.engine import HookBase
+from ..modeling.transformer_decoder import MaskAnnealing
 from ..utils.errors import UserError
 
 
 class WeightAverage(HookBase):
     """Updates ``averaged`` after every iteration: ``decay`` of it, and the rest of the weights.
 
-    Statistics of batch norms are averaged too. Training starts with what ``averaged`` has been
-    loaded with. The weights that are learned are in the hook's state, for a resumed run.
+    Statistics of batch norms are averaged too, EoMT's schedules of masks are not. Training starts
+    with what ``averaged`` has been loaded with. The weights that are learned are in the hook's
+    state, for a resumed run.
 
     Args:
         model: the one that is learned.
@@ -40,6 +42,8 @@ class WeightAverage(HookBase):
 
         self._average = AveragedModel(model, multi_avg_fn=average, use_buffers=True)
         self.averaged = self._average.module.requires_grad_(False)
+        pairs = zip(self.averaged.modules(), model.modules(), strict=True)
+        self._schedules = [pair for pair in pairs if isinstance(pair[0], MaskAnnealing)]
 
     def before_train(self) -> None:
         if self._average.n_averaged == 0:
@@ -47,6 +51,8 @@ class WeightAverage(HookBase):
 
     def after_step(self) -> None:
         self._average.update_parameters(self.trainer.model)
+        for averaged, current in self._schedules:
+            averaged.load_state_dict(current.state_dict())
 
     def state_dict(self) -> dict:
         return {"count": self._average.n_averaged, "weights": self.trainer.model.state_dict()}

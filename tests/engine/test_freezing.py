@@ -3,6 +3,7 @@
 import pytest
 import torch
 from dummy_training import RecordingTrainer, dummy_cfg
+from small_models import VARIANTS, small_model
 from torch import nn
 
 from d2_psformer.engine.freezing import freeze
@@ -37,6 +38,13 @@ def test_batch_norms_keep_their_statistics(norm):
     assert body[1].num_batches_tracked == 0
     assert model["head"][1].num_batches_tracked == 1
     assert all(p.requires_grad == name.startswith("head") for name, p in model.named_parameters())
+
+
+def test_the_patches_of_a_plain_vit():
+    model = small_model(**VARIANTS["eomt"])
+    freeze(model, ["backbone.vit.patch_embed"])
+    frozen = {name for name, p in model.named_parameters() if not p.requires_grad}
+    assert frozen == {f"backbone.vit.patch_embed.proj.{kind}" for kind in ("weight", "bias")}
 
 
 def test_a_name_that_nothing_has(tmp_path):

@@ -35,6 +35,7 @@ BASE = {
     f"{POST}SEMANTIC_ON": True,
 }
 POLY = {"SOLVER.LR_SCHEDULER_NAME": "WarmupPolyLR"}
+TWO_STAGES = {"SOLVER.LR_SCHEDULER_NAME": "TwoStageWarmupPolyLR"}
 GAMMA = {"SOLVER.NUM_DECAYS": 0, "SOLVER.LR_SCHEDULER_NAME": "WarmupStepWithFixedGammaLR"}
 DEEPLAB2 = {"INPUT.DEEPLAB2.ENABLED": True, "INPUT.DEEPLAB2.SIZE": 65}
 CROP = {"INPUT.CROP.ENABLED": True, "INPUT.CROP.SINGLE_CATEGORY_MAX_AREA": 0.5}
@@ -47,7 +48,7 @@ MORE = {
     "maskformer": CROP | {"SOLVER.CLIP_GRADIENTS.ENABLED": True},
     "mask2former": JITTER | POLY,
     "max-deeplab": DEEPLAB2 | EVALUATED,
-    "eomt": JITTER | POLY,
+    "eomt": JITTER | TWO_STAGES | {"SOLVER.LAYER_DECAY": 0.8},
     "per pixel": {"SOLVER.LR_SCHEDULER_NAME": "WarmupCosineLR"},
     "per pixel plus": {"SOLVER.AMP.ENABLED": False},
 }

@@ -1,11 +1,13 @@
 """The exponential moving average of weights: its numbers, what is saved, and resuming."""
 
 import shutil
+from types import SimpleNamespace
 
 import pytest
 import torch
 from dummy_processes import assert_equal_weights, weights_of
 from dummy_training import RecordingTrainer, dummy_cfg
+from small_models import VARIANTS, small_model
 
 from d2_psformer.engine import Trainer
 from d2_psformer.engine.weight_average import WeightAverage
@@ -40,6 +42,17 @@ def test_what_is_evaluated_and_saved(tmp_path, monkeypatch):
     assert_equal_weights(state["weights"], trainer.model.state_dict())
     assert not torch.equal(state["weights"]["backbone.weight"], saved["model"]["backbone.weight"])
     assert evaluated == [trainer.evaluated]
+
+
+def test_masks_of_eomt_are_those_of_the_iteration():
+    model = small_model(**VARIANTS["eomt"])
+    average = WeightAverage(model, 0.9)
+    average.trainer = SimpleNamespace(model=model)
+    for probabilities, masked in (([1.0, 0.5], [True, True]), ([0.0, 0.25], [False, True])):
+        model.annealing.probabilities.copy_(torch.tensor(probabilities))
+        average.after_step()
+        assert average.averaged.annealing.probabilities.tolist() == probabilities
+        assert average.averaged.annealing.masked == masked
 
 
 def test_resumed_exactly(tmp_path):
