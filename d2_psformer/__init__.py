@@ -1,4 +1,4 @@
-"""Panoptic SegFormer, MaskFormer, Mask2Former and MaX-DeepLab as a Detectron2 project.
+"""Panoptic SegFormer, MaskFormer, Mask2Former, MaX-DeepLab and EoMT as a Detectron2 project.
 
 ::
 

@@ -7,14 +7,14 @@ The picture has a background of its own, so that it is legible on light and on d
 from html import escape
 from pathlib import Path
 
-WIDTH, HEIGHT = 1110, 990
+WIDTH, HEIGHT = 1110, 1188
 INK, QUIET = "#1f2430", "#565d6d"
 # Fill and outline of the parts that pixels go through, of things, of stuff, of queries for both of
 # them, and of the rest.
 PIXELS, THINGS, STUFF = ("#dde8f8", "#4a78b5"), ("#fce3cf", "#c9712b"), ("#dcefd9", "#4f8f4a")
 QUERIES, REST = ("#f8efc4", "#a88a1c"), ("#ebe4f5", "#7d5ba6")
 HEADER = f"""<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img"
- aria-label="Panoptic SegFormer, MaskFormer, Mask2Former and MaX-DeepLab"
+ aria-label="Panoptic SegFormer, MaskFormer, Mask2Former, MaX-DeepLab and EoMT"
  font-family="Helvetica, Arial, sans-serif">
 <defs><marker id="tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="8" markerHeight="8"
  orient="auto"><path d="M0 0 L8 4 L0 8 z" fill="{QUIET}"/></marker></defs>
@@ -159,6 +159,27 @@ def max_deeplab(y: float) -> str:
     return "".join(parts)
 
 
+def eomt(y: float) -> str:
+    """Its parts, with the ViT in two: blocks of patches alone, and blocks that have the queries."""
+    top, middle, below = y + 34, y + 82, y + 152
+    product = ["query embeddings", "times upscaled patches"]
+    parts = [
+        architecture(y, 186, "EoMT", x=134),
+        box(150, top, 136, "ViT blocks", ["of patches alone,", "20 of 24 in L"]),
+        box(316, top, 146, "ViT blocks", ["of patches and", "queries, the last 4"], QUERIES),
+        box(492, top, 176, "Upscaling", ["of the patches,", "to stride 4"]),
+        box(704, top, 196, "Class and mask", product, QUERIES),
+        queries(218, below - 7, "", QUERIES),
+        text(218, below + 26, "200 queries"),
+        arrow((286, middle), (314, middle)),
+        arrow((462, middle), (490, middle)),
+        arrow((668, middle), (702, middle)),
+        arrow((288, below), (354, below), (354, top + 98)),
+        arrow((424, top + 96), (424, below), (802, below), (802, top + 98)),
+    ]
+    return "".join(parts)
+
+
 def both_ways(x: float, top: float, bottom: float) -> tuple[str, str]:
     """A vertical arrow with two tips."""
     return arrow((x, bottom), (x, top)), arrow((x, top), (x, bottom))
@@ -166,11 +187,11 @@ def both_ways(x: float, top: float, bottom: float) -> tuple[str, str]:
 
 def draw() -> str:
     """The picture as the text of an SVG file."""
-    first, second, third, fourth = 14, 366, 540, 714
+    first, second, third, fourth, fifth = 14, 366, 540, 714, 988
     centre = 348
     rows = (first + 198, second + 82, third + 82)  # where the features of the backbone go
-    results = (first + 118, first + 278, second + 82, third + 82, fourth + 140)
-    own = fourth + 82  # where the image goes into the backbone of MaX-DeepLab
+    results = (first + 118, first + 278, second + 82, third + 82, fourth + 140, fifth + 82)
+    own = (fourth + 82, fifth + 82)  # where the image goes into networks without that backbone
     maskformer = ["FPN, for COCO", "behind 6 layers"], ["6 layers, which read", "the coarsest map"]
     mask2former = (
         ["deformable", "attention, 6 layers"],
@@ -182,6 +203,7 @@ def draw() -> str:
         mask_classifier(second, "MaskFormer", *maskformer),
         mask_classifier(third, "Mask2Former", *mask2former),
         max_deeplab(fourth),
+        eomt(fifth),
         scene(16, centre - 37, PHOTO, "image"),
         box(150, centre - 48, 124, "Backbone", ["features of", "stride 4 to 32"]),
         box(946, centre - 48, 148, "Postprocessing", results_of_all, REST),
@@ -189,7 +211,7 @@ def draw() -> str:
         arrow((128, centre), (148, centre)),
         arrow((274, centre), (287, centre), tip=False),
         *(arrow((287, centre), (287, y), (314, y)) for y in rows),
-        arrow((72, centre + 68), (72, own), (148, own)),
+        *(arrow((72, centre + 68), (72, y), (148, y)) for y in own),
         *(arrow((900, y), (927, y), (927, centre), tip=False) for y in results),
         arrow((927, centre), (944, centre)),
         arrow((1020, centre + 48), (1020, centre + 82)),

@@ -2,8 +2,9 @@
 """Train all architectures on generated scenes, and write what they learned beside each other.
 
 All have the same data, augmentation, batch and number of iterations, and the same backbone, except
-MaX-DeepLab, whose queries run through one of its own. Every run is a process of train_net.py. What
-is done is not repeated and what was stopped, by Ctrl-C or else, goes on where it was.
+MaX-DeepLab and EoMT, whose queries run through backbones of their own. Every run is a process of
+train_net.py. What is done is not repeated and what was stopped, by Ctrl-C or else, goes on where it
+was.
 """
 
 import argparse
@@ -34,6 +35,7 @@ MODELS = {
     "MaskFormer": "maskformer.yaml",
     "Mask2Former": "mask2former.yaml",
     "MaX-DeepLab": "max_deeplab.yaml",
+    "EoMT": "eomt.yaml",
 }
 STEPS = 10  # training steps of each model that are timed
 EPILOG = """
