@@ -74,6 +74,7 @@ def test_model(name):
     vit = "patch16_dinov3_qkvb" if is_dinov3(name) else "patch14_reg4_dinov2"
     assert f"vit_{size}_{vit}" == node.BACKBONE.TIMM_NAME
     assert ("lvd1689m" if is_dinov3(name) else "lvd142m") == node.BACKBONE.PRETRAINED
+    assert (2 if is_dinov3(name) else 1) == node.VIT.ROTARY_RESCALE
 
 
 @every_config

@@ -58,14 +58,19 @@ def _losses(model) -> str:
 def _settings(cfg) -> dict[str, str]:
     """What a user asks first, under plain names."""
     backbone, solver = cfg.MODEL.BACKBONE, cfg.SOLVER
-    name = backbone.TIMM_NAME if backbone.NAME == "TimmBackbone" else backbone.NAME
+    of_timm = backbone.NAME in ("TimmBackbone", "PlainViT")
+    name = backbone.TIMM_NAME if of_timm else backbone.NAME
+    norm = "" if backbone.NAME == "PlainViT" else f", norm {backbone.NORM}"
+    layers = {"decoder layers": str(cfg.MODEL.TRANSFORMER_DECODER.LAYERS)}
+    if cfg.MODEL.META_ARCHITECTURE == "EoMT":
+        layers = {"blocks with queries": str(cfg.MODEL.EOMT.QUERY_BLOCKS)}
     return {
         "architecture": cfg.MODEL.META_ARCHITECTURE,
-        "backbone": f"{name}, norm {backbone.NORM}",
+        "backbone": f"{name}{norm}",
         "pretrained": backbone.PRETRAINED or backbone.WEIGHTS or "no",
         "classes of": ", ".join(cfg.DATASETS.TRAIN),
         "queries": str(cfg.MODEL.TRANSFORMER_DECODER.NUM_QUERIES),
-        "decoder layers": str(cfg.MODEL.TRANSFORMER_DECODER.LAYERS),
+        **layers,
         "schedule": f"{solver.MAX_ITER} iterations of {solver.IMS_PER_BATCH} images, "
         f"{solver.OPTIMIZER} {solver.BASE_LR:g}, {solver.LR_SCHEDULER_NAME}",
     }

@@ -71,6 +71,9 @@ def add_eomt_keys(model: CN) -> None:
     # pixels.
     node.IMAGE_SIZE = 640
     node.PATCH_SIZE = 16
+    # In training, rotary positions (DINOv3) of a batch are multiplied with one random number
+    # between 1 / this and this; 1: they stay as they are.
+    node.ROTARY_RESCALE = 1.0
     # The number of queries stands in TRANSFORMER_DECODER.
     node = model.EOMT = CN()
     # Last blocks of the ViT that have the queries among their tokens.

@@ -28,7 +28,7 @@ from d2_psformer.model_zoo import list_configs
 NAMES = list_configs()
 # Models that differ from one with a smaller backbone, or for other data, by a few numbers.
 SLOW = re.compile(
-    r"mask2?former.*Swin[SB]|mask2?former_(instance|semantic)_R50|SwinL|R101|_L_|PVT|1025|DETR"
+    r"mask2?former.*Swin[SB]|mask2?former_(instance|semantic)_R50|SwinL|R101|_L_|eomt_B|dinov3|PVT|1025|DETR"
 )
 STEPS = [pytest.param(n, marks=pytest.mark.slow) if SLOW.search(n) else n for n in NAMES]
 HEIGHT, WIDTH = 64, 96
@@ -38,6 +38,7 @@ def read(name: str) -> CfgNode:
     cfg = load_config(name, ["MODEL.DEVICE", "cpu"])
     if cfg.DATASETS.TRAIN[0] == "few":  # named on the command line
         cfg.DATASETS.TRAIN = ("coco_2017_train_panoptic",)
+    cfg.MODEL.SIZE_DIVISIBILITY = min(cfg.MODEL.SIZE_DIVISIBILITY, 64)  # EoMT's is the canvas
     return cfg
 
 

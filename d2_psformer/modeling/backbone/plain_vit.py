@@ -36,6 +36,7 @@ class PlainViT(Backbone):
         image_size: int,
         patch_size: int,
         drop_path: float = 0.0,
+        rotary_rescale: float = 1.0,
         checkpointing: bool = False,
     ):
         """
@@ -45,6 +46,8 @@ class PlainViT(Backbone):
                 images are interpolated.
             patch_size: side of the patches, pixels.
             drop_path: stochastic depth rate, from 0 to below 1.
+            rotary_rescale: in training, rotary positions of a batch are multiplied with one random
+                number between the inverse of this and this.
             checkpointing: compute the blocks' activations again in the backward pass.
 
         Raises:
@@ -54,7 +57,9 @@ class PlainViT(Backbone):
         check_at_least(1, **{"MODEL.VIT.PATCH_SIZE": patch_size})
         check_at_least(patch_size, **{"MODEL.VIT.IMAGE_SIZE": image_size})
         check_fraction(**{"MODEL.BACKBONE.DROP_PATH": drop_path})
+        check_at_least(1, **{"MODEL.VIT.ROTARY_RESCALE": rotary_rescale})
         self.name, self.patch_size, self.checkpointing = name, patch_size, checkpointing
+        self.rotary_rescale = rotary_rescale
         try:
             self.vit = timm.create_model(
                 name,
@@ -84,6 +89,7 @@ class PlainViT(Backbone):
             "image_size": cfg.MODEL.VIT.IMAGE_SIZE,
             "patch_size": cfg.MODEL.VIT.PATCH_SIZE,
             "drop_path": cfg.MODEL.BACKBONE.DROP_PATH,
+            "rotary_rescale": cfg.MODEL.VIT.ROTARY_RESCALE,
             "checkpointing": "backbone" in cfg.MODEL.CHECKPOINTING,
         }
 
@@ -114,6 +120,9 @@ class PlainViT(Backbone):
         periods = self.rope.periods
         axes = [(torch.arange(n, device=periods.device) + 0.5) / n * 2 - 1 for n in grid]
         places = torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1).flatten(0, 1)
+        if self.training and self.rotary_rescale > 1:
+            largest = math.log(self.rotary_rescale)
+            places = places * places.new_empty(1).uniform_(-largest, largest).exp()
         angles = (2 * math.pi * places[..., None] / periods).flatten(1).tile(2)
         return torch.cat([angles.sin(), angles.cos()], dim=-1)
 

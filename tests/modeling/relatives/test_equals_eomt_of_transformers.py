@@ -58,6 +58,28 @@ def test_classes_and_masks_of_every_layer_are_equal(case, probability, training)
     assert all(closed), "masks close something, and not all"
 
 
+@torch.no_grad()
+def test_rescaled_rotary_positions_are_equal(monkeypatch):
+    """In training alone; both draw one number a batch."""
+    theirs, ours = build("DINOv3")
+    monkeypatch.setattr(theirs.config, "pos_embed_rescale", 2.0)
+    monkeypatch.setattr(ours.backbone, "rotary_rescale", 2.0)
+    images, found = torch.zeros(1, 3, SIDE, 64), {}
+    for training in (True, False):
+        rotated = []
+        for model in (theirs, ours):
+            model.train(training)
+            torch.manual_seed(5)
+            if model is ours:
+                sine, cosine = ours.backbone.rotary((SIDE // 16, 4)).chunk(2, dim=-1)
+            else:
+                cosine, sine = theirs.rope_embeddings(images)
+            rotated.append((sine, cosine))
+        torch.testing.assert_close(*rotated)
+        found[training] = rotated[1]
+    assert not torch.allclose(found[True][0], found[False][0])
+
+
 @cases
 def test_losses_are_equal(case):
     """With the same random points; transformers gives the sum over the layers alone."""
