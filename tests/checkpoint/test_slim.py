@@ -16,7 +16,7 @@ WEIGHTS = {"a.weight": torch.ones(2, 3), "a.bias": torch.zeros(2), "a.count": to
 
 def test_all_is_read_back_with_the_ids_of_classes_as_numbers(tmp_path):
     path = tmp_path / "model.safetensors"
-    metadata = {**TOYS, "stuff_dataset_id_to_contiguous_id": {"sky": 0, "7": 1, 7: 2}}
+    metadata = {**TOYS, "stuff_dataset_id_to_contiguous_id": {"sky": 2, "7": 3, 7: 4}}
     write_slim(path, WEIGHTS, "MODEL: {}\n", metadata)
     for read in (read_slim, read_checkpoint):
         content = read(path)
