@@ -6,12 +6,13 @@ INSTALLED := $(VENV)/.installed
 KERNELS := $(wildcard d2_psformer/ops/csrc/*)
 DEMO := configs/scenes/demo.yaml
 
-.PHONY: help demo test test-long attack gpu-check lint format docs clean
+.PHONY: help demo test test-long coverage attack gpu-check lint format docs clean
 
 help:
 	@echo "make demo    generate scenes, train on them, evaluate, write a report to output/demo"
 	@echo "make test    run the test suite"
 	@echo "make test-long  run the slow tests too"
+	@echo "make coverage  run the test suite, list what it leaves out, fail below 90 % of the lines"
 	@echo "make attack  try wrong inputs and faults, 10,000 of each kind, or CASES=N"
 	@echo "make gpu-check  check everything on this machine's GPU in 8 minutes, write a report"
 	@echo "make lint    check style, format and the types of the Python API"
@@ -38,6 +39,12 @@ test: $(INSTALLED)
 
 test-long: $(INSTALLED)
 	OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadfile -m "slow or not slow"
+
+coverage: $(INSTALLED)
+	rm -rf output/coverage
+	OMP_NUM_THREADS=1 $(PY) -m coverage run -m pytest -n 2 --dist loadfile
+	$(PY) -m coverage combine --quiet
+	$(PY) -m coverage report
 
 # `make test` tries a sample of them.
 CASES ?= 10000

@@ -2,7 +2,7 @@
 
 from .eomt import add_base
 from .files import DamagedFileError, read_checkpoint
-from .finite import check_finite
+from .finite import check_finite, check_kinds
 from .official import convert_official
 from .pretrained import load_pretrained_backbone
 from .relatives import convert_mask2former, convert_maskformer
@@ -14,6 +14,7 @@ __all__ = [
     "DamagedFileError",
     "add_base",
     "check_finite",
+    "check_kinds",
     "convert",
     "convert_mask2former",
     "convert_maskformer",

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..utils.errors import UserError
-from .renaming import Parts, Renames, plus, rename_part
+from .renaming import Parts, Renames, plus, rename_part, reshaping
 
 _CONV_NORM: Renames = [(r"\.batch_norm\.", ".norm."), (r"\.depthwise_conv\.", ".conv.")]
 _HEAD: Renames = [
@@ -118,14 +118,10 @@ def convert_deeplab2(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
         before, _, leaf = (name or "").rpartition(".")
         if name is None or not _WORDS.issuperset(re.sub(r"\d+", "", before).split(".")):
             raise UserError(f"'{path}' is no parameter of an official MaX-DeepLab.")
-        try:
+        with reshaping(path, value):
             tensor = _in_our_layout(leaf, value)
-        except (IndexError, RuntimeError) as error:
-            raise UserError(
-                f"'{path}' has the shape {tuple(value.shape)}: is it another model's?"
-            ) from error
-        if path.startswith("semantic_last_layer/"):
-            tensor = tensor.roll(-1, 0)
+            if path.startswith("semantic_last_layer/"):
+                tensor = tensor.roll(-1, 0)
         converted[f"{before}.{_LEAVES.get(leaf, leaf)}"] = tensor
         if leaf == "moving_variance":  # batches are not counted there
             converted[f"{before}.num_batches_tracked"] = torch.tensor(0)
@@ -138,7 +134,7 @@ def _in_our_layout(leaf: str, value: Tensor) -> Tensor:
     elif leaf == "kernel":  # (h, w, C, D), (1, C, D) of sequences, (C, D) of axial attention
         value = value[(None,) * (4 - value.dim())].permute(3, 2, 0, 1)
     elif leaf in ("memory", "linear_kernel"):  # (1, N, C) and (1, C, D)
-        value = value[0].T
+        value = value[0].transpose(0, 1)
     elif not leaf.endswith("_encodings"):  # norms of (term, head, channel), each at its place
         value = value.flatten()
     return value.contiguous()

@@ -2,22 +2,28 @@
 
 import os
 import tarfile
-import zipfile
+import warnings
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ..utils.errors import UserError
+from ..utils.errors import UserError, is_user_error
 from ..utils.files import read_json
 from ..utils.zoo_pickles import read_zoo_pickle
 from .slim import read_slim
+from .stored_classes import check_classes
 from .tensorflow import read_tensorflow_checkpoint
+from .torch_files import check_torch_file
 
 # Where other code keeps the state dict in what it saves, and what it puts before all names.
 _WRAPPERS = ("state_dict", "model", "model_state_dict")
 _PREFIXES = ("module.", "model.")
-_CHUNK = 2**20  # bytes
+_LONGEST = 500  # characters of a name
+_DTYPES = {
+    *(torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.bool, torch.uint8),
+    *(torch.uint16, torch.uint32, torch.uint64, torch.int8, torch.int16, torch.int32, torch.int64),
+}
 
 
 class DamagedFileError(UserError):
@@ -39,17 +45,27 @@ def read_checkpoint(path: str, trust: bool = False) -> dict[str, Any]:
         ``_orig_mod.``), and all other entries of the file.
 
     Raises:
-        UserError: the file does not exist, cannot be read, or holds no named tensors, or a tensor
-            that an index lists is missing.
+        UserError: the file does not exist, cannot be read, or holds no named tensors of plain
+            numbers, or a tensor that an index lists is missing.
     """
     weights, others = _load(path, trust), {}
     while wrapper := _wrapper_of(weights):
-        others.update({key: value for key, value in weights.items() if key != wrapper})
-        weights = weights[wrapper]
+        inner = weights.pop(wrapper)  # a dict may hold itself
+        others.update(weights)
+        weights = inner
     items = weights.items() if isinstance(weights, dict) else ()
-    named = {k: v for k, v in items if isinstance(k, str) and isinstance(v, Tensor)}
+    named = {k: v.detach() for k, v in items if isinstance(k, str) and isinstance(v, Tensor)}
     if not named:
         raise UserError(f"'{path}' holds no named tensors: is it a checkpoint?")
+    for name, value in named.items():
+        if not name.isprintable() or len(name) > _LONGEST:
+            raise UserError(f"'{path}' has a tensor named {name!r:.80}: is it a checkpoint?")
+        if value.dtype not in _DTYPES or value.layout != torch.strided:
+            raise UserError(
+                f"'{name}' of '{path}' is no tensor of plain numbers but of {value.dtype}, "
+                f"{value.layout}: save it as torch.float32."
+            )
+    check_classes(others.get("metadata"), path)
     return {**others, "model": _without_prefixes(named)}
 
 
@@ -70,11 +86,13 @@ def _load(path: str, trust: bool) -> Any:
     try:
         if str(path).endswith(".safetensors"):
             return read_slim(path)
-        _check_sums(path)
-        return torch.load(path, map_location="cpu", weights_only=not trust)
+        check_torch_file(path, trust)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of what an odd file makes torch do
+            return torch.load(path, map_location="cpu", weights_only=not trust)
     except Exception as error:  # bytes that are no weight file can fail in any way
-        if isinstance(error, OSError) and error.filename is not None:
-            raise  # it cannot be opened
+        if is_user_error(error):
+            raise
         if tarfile.is_tarfile(path):
             raise UserError(
                 f"'{path}' is an archive: unpack it, and give the weight file in it (of a "
@@ -85,22 +103,6 @@ def _load(path: str, trust: bool) -> Any:
             "objects beside its tensors (they can run code; if you trust its source, "
             "psformer convert-weights --trust loads them)."
         ) from error
-
-
-def _check_sums(path: str) -> None:
-    """Compare the parts of a file of torch with their CRCs, at which ``torch.load`` does not look.
-
-    Raises:
-        BadZipFile: a part was changed.
-    """
-    if not zipfile.is_zipfile(path):
-        return  # an older file, which has none
-    with zipfile.ZipFile(path) as archive:
-        for part in archive.infolist():
-            if part.CRC:  # torch can be told to write none
-                with archive.open(part) as file:
-                    while file.read(_CHUNK):
-                        pass
 
 
 def _load_listed(index: str, trust: bool) -> dict[str, Tensor]:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..utils.errors import UserError
 from .relatives import convert_mask2former, convert_maskformer
-from .renaming import Parts, Renames, plus, rename_all
+from .renaming import Parts, Renames, plus, rename_all, reshaping
 
 _SWIN_LAYER: Renames = [
     (r"\.layernorm_before\.", ".norm1."),
@@ -139,7 +139,8 @@ def packed(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
             if missing := [name for name in three if name not in state_dict]:
                 raise UserError(f"'{missing[0]}' is missing beside '{key}': is the file complete?")
             kind = "qkv." if match[1].endswith(".attn") else "in_proj_"
-            packed[f"{match[1]}.{kind}{match[2]}"] = torch.cat([state_dict[x] for x in three])
+            with reshaping(key, value):
+                packed[f"{match[1]}.{kind}{match[2]}"] = torch.cat([state_dict[x] for x in three])
         elif not re.search(r"\.[kv]_proj\.", key):
             packed[key] = value
     return packed

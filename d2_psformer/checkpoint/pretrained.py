@@ -11,7 +11,7 @@ from ..d2.utils import comm
 from ..utils.errors import UserError
 from ..utils.wording import counted
 from .backbone_names import body_name
-from .finite import check_finite
+from .finite import check_finite, check_kinds
 from .plain_vit import backbone_entries, plain_vit_options, plain_vit_weights
 
 logger = logging.getLogger(__name__)
@@ -103,6 +103,7 @@ def _from_timm(name: str, backbone: nn.Module, is_plain: bool) -> dict[str, Tens
 def _fill(backbone: nn.Module, weights: dict[str, Tensor], source: str) -> None:
     """Load all weights of the body; output norms are new in a detector and may be missing."""
     own = backbone.state_dict()
+    check_kinds(own, weights, f"'{source}'")
     for name, value in own.items():
         if name not in weights:
             continue

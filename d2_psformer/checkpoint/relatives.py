@@ -6,7 +6,7 @@ from torch import Tensor
 from ..utils.errors import UserError
 from ..utils.wording import counted
 from .backbone_names import body_name
-from .renaming import Parts, Renames, rename_part, substitute
+from .renaming import Parts, Renames, rename_part, reshaping, substitute
 
 _BACKBONE, _HEAD = "backbone.", "sem_seg_head."
 
@@ -96,16 +96,19 @@ def convert_mask2former(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
     for name, value in converted.items():
         kind = name.rpartition(".")[0].rpartition(".")[2]
         if name == f"{_ENCODER}.level_embed":
-            if len(value) != _NUM_LEVELS:
+            with reshaping(name, value):
+                num_levels = len(value)
+            if num_levels != _NUM_LEVELS:
                 raise UserError(
                     "The pixel decoder of this Mask2Former has "
-                    f"{counted(len(value), 'level')}, but the official code has {_NUM_LEVELS}: "
+                    f"{counted(num_levels, 'level')}, but the official code has {_NUM_LEVELS}: "
                     "only those are converted."
                 )
             converted[name] = value.flip(0)
         elif kind in _OF_LEVEL:
-            by_level = value.unflatten(0, (-1, _NUM_LEVELS, _OF_LEVEL[kind]))
-            converted[name] = by_level.flip(1).flatten(0, 2)
+            with reshaping(name, value):
+                by_level = value.unflatten(0, (-1, _NUM_LEVELS, _OF_LEVEL[kind]))
+                converted[name] = by_level.flip(1).flatten(0, 2)
     return converted
 
 

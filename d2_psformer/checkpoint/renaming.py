@@ -1,7 +1,8 @@
 """Tables that rename parameters."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from torch import Tensor
 
@@ -42,6 +43,21 @@ def rename_all(state_dict: dict[str, Tensor], parts: Parts, whose: str) -> dict[
             raise UserError(f"'{key}' is no parameter of {whose}.")
         renamed[name] = value
     return renamed
+
+
+@contextmanager
+def reshaping(name: str, value: Tensor) -> Iterator[None]:
+    """A shape that does not go through the block is one sentence.
+
+    Raises:
+        UserError: names the parameter and its shape.
+    """
+    try:
+        yield
+    except (IndexError, RuntimeError, TypeError) as error:
+        raise UserError(
+            f"'{name}' has the shape {tuple(value.shape)}: is it another model's?"
+        ) from error
 
 
 def plus(pattern: str, by: int) -> Callable[[re.Match], str]:

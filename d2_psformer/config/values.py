@@ -176,7 +176,7 @@ def check_values(cfg: CN) -> None:
 def _check_kinds(key: str, value: Any, default: Any) -> None:
     allowed = _KINDS.get(key) or {_kind(part) for part in _parts(default)} or {"text"}
     if key in _ENTRIES:
-        for entry in value:
+        for entry in _entries(value):
             kinds = _ENTRIES[key]
             parts = entry if isinstance(entry, list | tuple) else ()
             if len(parts) != len(kinds) or not all(map(_is_one_of, parts, [{k} for k in kinds])):

@@ -10,6 +10,7 @@ import yaml
 
 from ..utils.errors import UserError
 from ..utils.files import atomic_write
+from ..utils.safe_yaml import read_yaml
 
 StrPath = str | os.PathLike
 DESCRIPTION = "data.yaml"
@@ -66,16 +67,13 @@ def add_to_data_yaml(folder: StrPath, name: str, files: Sequence[Any], *, traini
 
 def _load(path: Path) -> dict[str, Any]:
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = read_yaml(path.read_bytes(), f"'{path}'")
     except (FileNotFoundError, NotADirectoryError) as error:
         raise UserError(
             f"'{path}' does not exist: give a data.yaml or its folder, as `psformer convert-data` "
             "writes it."
         ) from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"'{path}' is not valid YAML ({reason}): correct it.") from error
-    datasets = content.get("DATASETS") if isinstance(content, dict) else None
+    datasets = content.get("DATASETS")
     if not isinstance(datasets, dict) or not isinstance(datasets.get("REGISTER"), list):
         raise UserError(
             f"'{path}' has no list DATASETS.REGISTER: write it with `psformer convert-data`, or "

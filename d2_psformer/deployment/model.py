@@ -12,6 +12,10 @@ from .postprocessing import Result, postprocess
 from .preprocessing import prepare
 
 KEY = "d2_psformer"  # of the settings among the metadata of a file
+_NEEDED = {
+    *("categories", "resize", "multiple", "more", "canvas", "stride", "aligned_corners"),
+    *("mask_kind", "merging", "panoptic", "semantic"),
+}
 
 
 class Model:
@@ -48,9 +52,13 @@ class Model:
         except Exception as error:  # its own classes of errors have no common base
             raise ValueError(f"'{path}' cannot be read by onnxruntime: {error}") from error
         metadata = self.session.get_modelmeta().custom_metadata_map
-        if KEY not in metadata:
+        try:
+            settings = json.loads(metadata.get(KEY, "{}"))
+        except ValueError:
+            settings = {}
+        if not isinstance(settings, dict) or not settings.keys() >= _NEEDED:
             raise ValueError(f"'{path}' is no file of `psformer export`: it has no settings.")
-        self.settings: dict[str, Any] = json.loads(metadata[KEY])
+        self.settings: dict[str, Any] = settings
 
     def __call__(self, image: np.ndarray) -> Result:
         """

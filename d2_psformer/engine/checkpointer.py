@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..checkpoint import check_finite, read_checkpoint, source_of
+from ..checkpoint import check_finite, check_kinds, read_checkpoint, source_of
 from ..checkpoint.class_rows import LOADED, ROWS, fits_classes, layer_of, transfer
 from ..classes import NO_OBJECT, Classes
 from ..d2.checkpoint import DetectionCheckpointer
@@ -144,11 +144,12 @@ class AtomicCheckpointer(DetectionCheckpointer):
                 "'%s' has no names of classes: its classes are taken for those of data set '%s', "
                 "in that order.", self.path, self.metadata["name"],
             )  # fmt: skip
+        whose = f"checkpoint '{self.path}'"
+        check_kinds(self.model.state_dict(), checkpoint["model"], whose)
         shapes = {key: tuple(value.shape) for key, value in checkpoint["model"].items()}
         incompatible = super()._load_model(checkpoint)
         if not is_partial:
             self._refuse(incompatible, shapes)
-        whose = f"checkpoint '{self.path}'"
         check_finite(self.model.state_dict(), whose, "use an earlier checkpoint")
         return incompatible
 

@@ -3,11 +3,10 @@
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from ..checkpoint import read_checkpoint
 from ..config import default_config
 from ..utils.errors import UserError
+from ..utils.safe_yaml import read_yaml
 
 _CHECKPOINTS = (".pth", ".pt", ".safetensors")
 
@@ -28,7 +27,7 @@ def read_stored_config(path: str) -> dict[str, Any]:
     text = read_checkpoint(path).get("config")
     beside = Path(path).with_name("config.yaml")
     if isinstance(text, str):
-        loaded = _parsed(text, path)
+        loaded = read_yaml(text, f"The config in checkpoint '{path}'")
     elif beside.is_file():
         loaded = default_config().load_file(str(beside))
     else:
@@ -38,14 +37,4 @@ def read_stored_config(path: str) -> dict[str, Any]:
             "weights, in Python load(CONFIG, weights=FILE)."
         )
     loaded.setdefault("MODEL", {})["WEIGHTS"] = path
-    return loaded
-
-
-def _parsed(text: str, path: str) -> dict[str, Any]:
-    try:
-        loaded = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise UserError(f"The config in checkpoint '{path}' is no YAML: {error}.") from error
-    if not isinstance(loaded, dict):
-        raise UserError(f"The config in checkpoint '{path}' is no YAML of 'KEY: value' pairs.")
     return loaded

@@ -11,7 +11,7 @@ from torch.nn.utils import get_total_norm
 
 from ..d2.config import CfgNode
 from ..d2.utils import comm
-from ..utils.errors import NotFiniteError, UserError, check_known
+from ..utils.errors import NotFiniteError, UserError, check_known, put_off_not_finite
 from .autocast import fast_type
 from .optimizer import GradientClipper
 from .seeding import derive_seed, seed_generators
@@ -78,6 +78,7 @@ class TrainStep:
         self.rank = rank
         self.max_bad_steps = max_bad_steps
         self.bad_steps = [0, 0]
+        self._put_off: list[NotFiniteError] = []
         self.parameters = [p for group in optimizer.param_groups for p in group["params"]]
         self.device_type = self.parameters[0].device.type
         self.scaler = torch.amp.GradScaler(self.device_type, enabled=amp_dtype is torch.float16)
@@ -99,7 +100,8 @@ class TrainStep:
             return self._step(batches, iteration)
         buffers = [buffer.clone() for buffer in self.model.buffers()]
         try:
-            metrics = self._step(batches, iteration)
+            with put_off_not_finite() as self._put_off:
+                metrics = self._step(batches, iteration)
             self.bad_steps[1] = 0
         except NotFiniteError as error:
             if self.bad_steps[1] >= self.max_bad_steps:
@@ -154,9 +156,7 @@ class TrainStep:
         except NotFiniteError as error:
             # Other processes wait for this one in the middle of the step: they cannot leave it out.
             kind = NotFiniteError if comm.get_world_size() == 1 else UserError
-            raise kind(
-                f"{error} This was {self._place(iteration)}, with {_files([batch])}."
-            ) from error
+            raise kind(self._with_place(error, [batch], iteration)) from error
         except ValueError as error:
             if "more than 1 value per channel" not in str(error):
                 raise
@@ -166,6 +166,9 @@ class TrainStep:
                 "(INPUT.MIN_SIZE_TRAIN, INPUT.CROP.SIZE) or on more at once (SOLVER.IMS_PER_BATCH),"
                 " or, if it is the backbone's, set MODEL.BACKBONE.NORM to 'FrozenBN'."
             ) from error
+
+    def _with_place(self, error: NotFiniteError, batches: list[list[dict]], iteration: int) -> str:
+        return f"{error} This was {self._place(iteration)}, with {_files(batches)}."
 
     def _place(self, iteration: int) -> str:
         return f"at iteration {iteration} in process {self.rank}"
@@ -189,6 +192,8 @@ class TrainStep:
             "SOLVER.WARMUP_ITERS, set SOLVER.AMP.DTYPE to 'bfloat16' or SOLVER.AMP.ENABLED to "
             f"False, or check {_files(batches)}."
         )
+        if self._put_off:
+            error = self._with_place(self._put_off[0], batches, iteration)
         if self.max_bad_steps:  # all processes leave out the same steps
             error = next(filter(None, comm.all_gather(error)), None)
         if error:

@@ -30,6 +30,7 @@ from .optimizer import build_gradient_clipper, build_optimizer
 from .optimizer_state import load_optimizer_state
 from .output_folder import release_folder
 from .rates import LRScheduler
+from .saved_state import taking_over
 from .scaling import scale_to_processes
 from .schedule import build_lr_scheduler
 from .setup import save_config
@@ -41,6 +42,7 @@ from .writers import (
     MetricPrinter,
     MetricsFile,
     MetricWriters,
+    checked_history,
     history_of,
     is_due,
     restore_history,
@@ -238,14 +240,15 @@ class Trainer(TrainerBase):
         }
 
     def load_state_dict(self, state_dict: dict) -> None:
-        super().load_state_dict(state_dict)
-        self._is_restored = True
         source = f"checkpoint '{self.checkpointer.path}'"
-        load_optimizer_state(self.optimizer, state_dict.get("optimizer"), source)
-        if state_dict["grad_scaler"] and self.train_step.scaler.is_enabled():
-            self.train_step.scaler.load_state_dict(state_dict["grad_scaler"])
-        self.train_step.bad_steps = state_dict.get("bad_steps", [0, 0])
-        self.run_id = state_dict.get("run", self.run_id)
-        self._history = state_dict.get("history", {})
-        if self.cfg.SEED < 0:  # the seed was drawn by the first run
-            self.seed = self.train_step.seed = state_dict["seed"]
+        with taking_over(self.state_dict(), state_dict, source):
+            super().load_state_dict(state_dict)
+            load_optimizer_state(self.optimizer, state_dict.get("optimizer"), source)
+            if state_dict["grad_scaler"] and self.train_step.scaler.is_enabled():
+                self.train_step.scaler.load_state_dict(state_dict["grad_scaler"])
+            self.train_step.bad_steps = state_dict.get("bad_steps", [0, 0])
+            self.run_id = state_dict.get("run", self.run_id)
+            self._history = checked_history(state_dict.get("history", {}))
+            if self.cfg.SEED < 0:  # the seed was drawn by the first run
+                self.seed = self.train_step.seed = state_dict["seed"]
+        self._is_restored = True

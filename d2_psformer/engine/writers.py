@@ -161,6 +161,14 @@ def history_of(storage: EventStorage) -> dict[str, tuple[bool, list[tuple[float,
     return {name: (hints[name], storage.history(name).values()[-WINDOW:]) for name in hints}
 
 
+def checked_history(history: dict) -> dict[str, tuple[bool, list[tuple[float, int]]]]:
+    """A result of :func:`history_of` out of a file; whatever else it is fails somehow."""
+    return {
+        str(name): (bool(is_noisy), [(float(value), int(iteration)) for value, iteration in values])
+        for name, (is_noisy, values) in history.items()
+    }
+
+
 def restore_history(storage: EventStorage, history: dict) -> None:
     """Put scalars of :func:`history_of`; without those that keep an earlier iteration's value."""
     for name, (is_noisy, values) in history.items():

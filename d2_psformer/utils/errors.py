@@ -1,7 +1,9 @@
 """The errors that a user can fix, and how they get from one process to another."""
 
 import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from difflib import get_close_matches
 from typing import NoReturn
 
@@ -18,6 +20,31 @@ class NotFiniteError(UserError):
 
     SOLVER.MAX_BAD_STEPS lets training leave out a few steps that end with it.
     """
+
+
+_put_off: ContextVar[list[NotFiniteError] | None] = ContextVar("_put_off", default=None)
+
+
+@contextmanager
+def put_off_not_finite() -> Iterator[list[NotFiniteError]]:
+    """Collect what :func:`raise_not_finite` would raise in this block, which goes on.
+
+    The processes of a training exchange numbers all along a step: one cannot leave it alone.
+    """
+    errors: list[NotFiniteError] = []
+    token = _put_off.set(errors)
+    try:
+        yield errors
+    finally:
+        _put_off.reset(token)
+
+
+def raise_not_finite(message: str) -> None:
+    """Raise NotFiniteError, unless that is put off."""
+    error, errors = NotFiniteError(message), _put_off.get()
+    if errors is None:
+        raise error
+    errors.append(error)
 
 
 def is_user_error(error: BaseException) -> bool:

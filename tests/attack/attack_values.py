@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from d2_psformer.d2.data import DatasetCatalog, MetadataCatalog
+from d2_psformer.data import check_dataset
 from d2_psformer.utils.errors import UserError
 
 VALUES = (
@@ -62,6 +64,23 @@ def changed(content: Any, seed: int) -> tuple[Any, list[str]]:
             inner[key] = other if how == "move" else copy.deepcopy(chance.choice(VALUES))
             done[-1] += f": {inner[key]!r:.60}"
     return content, done
+
+
+def forget(*names: str) -> None:
+    """Take data sets out of the catalogs that have them."""
+    for catalog in (DatasetCatalog, MetadataCatalog):
+        for name in names:
+            if name in catalog.list():
+                catalog.remove(name)
+
+
+def check_registered(name: str) -> None:
+    """
+    Raises:
+        UserError: the first fault of a data set.
+    """
+    if faults := check_dataset(name).faults:
+        raise UserError(faults[0])
 
 
 @contextmanager

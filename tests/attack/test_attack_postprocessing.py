@@ -32,7 +32,7 @@ def wild(tensor: torch.Tensor, seed: int) -> torch.Tensor:
     """Numbers of that shape: usual or huge ones, few different ones, or all the same."""
     generator = torch.Generator().manual_seed(seed)
     noise = torch.randn(tensor.shape, generator=generator)
-    kinds = (noise, 3 * noise, 1e4 * noise, 1e9 * noise, noise.round(), noise.sign(), 0 * noise)
+    kinds = (noise, 3 * noise, 1e4 * noise, 1e30 * noise, noise.round(), noise.sign(), 0 * noise)
     return kinds[seed % len(kinds)]
 
 

@@ -144,7 +144,7 @@ def _list(value) -> list:
 
 
 @given(st.sampled_from(sorted(PARTS)), SETTINGS, st.booleans())
-@cases(20)
+@cases(20, shrinks=False)
 def test_a_config_builds_or_names_what_is_wrong(tmp_path, architecture, settings, in_file):
     changes, path = dict(settings), tmp_path / "config.yaml"
     base = TINY | PARTS[architecture] | {"MODEL.META_ARCHITECTURE": architecture}

@@ -5,18 +5,17 @@ import json
 import pytest
 import torch
 from attack_cases import cases
-from attack_values import changed, one_sentence
+from attack_values import changed, check_registered, forget, one_sentence
 from hypothesis import given
 from hypothesis import strategies as st
 from small_data import H, W, instance_content, write_instances
 
-from d2_psformer.d2.data import DatasetCatalog, MetadataCatalog
+from d2_psformer.d2.data import DatasetCatalog
 from d2_psformer.d2.data import transforms as T
 from d2_psformer.d2.structures import Boxes, Instances
-from d2_psformer.data import check_dataset, register_instances
+from d2_psformer.data import register_instances
 from d2_psformer.data.ground_truth import read_ground_truth
 from d2_psformer.evaluation import InstanceEvaluator
-from d2_psformer.utils.errors import UserError
 
 NAME = "attacked_instances"
 SHEAR = T.TransformList([T.HFlipTransform(W), T.NoOpTransform()])
@@ -26,28 +25,20 @@ SHEAR = T.TransformList([T.HFlipTransform(W), T.NoOpTransform()])
 def root(tmp_path):
     write_instances(tmp_path)
     yield tmp_path
-    forget()
-
-
-def forget() -> None:
-    for catalog in (DatasetCatalog, MetadataCatalog):
-        for name in (NAME, f"{NAME}_instance_evaluation"):
-            if name in catalog.list():
-                catalog.remove(name)
+    forget(NAME, f"{NAME}_instance_evaluation")
 
 
 def attempts(root):
     """Everything that reads an instance JSON."""
 
     def register() -> list[dict]:
-        forget()
+        forget(NAME, f"{NAME}_instance_evaluation")
         register_instances(NAME, root / "images", root / "instances.json")
         return DatasetCatalog.get(NAME)
 
     def check() -> None:
         register()
-        if faults := check_dataset(NAME).faults:
-            raise UserError(faults[0])
+        check_registered(NAME)
 
     def train() -> None:
         for record in register():

@@ -6,17 +6,16 @@ import numpy as np
 import pytest
 import torch
 from attack_cases import cases
-from attack_values import changed, one_sentence
+from attack_values import changed, check_registered, forget, one_sentence
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from d2_psformer.d2.data import DatasetCatalog, MetadataCatalog
-from d2_psformer.data import check_dataset, register_panoptic, write_panoptic_png
+from d2_psformer.d2.data import DatasetCatalog
+from d2_psformer.data import register_panoptic, write_panoptic_png
 from d2_psformer.data.ground_truth import read_ground_truth
 from d2_psformer.evaluation import PanopticQualityEvaluator
 from d2_psformer.evaluation.panoptic_quality import evaluate_files
-from d2_psformer.utils.errors import UserError
 
 IDS = np.array([[5, 5, 6], [5, 5, 0]])
 CONTENT = {
@@ -48,14 +47,7 @@ def root(tmp_path):
         write_panoptic_png(tmp_path / "png" / f"{n}.png", IDS)
     (tmp_path / "sound.json").write_text(json.dumps(CONTENT))
     yield tmp_path
-    forget()
-
-
-def forget() -> None:
-    if NAME in DatasetCatalog.list():
-        DatasetCatalog.remove(NAME)
-    if NAME in MetadataCatalog.list():
-        MetadataCatalog.remove(NAME)
+    forget(NAME)
 
 
 def attempts(root):
@@ -63,14 +55,13 @@ def attempts(root):
     path, folder = root / "p.json", root / "png"
 
     def register() -> list[dict]:
-        forget()
+        forget(NAME)
         register_panoptic(NAME, root / "images", path, folder)
         return DatasetCatalog.get(NAME)
 
     def check() -> None:
         register()
-        if faults := check_dataset(NAME).faults:
-            raise UserError(faults[0])
+        check_registered(NAME)
 
     def train() -> None:
         for record in register():

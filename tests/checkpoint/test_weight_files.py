@@ -4,6 +4,7 @@ import json
 import os
 import pickle
 import tarfile
+import zipfile
 
 import pytest
 import torch
@@ -199,3 +200,61 @@ def test_python_objects_are_refused_unless_trusted(tmp_path):
 )
 def test_a_file_without_named_tensors_is_refused(tmp_path, content):
     expect_refusal(saved(tmp_path, content), "holds no named tensors")
+
+
+def test_a_dict_that_holds_itself(tmp_path):
+    content = {"a": 1}
+    content["model"] = content
+    expect_refusal(saved(tmp_path, content), "holds no named tensors")
+
+
+@pytest.mark.parametrize("dtype", [torch.complex64, torch.float8_e4m3fn])
+def test_tensors_of_other_numbers_are_named(tmp_path, dtype):
+    path = saved(tmp_path, {"a": torch.ones(2, 3), "b": torch.ones(2).to(dtype)})
+    expect_refusal(path, "cannot be read|'b' of .* is no tensor of plain numbers")
+
+
+@pytest.mark.parametrize("name", ["a\nb", "x" * 501])
+def test_names_that_no_sentence_can_show(tmp_path, name):
+    expect_refusal(saved(tmp_path, {name: torch.ones(2)}), "has a tensor named")
+
+
+def test_sparse_tensors_are_refused_before_they_are_made(tmp_path):
+    path = saved(tmp_path, {"a": torch.ones(2), "b": torch.eye(3).to_sparse()})
+    expect_refusal(path, r"it holds 'torch\._utils\._rebuild_sparse_tensor'")
+
+
+def rewritten(path: str, change) -> None:
+    """Change the parts of a file of torch; their checksums are right."""
+    with zipfile.ZipFile(path) as archive:
+        parts = [(name, archive.read(name)) for name in archive.namelist()]
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in parts:
+            archive.writestr(name, change(name, content))
+
+
+def test_a_part_that_is_smaller_than_the_file_says(tmp_path):
+    """Older versions of torch read the memory behind it."""
+    path = saved(tmp_path, {"a": torch.zeros(200)})
+    rewritten(path, lambda name, content: content[:16] if "/data/" in name else content)
+    expect_refusal(path, "cannot be read: it is damaged")
+
+
+def test_two_parts_of_one_name(tmp_path):
+    """One is checked, torch could read the other one."""
+    path = saved(tmp_path, WEIGHTS)
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("weights/DATA.pkl", b"")
+    expect_refusal(path, "cannot be read: it is damaged")
+
+
+def test_a_file_of_older_torch(tmp_path):
+    path = tmp_path / "old.pth"
+    torch.save({"model": WEIGHTS, "n": 1}, path, _use_new_zipfile_serialization=False)
+    assert_loads(str(path), n=1)
+
+
+@pytest.mark.parametrize("entry", [{"thing_classes": [1]}, {"stuff_classes": ["a"], "name": 3}])
+def test_classes_that_cannot_be_used(tmp_path, entry):
+    path = saved(tmp_path, {"model": WEIGHTS, "metadata": {"name": "a", **entry}})
+    expect_refusal(path, "The classes in checkpoint .* cannot be used")

@@ -45,10 +45,12 @@ def test_json(data):
 class Page(HTMLParser):
     def __init__(self, text):
         super().__init__()
-        self.sources, self.words = [], []
+        self.sources, self.words, self.tags, self.attributes = [], [], set(), set()
         self.feed(text)
 
     def handle_starttag(self, tag, attrs):
+        self.tags.add(tag)
+        self.attributes |= {key for key, _ in attrs}
         self.sources += [value for key, value in attrs if key in ("src", "href")]
 
     def handle_data(self, data):
@@ -63,6 +65,36 @@ def test_the_page_needs_no_other_file(data):
     assert all(source.startswith("data:") for source in page.sources)
     assert "<c>" in page.words
     assert any("cannot be decoded" in words for words in page.words)
+
+
+HARMFUL = (
+    "<script>document.title='harmed'</script>",
+    '"><img src=x onerror=alert(1)>',
+    "'><svg onload=alert(1)>",
+    "{{7*7}}{% for x in y %}",
+    "a\nb\u2028c",
+    "方形 &lt;b&gt;",
+)
+
+
+def test_names_in_the_page_are_text_alone(tmp_path, clean_catalogs):
+    """Of data sets, classes and files."""
+    write_semantic(tmp_path)
+    for number, kept in ((0, HARMFUL[1]), (1, HARMFUL[3])):
+        for folder, suffix in (("images", "jpg"), ("labels", "png")):
+            (tmp_path / folder / f"{number}.{suffix}").rename(
+                tmp_path / folder / f"{kept}.{suffix}"
+            )
+    (tmp_path / "images" / f"{HARMFUL[1]}.jpg").write_bytes(b"")
+    entry = [HARMFUL[0], "images", "labels", list(HARMFUL)]
+    content = {"DATASETS": {"REGISTER": [entry], "TRAIN": [HARMFUL[0]]}}
+    (tmp_path / "data.yaml").write_text(json.dumps(content))
+    assert check(tmp_path, "--html", tmp_path / "out.html") == 1
+    page = Page((tmp_path / "out.html").read_text())
+    assert page.tags.isdisjoint({"script", "svg", "b"})
+    assert not any(name.startswith("on") for name in page.attributes)
+    for name in HARMFUL:
+        assert any(name in word for word in page.words), name
 
 
 def test_a_path_is_no_name(data):

@@ -1,11 +1,14 @@
 """`_BASE_` in config files, and YAML that would construct objects, on both backends."""
 
 import pytest
+import torch
 import yaml
 
 from d2_psformer.d2.config import get_cfg
+from d2_psformer.data.converters.records import Source
+from d2_psformer.data.converters.yolo import YoloSegments
 from d2_psformer.data.description import read_data_yaml
-from d2_psformer.engine.stored_config import _parsed
+from d2_psformer.engine.stored_config import read_stored_config
 from d2_psformer.utils.errors import UserError
 
 MARK = "!!python/object/apply:os.mkdir [{}]"
@@ -56,22 +59,45 @@ def test_other_mistakes(tmp_path, text, message):
         get_cfg().load_file(write(tmp_path / "a.yaml", text))
 
 
+def readers(folder, text: str) -> dict:
+    """All that read YAML of users, each with a file of that text."""
+    base = write(folder / "base.yaml", text)
+    above = write(folder / "above.yaml", "_BASE_: base.yaml")
+    data = write(folder / "data.yaml", f"{text}\nDATASETS: {{}}")
+    yolo = Source(folder / "data.yaml")
+    torch.save({"model": {"a": torch.zeros(1)}, "config": text}, folder / "model.pth")
+    return {
+        "a file": lambda: get_cfg().merge_from_file(base),
+        "a base": lambda: get_cfg().merge_from_file(above),
+        "data.yaml": lambda: read_data_yaml(data),
+        "YOLO's data.yaml": lambda: YoloSegments(yolo),
+        "a checkpoint": lambda: read_stored_config(str(folder / "model.pth")),
+    }
+
+
 def test_no_yaml_constructs_objects(tmp_path):
     target = tmp_path / "made"
     unsafe = f"SEED: {MARK.format(target)}"
     yaml.unsafe_load(unsafe)  # it would
     assert target.exists()
     target.rmdir()
-    base = write(tmp_path / "base.yaml", unsafe)
-    above = write(tmp_path / "above.yaml", "_BASE_: base.yaml")
-    data = write(tmp_path / "data.yaml", f"{unsafe}\nDATASETS: {{}}")
-    attempts = {
-        "a file": lambda: get_cfg().merge_from_file(base),
-        "a base": lambda: get_cfg().merge_from_file(above),
-        "data.yaml": lambda: read_data_yaml(data),
-        "a checkpoint": lambda: _parsed(unsafe, "model.pth"),
-    }
-    for attempt in attempts.values():
-        with pytest.raises(UserError):
-            attempt()
-    assert not target.exists()
+    for name, read in readers(tmp_path, unsafe).items():
+        with pytest.raises(UserError, match=r"no safe YAML .*python/object"):
+            read()
+        assert not target.exists(), name
+
+
+@pytest.mark.parametrize("line", ["a{n}: &a{n} [{aliases}]", "a{n}: &a{n} {{<<: [{aliases}]}}"])
+def test_aliases_of_aliases_fill_no_memory(tmp_path, line):
+    lines = ["a0: &a0 {SEED: 1}"]
+    lines += [line.format(n=n, aliases=", ".join([f"*a{n - 1}"] * 10)) for n in range(1, 10)]
+    for read in readers(tmp_path, "\n".join(lines)).values():
+        with pytest.raises(UserError, match=r"' is no safe YAML .* over 1,000,000 characters\.$"):
+            read()
+
+
+def test_aliases_are_read(tmp_path):
+    text = "SOLVER: &a {BASE_LR: 0.5}\nTEST: {<<: *a, EVAL_PERIOD: 3}\nINPUT: *a"
+    loaded = get_cfg().load_file(write(tmp_path / "a.yaml", text))
+    assert loaded.TEST == {"BASE_LR": 0.5, "EVAL_PERIOD": 3}
+    assert loaded.INPUT == loaded.SOLVER and loaded.INPUT is not loaded.SOLVER

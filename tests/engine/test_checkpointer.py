@@ -110,6 +110,12 @@ def test_missing_and_unknown_keys(tmp_path):
     expect_refusal(tmp_path / "more.pth", model_of(0), "'2.weight'", "(7, 1)")
 
 
+def test_whole_numbers_in_place_of_weights(tmp_path):
+    weights = {k: v.to(torch.int8) for k, v in model_of(0).state_dict().items()}
+    torch.save({"model": weights}, tmp_path / "a.pth")
+    expect_refusal(tmp_path / "a.pth", model_of(0), "torch.int8", "torch.float32", "quantized")
+
+
 def test_other_classes_are_refused_before_keys(tmp_path):
     register_dummy("dummy_other", things=5, stuff=4)
     other = AtomicCheckpointer(

@@ -33,6 +33,8 @@ WRONG = {
     "OUTPUT_DIR ''": "OUTPUT_DIR is empty: name a folder.",
     "TEST.EXPECTED_RESULTS [3]": "TEST.EXPECTED_RESULTS is [3]: its entries must be [text, text, "
     "a number, a number].",
+    "TEST.EXPECTED_RESULTS None": "TEST.EXPECTED_RESULTS is None: its entries must be [text, text, "
+    "a number, a number].",
 }
 
 

@@ -98,6 +98,17 @@ def test_resuming_from_weights_alone_is_said(folder, said):
     assert f"'{path}' holds weights alone: training begins at iteration 0" in line
 
 
+@pytest.mark.parametrize(
+    ("key", "value"), [("iteration", "x"), ("iteration", -2), ("hooks", [1]), ("history", {"a": 3})]
+)
+def test_a_state_that_is_none(folder, key, value):
+    path = folder / "model_0000014.pth"
+    content = torch.load(path, weights_only=True)
+    torch.save({**content, "trainer": {**content["trainer"], key: value}}, path)
+    with pytest.raises(UserError, match=r"state of the training in .*0014\.pth' cannot be taken"):
+        train(folder, resume=True)
+
+
 def test_flipped_bits_are_found(finished, tmp_path):
     """A flip is refused, or in bytes that hold nothing: the same comes out."""
     path, whole = tmp_path / "a.pth", (finished / "model_final.pth").read_bytes()

@@ -10,6 +10,7 @@ from d2_psformer.data import register_panoptic
 from d2_psformer.data.scenes import ScenesSpec, write_scenes
 
 HARMFUL = "<script>document.title='harmed'</script>"
+HARMFUL_FILE = "\"><img src=x onerror=document.title='harmed'>{{7*7}}'.png"
 ABSENT = "a class that is annotated nowhere"
 NAMES = ("report_train", "report_val")
 
@@ -24,6 +25,10 @@ def write_run(root: Path) -> Path:
         content = json.loads(path.read_text())
         content["categories"][0]["name"] = HARMFUL
         content["categories"][1]["name"] = "方形 \"'&"
+        content["categories"][2]["name"] = "{{7*7}}</textarea></style><svg onload=alert(1)>"
+        image = content["images"][0]
+        (data / split / image["file_name"]).rename(data / split / HARMFUL_FILE)
+        image["file_name"] = HARMFUL_FILE
         content["categories"].append({"id": 99, "name": ABSENT, "isthing": 0})
         path.write_text(json.dumps(content))
         entries.append([name, str(data / split), str(path), str(data / f"panoptic_{split}")])

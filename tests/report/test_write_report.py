@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from small_report import HARMFUL
+from small_report import HARMFUL, HARMFUL_FILE
 
 from d2_psformer.cli import report as command
 from d2_psformer.cli.report import add_arguments
@@ -73,6 +73,8 @@ def test_names_are_text_only(page):
     assert HARMFUL not in page.source
     assert HARMFUL in page.text
     assert len(page.attributes("script")) == 1
+    assert any(a["data-name"] == HARMFUL_FILE for a in page.attributes("article"))
+    assert not any(name.startswith("on") for _, a in page.tags for name in a)
     classes = [a["data-classes"] for a in page.attributes("article")]
     assert any(HARMFUL in json.loads(names) for names in classes)
 

@@ -1,16 +1,16 @@
 """The config tree: Detectron2's keys and defaults, safe YAML files, clear errors."""
 
 import functools
-import io
 import os
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import yaml
 from fvcore.common.config import CfgNode as _CfgNode
 
+from ...utils.safe_yaml import read_yaml
 from ..errors import UnknownKeyError, UserError
 from ..utils.file_io import PathManager
 from .advice import advise_key, can_be_key, explain_value
@@ -20,8 +20,8 @@ _DEFAULTS = Path(__file__).with_name("defaults.yaml")
 # The one form of evaluated list in configs for Detectron2 that is read, without evaluating it:
 # short sides of images, as multiples of a tenth of one.
 _SIZES = re.compile(
-    r'!!python/object/apply:eval \["\[int\(x \* 0\.1 \* (\d{1,4})\) '
-    r'for x in range\((\d{1,3}), (\d{1,3})\)\]"\]'
+    rb'!!python/object/apply:eval \["\[int\(x \* 0\.1 \* (\d{1,4})\) '
+    rb'for x in range\((\d{1,3}), (\d{1,3})\)\]"\]'
 )
 
 
@@ -32,11 +32,6 @@ class CheckedMerging:
     was renamed, and :class:`UserError` for a value of another type. A config is then merged in
     part.
     """
-
-    @classmethod
-    def _open_cfg(cls, filename: str) -> IO:
-        with PathManager.open(filename, "r") as file:
-            return io.StringIO(_SIZES.sub(_list_of_sizes, file.read()))
 
     @classmethod
     def load_yaml_with_base(cls, filename: str, allow_unsafe: bool = False) -> dict[str, Any]:
@@ -75,22 +70,10 @@ class CheckedMerging:
         """The mapping in a file alone."""
         if not PathManager.isfile(filename):
             raise UserError(f"Config file '{filename}' does not exist.")
-        try:
-            with cls._open_cfg(filename) as file:
-                loaded = yaml.safe_load(file)
-            if not isinstance(loaded, dict):
-                raise TypeError("there are none" if loaded is None else f"it is {loaded!r:.80}")
-            # The constructor copies values that YAML's aliases share.
-            return cls(loaded)
-        except OSError:
-            raise
-        except RecursionError as error:
-            raise UserError(f"Config file '{filename}' is nested without end.") from error
-        except Exception as error:  # A value that does not suit its tag can fail in any way.
-            raise UserError(
-                f"Config file '{filename}' is no safe YAML of 'KEY: value' pairs: "
-                f"{_one_line(error)}."
-            ) from error
+        with PathManager.open(filename, "rb") as file:
+            text = _SIZES.sub(_list_of_sizes, file.read())
+        # The constructor copies values that YAML's aliases share.
+        return read_yaml(text, f"Config file '{filename}'", cls)
 
     def merge_from_file(self, cfg_filename: str) -> None:
         """Merge a YAML file of config VERSION 2, see :meth:`load_yaml_with_base`."""
@@ -171,9 +154,9 @@ def _lay_over(below: dict[str, Any], above: dict[str, Any], filename: str) -> No
             )
 
 
-def _list_of_sizes(match: re.Match) -> str:
+def _list_of_sizes(match: re.Match) -> bytes:
     size, start, stop = map(int, match.groups())
-    return str([int(x * 0.1 * size) for x in range(start, stop)])
+    return str([int(x * 0.1 * size) for x in range(start, stop)]).encode()
 
 
 def _one_line(error: Exception) -> str:

@@ -6,10 +6,11 @@ from typing import Any
 import numpy as np
 
 from ...utils.errors import UserError
+from ...utils.safe_yaml import read_yaml
 from ..images import upright_size
 from .records import LabelledImage, Size, Source, stamped, thing_categories
 from .shapes import Shape, paint, polygon
-from .yolo_files import common_folder, images_of_split, label_text, read_description
+from .yolo_files import common_folder, images_of_split, label_text
 
 
 class YoloSegments:
@@ -25,7 +26,7 @@ class YoloSegments:
     takes_folder, uses = False, ("stuff",)
 
     def __init__(self, source: Source):
-        content = read_description(source.path)
+        content = read_yaml(source.path.read_bytes(), f"'{source.path}'")
         self._names = _class_names(content.get("names"), source.path)
         self._stuff = source.stuff or ()
         self.categories = thing_categories(self._names.values())

@@ -5,27 +5,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from ...utils.errors import UserError
 from ..files import IMAGE_EXTENSIONS, FolderIndex
 from .records import Source
-
-
-def read_description(path: Path) -> dict[str, Any]:
-    """The content of a data.yaml.
-
-    Raises:
-        UserError: it is no mapping in YAML.
-    """
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"'{path}' is not valid YAML ({reason}): correct it.") from error
-    if not isinstance(content, dict):
-        raise UserError(f"'{path}' is no mapping: give YOLO's data.yaml.")
-    return content
 
 
 def images_of_split(content: dict[str, Any], source: Source) -> list[Path]:

@@ -1,11 +1,13 @@
 """The layers of MaX-DeepLab's stages, by the options of the whole network."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from torch import Tensor, nn
 
 from ...layers import run_layer
 from ...utils.checks import check_at_least, check_choice, check_fraction
+from ...utils.errors import UserError
 from .dual_path import PATHS, DualPathLayer
 from .max_deeplab_stages import VARIANTS, Stage, Variant
 from .residual_blocks import ResidualBlock, axial, basic, bottleneck
@@ -55,7 +57,7 @@ class Network:
         check_at_least(0, **{f"{node}.DECODER_STACKS": self.stacks})
         widths = {f"{node}.STEM_WIDTH": self.stem_width, f"{node}.WIDTH": self.width}
         check_at_least(1 / 64, **widths)  # the narrowest convolution has 64 channels
-        check_at_least(1, **{f"{node}.MEMORY_DIM": self.memory_dim})
+        check_at_least(1, **{f"{node}.MEMORY_DIM": self.memory_dim, f"{memory}.HEADS": self.heads})
         check_at_least(0, **{f"{memory}.DIM_FEEDFORWARD": self.dim_feedforward})
         check_fraction(**{"MODEL.BACKBONE.DROP_PATH": self.drop_path})
         for path in self.paths:
@@ -63,6 +65,10 @@ class Network:
         levels = sorted({stage.level for stage in self.stages[1:]})
         for stage in self.transformer_stages:
             check_choice(tuple(levels), **{f"{node}.TRANSFORMER_STAGES": stage})
+        axial_levels = {s.level for s in self.stages if "a" in s.blocks and AXIAL in self.paths}
+        _check_keys(f"{node}.WIDTH", self.heads, map(self.axial_keys, axial_levels))
+        dual_levels = self.transformer_stages if set(PATHS) & set(self.paths) else ()
+        _check_keys(f"{node}.TRANSFORMER_WIDTH", self.heads, map(self.dual_path_keys, dual_levels))
 
     @property
     def parts(self) -> Variant:
@@ -76,12 +82,21 @@ class Network:
         """Of a stage's map."""
         return round(64 * 2**level * (self.stem_width if level <= 1 else self.width))
 
+    def axial_values(self, level: int) -> int:
+        """Channels of the values of axial attention."""
+        return round(self.parts.axial_share * self.channels(level))
+
+    def axial_keys(self, level: int) -> int:
+        return self.axial_values(level) // 2
+
+    def dual_path_keys(self, level: int) -> int:
+        return self.transformer_width // 2 ** (5 - level)
+
     def block(self, kind: str, before: int, level: int, stride: int) -> ResidualBlock:
         """kind: "c" or "a" as in :class:`Stage`; before: level of the input."""
         inputs, outputs = self.channels(before), self.channels(level)
         if kind == "a" and AXIAL in self.paths:
-            width = round(self.parts.axial_share * outputs)
-            branch = axial(inputs, width, outputs, self.heads)
+            branch = axial(inputs, self.axial_values(level), outputs, self.heads)
         else:
             branch = _CONVOLUTIONS[self.parts.convolutions](inputs, outputs, stride)
         return ResidualBlock(inputs, outputs, branch, stride, self.drop_path_rate(before))
@@ -94,12 +109,21 @@ class Network:
         return DualPathLayer(
             self.channels(level),
             self.memory_dim,
-            self.transformer_width // 2 ** (5 - level),
+            self.dual_path_keys(level),
             dim_feedforward=self.dim_feedforward,
             heads=self.heads,
             paths=tuple(path for path in self.paths if path in PATHS),
             drop_path=self.drop_path_rate(before),
         )
+
+
+def _check_keys(name: str, heads: int, channels: Iterable[int]) -> None:
+    for dim in channels:
+        if dim < heads or dim % heads:
+            raise UserError(
+                f"{name} gives the keys of an attention layer {dim} channels: these must be a "
+                f"positive multiple of MODEL.TRANSFORMER_DECODER.HEADS, which is {heads}."
+            )
 
 
 class StageLayers(nn.Module):

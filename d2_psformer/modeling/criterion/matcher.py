@@ -6,7 +6,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from ...utils.errors import NotFiniteError, UserError
+from ...utils.errors import UserError, raise_not_finite
 from ...utils.wording import counted
 from ..outputs import LayerOutputs
 from .masks import DenseMasks, MaskSampler
@@ -105,11 +105,12 @@ def match_costs(costs: list[Tensor], first_infinite: Callable[[], str]) -> list[
     """
     flat = torch.cat([cost.flatten() for cost in costs]).cpu()
     if not torch.isfinite(flat).all():
-        raise NotFiniteError(
+        raise_not_finite(
             f"The matching cost is not finite, first that of {first_infinite()}: the model's "
             "outputs have diverged. Lower SOLVER.BASE_LR, clip gradients (SOLVER.CLIP_GRADIENTS), "
             "or use bfloat16 or no AMP."
         )
+        flat.zero_()  # any pairs will do for a step that is left out
     parts = flat.split([cost.numel() for cost in costs])
     return [
         _hungarian(part.view(cost.shape), cost.device)

@@ -1,6 +1,6 @@
 """Refusing images and outputs with NaN or infinity, which would pass for an empty image."""
 
-from ...utils.errors import NotFiniteError
+from ...utils.errors import NotFiniteError, raise_not_finite
 from ..outputs import SegmenterOutputs
 
 
@@ -16,7 +16,7 @@ def check_finite_images(batched_inputs: list[dict]) -> None:
         image = inputs["image"]
         if image.is_floating_point() and not image.isfinite().all():
             name = _name(batched_inputs, index)
-            raise NotFiniteError(f"{name} holds NaN or infinity: repair it or take it out.")
+            raise_not_finite(f"{name} holds NaN or infinity: repair it or take it out.")
 
 
 def check_finite_outputs(outputs: SegmenterOutputs, batched_inputs: list[dict]) -> None:

@@ -102,7 +102,9 @@ class MaskWiseMerging:
         ]
 
     def _combined(self, quality: Tensor, class_scores: Tensor) -> Tensor:
-        return class_scores**self.class_power * quality**self.mask_power
+        # a class score of 0 times an infinite power would be NaN
+        largest = torch.finfo(quality.dtype).max
+        return class_scores**self.class_power * (quality**self.mask_power).clamp(max=largest)
 
 
 def _take_free(ids: Tensor, mask: BinaryMask, new_id: Tensor, most_taken: float) -> Tensor:

@@ -126,7 +126,8 @@ def test_yolo(tmp_path, line, sentence):
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("names: [", "is not valid YAML"),
+        ("names: [", "is no safe YAML"),
+        ("[a]", r"is no safe YAML of .*: it is \['a'\]\."),
         ("train: images", "has no 'names'"),
         ("{names: {a: b}, train: images}", "'names' of '.*' has the number 'a'"),
         ("names: [a]", "'train' of '.*' is None: write folders of images, or text files"),
