@@ -128,8 +128,7 @@ class Trainer(TrainerBase):
         every += [SkippedImages(self.cfg.DATALOADER.MAX_SKIPPED)] if skips_errors(self.cfg) else []
         # After the two whose state it saves; before what can go wrong in the evaluation.
         every += [checkpoints] if is_main else []
-        every += [self.interruption]
-        every += [Evaluations(self.cfg.TEST.EVAL_PERIOD, self._evaluate)]
+        every += [self.interruption, Evaluations(self.cfg.TEST.EVAL_PERIOD, self._evaluate)]
         every += self._build_best_checkpoint()
         # Last, so that figures of the evaluation are written too.
         every += [MetricWriters(self.build_writers())] if is_main else []
