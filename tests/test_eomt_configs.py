@@ -86,6 +86,7 @@ def test_images_and_results(name):
     scales = (0.5 if semantic else 0.1, 2.0)
     assert jitter.ENABLED and scales == (jitter.MIN_SCALE, jitter.MAX_SCALE)
     assert (not name.startswith("coco/")) == node.COLOR_AUG_SSD
+    assert (size if semantic else 0) == cfg.MODEL.POSTPROCESSING.WINDOW
     assert (node.FORMAT, cfg.MODEL.PADDING_VALUE) == ("RGB", 0)
     tasks = [x for x in ("PANOPTIC", "SEMANTIC", "INSTANCE") if cfg.MODEL.POSTPROCESSING[f"{x}_ON"]]
     assert tasks == ["SEMANTIC" if semantic else "INSTANCE" if "instance" in name else "PANOPTIC"]
