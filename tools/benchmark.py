@@ -47,7 +47,7 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     cases = ("encoder 800x1216", "encoder 480x640", "decoder")
     op.add_argument("--cases", nargs="+", choices=cases, default=cases)
     model = command(
-        "model", "the whole model against transformers' Mask2Former or MaskFormer", rounds=3
+        "model", "the whole model against Mask2Former, MaskFormer or EoMT of transformers", rounds=3
     )
     model.add_argument("--against", type=Path, metavar="DIR", help="another checkout of this")
     configs = {"dest": "config_files", "nargs": "+", "default": [R50], "metavar": "FILE"}

@@ -118,15 +118,19 @@ def test_a_folder_that_is_no_checkout_is_refused(tmp_path):
         ("inference", "Mask2Former", TINY_PEER),
         ("inference", "MaskFormer", {}),
         ("training", "Mask2Former", TINY_PEER),
+        ("inference", "EoMT", {"num_queries": 40}),
+        ("training", "EoMT", {}),
     ],
 )
 def test_the_peer(tiny_config, what, architecture, settings):
     spec = {"what": what, "device": "cpu", "config": str(tiny_config), "is_peer": True}
-    spec |= {"opts": ["MODEL.META_ARCHITECTURE", architecture], "peer_settings": settings}
-    call = model_driver.build({**spec, "size": (64, 96), "dtype": "bfloat16"})
+    opts = ["MODEL.META_ARCHITECTURE", architecture, "MODEL.VIT.IMAGE_SIZE", 64]
+    opts += ["MODEL.BACKBONE.TIMM_NAME", "test_vit"] if architecture == "EoMT" else []
+    spec |= {"opts": opts, "peer_settings": settings}
+    call = model_driver.build({**spec, "size": (64, 64), "dtype": "bfloat16"})
     result = call()
     if what == "inference":
-        assert result[0]["segmentation"].shape == (64, 96)
+        assert result[0]["segmentation"].shape == (64, 64)
     else:
         assert call() != result  # the weights have changed
 

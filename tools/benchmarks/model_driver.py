@@ -84,7 +84,7 @@ def _inference(cfg, image: Tensor, masks: Tensor, dtype: torch.dtype) -> Callabl
             torch.save({"model": build_model(cfg).state_dict()}, cfg.MODEL.WEIGHTS)
         predictor = Predictor(cfg)
     if _classifies_masks(cfg):
-        be_sure(predictor.model.transformer_decoder.mask_heads.class_embed)
+        be_sure(next(m for n, m in predictor.model.named_modules() if n.endswith("class_embed")))
     pixels = np.ascontiguousarray(image.permute(1, 2, 0).numpy())
     device = cfg.MODEL.DEVICE
 
@@ -142,7 +142,7 @@ def _peer(
 
 
 def _classifies_masks(cfg) -> bool:
-    return cfg.MODEL.META_ARCHITECTURE in ("MaskFormer", "Mask2Former")
+    return cfg.MODEL.META_ARCHITECTURE in ("MaskFormer", "Mask2Former", "EoMT")
 
 
 def be_sure(classifier: nn.Linear) -> None:

@@ -1,4 +1,4 @@
-"""The peers of the whole-model benchmark: Mask2Former and MaskFormer of ``transformers``."""
+"""The peers of the whole-model benchmark: models of ``transformers``."""
 
 import logging
 from collections.abc import Callable
@@ -13,9 +13,9 @@ THRESHOLD = 0.8  # of the class probability, as in our configs
 def build_peer(cfg, **settings) -> nn.Module:
     """The model that a config of ours is compared with; random weights, nothing is downloaded.
 
-    It has 133 classes. For MaskFormer's configs it is MaskFormer, whose pixel decoder here is
-    always a plain FPN, for all others Mask2Former; its backbone is Swin-T where the config has it,
-    else R50.
+    It has 133 classes. For EoMT's configs on DINOv2 it is EoMT, for MaskFormer's MaskFormer, whose
+    pixel decoder here is always a plain FPN, and for all others Mask2Former; the backbone of these
+    is Swin-T where the config has it, else R50.
 
     Args:
         settings: other values of the peer's config.
@@ -28,6 +28,8 @@ def build_peer(cfg, **settings) -> nn.Module:
     # It warns that a backbone other than Swin may not fit: ResNet fits.
     logging.getLogger("transformers").setLevel(logging.ERROR)
     torch.manual_seed(0)
+    if cfg.MODEL.META_ARCHITECTURE == "EoMT":
+        return _eomt(cfg, settings).to(cfg.MODEL.DEVICE)
     node = cfg.MODEL.BACKBONE
     stages = {"out_features": ["stage1", "stage2", "stage3", "stage4"]}
     if node.TIMM_NAME.startswith("swin_tiny"):
@@ -50,6 +52,11 @@ def inference(model: nn.Module, image: Tensor) -> Callable[[], object]:
 
     name = type(model).__name__.rpartition("For")[0]
     processor = getattr(transformers, f"{name}ImageProcessor")()
+    stuff = set(range(THINGS, THINGS + STUFF))
+    options = {"label_ids_to_fuse": stuff}
+    if name == "Eomt":
+        size = {"shortest_edge": image.shape[1], "longest_edge": image.shape[2]}
+        options = {"stuff_classes": [*stuff], "size": size}
     model.eval()
 
     @torch.inference_mode()
@@ -57,8 +64,8 @@ def inference(model: nn.Module, image: Tensor) -> Callable[[], object]:
         return processor.post_process_panoptic_segmentation(
             model(pixel_values=_normalised(image, model.device)),
             threshold=THRESHOLD,
-            label_ids_to_fuse=set(range(THINGS, THINGS + STUFF)),
             target_sizes=[tuple(image.shape[1:])],
+            **options,
         )
 
     return call
@@ -87,6 +94,29 @@ def training_step(
         return loss.item()
 
     return call
+
+
+def _eomt(cfg, settings: dict) -> nn.Module:
+    import timm
+    import transformers
+
+    with torch.device("meta"):
+        plan = timm.create_model(cfg.MODEL.BACKBONE.TIMM_NAME, num_classes=0)
+    values = {
+        "hidden_size": plan.embed_dim,
+        "num_hidden_layers": len(plan.blocks),
+        "num_attention_heads": plan.blocks[0].attn.num_heads,
+        "num_register_tokens": plan.num_prefix_tokens - 1,
+        "image_size": cfg.MODEL.VIT.IMAGE_SIZE,
+        "patch_size": cfg.MODEL.VIT.PATCH_SIZE,
+        "num_blocks": cfg.MODEL.EOMT.QUERY_BLOCKS,
+        "num_queries": cfg.MODEL.TRANSFORMER_DECODER.NUM_QUERIES,
+        "num_labels": THINGS + STUFF,
+        **settings,
+    }
+    model = transformers.EomtForUniversalSegmentation(transformers.EomtConfig(**values)).train()
+    model.attn_mask_probs.zero_()  # as at the end of training: no masks in inference
+    return model
 
 
 def _freeze(model: nn.Module, node) -> None:
