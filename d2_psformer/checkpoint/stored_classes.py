@@ -27,8 +27,10 @@ def check_classes(metadata: Any, path: str) -> None:
     wrong += [] if isinstance(metadata.get("name"), str) else ["name"]
     try:
         if not wrong:
-            Classes.from_metadata(metadata)
-            return
+            ids = Classes.from_metadata(metadata).category_ids
+            if sorted(ids) == [*range(len(ids))]:
+                return
+            raise ValueError("the contiguous class ids have gaps")
         reason = f"'{wrong[0]}' is {metadata.get(wrong[0])!r:.60}"
     except (LookupError, TypeError, ValueError) as error:
         reason = f"{' '.join(str(error).split()):.200}"

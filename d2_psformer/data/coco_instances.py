@@ -54,8 +54,11 @@ def read_instance_json(path: str | os.PathLike) -> dict[str, Any]:
     check_objects(annotations, "annotations", where, _ANNOTATION)
     check_image_ids([image["id"] for image in content["images"]], f"'images' of {where}")
     for name in ("images", "categories", "annotations"):
-        if again := repeated(entry["id"] for entry in content.get(name, [])):
+        ids = [entry["id"] for entry in content.get(name, [])]
+        if again := repeated(ids):
             raise UserError(f"Id {again[0]!r} is twice in '{name}' of {where}: give each its own.")
+        if len({isinstance(id, str) for id in ids}) > 1:  # pycocotools sorts them
+            raise UserError(f"Ids in '{name}' of {where} are numbers and texts: make them alike.")
     images = {image["id"]: (image["height"], image["width"]) for image in content["images"]}
     categories = {category["id"] for category in content["categories"]}
     for annotation in annotations:
@@ -230,8 +233,8 @@ _CATEGORY = (
     Field("name", is_text, "a text"),
 )
 _ANNOTATION = (
-    # pycocotools takes the id 0 for "no match".
-    Field("id", lambda value: is_integer(value) and value > 0, "an integer from 1 on"),
+    # pycocotools puts it among floats, and takes the id 0 for "no match".
+    Field("id", lambda id: is_integer(id) and 0 < id < 2**53, "an integer from 1 to 2**53"),
     Field("image_id", is_id, "the id of the image"),
     Field("category_id", is_id, "the id of the category"),
     Field("bbox", _is_box, "[x, y, width, height] in pixels"),

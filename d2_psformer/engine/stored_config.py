@@ -22,7 +22,7 @@ def read_stored_config(path: str) -> dict[str, Any]:
     MODEL.WEIGHTS is the checkpoint.
 
     Raises:
-        UserError: the file cannot be read, or there is no config.
+        UserError: the file cannot be read, there is no config, or its MODEL is no node.
     """
     text = read_checkpoint(path).get("config")
     beside = Path(path).with_name("config.yaml")
@@ -36,5 +36,10 @@ def read_stored_config(path: str) -> dict[str, Any]:
             "config.yaml of its training there, or name the config and give the checkpoint as its "
             "weights, in Python load(CONFIG, weights=FILE)."
         )
-    loaded.setdefault("MODEL", {})["WEIGHTS"] = path
+    model = loaded.setdefault("MODEL", {})
+    if not isinstance(model, dict):
+        raise UserError(
+            f"MODEL is {model!r:.80} in the config of checkpoint '{path}': it must have keys."
+        )
+    model["WEIGHTS"] = path
     return loaded

@@ -29,7 +29,7 @@ def check_choice(choices: tuple[str, ...], **values: str) -> None:
     for name, value in values.items():
         if value not in choices:
             allowed = ", ".join(f"'{choice}'" for choice in choices)
-            raise UserError(f"{name} is '{value}': use one of {allowed}.")
+            raise UserError(f"{name} is {value!r}: use one of {allowed}.")
 
 
 def check_fraction(**values: float) -> None:

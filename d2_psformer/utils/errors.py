@@ -70,7 +70,7 @@ def check_known(what: str, name: str, known: Iterable[str]) -> None:
     """
     names = sorted(known)
     if name not in names:
-        raise UserError(f"{what} '{name}' is unknown: use one of {near_names(name, names)}.")
+        raise UserError(f"{what} {name!r} is unknown: use one of {near_names(name, names)}.")
 
 
 def near_names(name: str, known: Iterable[str]) -> str:

@@ -20,7 +20,7 @@ from d2_psformer.data.reading import read_class_map
 from d2_psformer.utils.errors import UserError
 
 # The package sets this filter, but pytest resets all of them.
-pytestmark = pytest.mark.filterwarnings(r"ignore::UserWarning:PIL\.")
+pytestmark = pytest.mark.filterwarnings(r"ignore::Warning:PIL\.")
 
 SIZE = (13, 17)  # height and width
 MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr", "LAB", "I;16", "I", "F")

@@ -254,7 +254,14 @@ def test_a_file_of_older_torch(tmp_path):
     assert_loads(str(path), n=1)
 
 
-@pytest.mark.parametrize("entry", [{"thing_classes": [1]}, {"stuff_classes": ["a"], "name": 3}])
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"thing_classes": [1]},
+        {"stuff_classes": ["a"], "name": 3},
+        {"thing_classes": ["a"], "thing_dataset_id_to_contiguous_id": {1: 0, 2: 2}},
+    ],
+)
 def test_classes_that_cannot_be_used(tmp_path, entry):
     path = saved(tmp_path, {"model": WEIGHTS, "metadata": {"name": "a", **entry}})
     expect_refusal(path, "The classes in checkpoint .* cannot be used")

@@ -123,7 +123,8 @@ def changed(key, value):
     ("change", "sentence"),
     [
         (changed("id", 1), r"Id 1 is twice in 'annotations' of '.*instances\.json'"),
-        (changed("id", 0), r"'id' of annotations\[1\] of .* is 0: write an integer from 1 on"),
+        (changed("id", 0), r"'id' of annotations\[1\] of .* is 0: write an integer from 1 to"),
+        (changed("id", 10**400), r"'id' of annotations\[1\] of .* integer from 1 to 2\*\*53"),
         (changed("image_id", 7), "Annotation 2 of .* has image_id 7, which no entry of 'images'"),
         (changed("category_id", 8), "Annotation 2 of .* has category_id 8, which 'categories'"),
         (changed("bbox", [1, 2, 3]), r"'bbox' of annotations\[1\] of .*\[x, y, width, height\]"),
@@ -136,6 +137,14 @@ def changed(key, value):
         ),
         (lambda content: content["annotations"][0].pop("area"), r"annotations\[0\] .*lacks 'area'"),
         (lambda content: content["images"][1].update(id=1), "Id 1 is twice in 'images'"),
+        (
+            lambda content: content["images"][0].update(id="a"),
+            "Ids in 'images' .* numbers and texts",
+        ),
+        (
+            lambda content: content["categories"].append({"id": "a", "name": "b"}),
+            "Ids in 'categories' of .* are numbers and texts: make them alike",
+        ),
         (lambda content: content["categories"].append(CATEGORIES[0]), "Id 9 is twice in 'cate"),
         (lambda content: content.pop("categories"), "has no list 'categories'"),
         (lambda content: content.pop("images"), "has no list 'images'"),

@@ -49,7 +49,7 @@ def test_without_one_both_ways_out_are_named(trained, tmp_path):
         load_config(str(bare))
 
 
-@pytest.mark.parametrize("text", ["MODEL: [", "- a list", "NO_SUCH_KEY: 1"])
+@pytest.mark.parametrize("text", ["MODEL: [", "- a list", "NO_SUCH_KEY: 1", "MODEL: 3"])
 def test_a_damaged_one_is_refused(trained, tmp_path, text):
     content = torch.load(trained[1], weights_only=True)
     torch.save({**content, "config": text}, tmp_path / "model.pth")
