@@ -65,6 +65,17 @@ NAMES = {
         *(f"{_HF}.decoder.layers.0.cross_attn.in_proj_weight", f"{_HF_PIXELS}.decoder.level_embed"),
         f"{_HF_PIXELS}.decoder.encoder.layers.0.self_attn.sampling_offsets.weight",
     ),
+    "eomt": (
+        *(f"network.{x}" for x in ("q.weight", "class_head.weight", "upscale.0.norm.weight")),
+        *("network.encoder.pixel_mean", "network.encoder.backbone.blocks.0.attn.qkv.weight"),
+        *(f"network.encoder.backbone.blocks.0.attention.{x}_proj.weight" for x in "qkv"),
+        "network.encoder.backbone.pos_embed",
+    ),
+    "hf-eomt": (
+        *("upscale_block.block.0.conv1.weight", "query.weight", "attn_mask_probs"),
+        *(f"layers.0.attention.{x}_proj.weight" for x in "qkv"),
+        "embeddings.position_embeddings.weight",
+    ),
     "deeplab2": (
         *("encoder/_stage5/_block1/_conv1_bn_act/_conv/kernel", "encoder/_memory_feature"),
         *("semantic_last_layer/_final_conv/kernel", "transformer_class_head/_conv/kernel"),

@@ -144,7 +144,10 @@ def test_one_small_image_trains_with_norms_that_learn(options):
         ({"MODEL.BACKBONE.NAME": "TimmBackbone"}, "MODEL.BACKBONE.NAME is 'TimmBackbone'"),
         ({"MODEL.CHECKPOINTING": ["pixel_decoder"]}, "MODEL.CHECKPOINTING is 'pixel_decoder'"),
         ({"MODEL.BACKBONE.FREEZE_AT": 2}, "does not read MODEL.BACKBONE.FREEZE_AT: "),
-        ({"MODEL.TRANSFORMER_DECODER.HEADS": 3}, "^MODEL.TRANSFORMER_DECODER: heads is 3"),
+        (
+            {"MODEL.TRANSFORMER_DECODER.HEADS": 3},
+            "multiple of MODEL.TRANSFORMER_DECODER.HEADS, which",
+        ),
         ({"MODEL.BACKBONE.NORM": "GN"}, "'GN'"),
         ({"MODEL.MAX_DEEPLAB.VARIANT": "XL"}, "^MODEL.MAX_DEEPLAB.VARIANT is 'XL'"),
         ({"MODEL.MAX_DEEPLAB.FEATURE_DIM": 0}, "^MODEL.MAX_DEEPLAB.FEATURE_DIM is 0: it must be"),
