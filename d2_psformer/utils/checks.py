@@ -28,7 +28,7 @@ def check_choice(choices: tuple[str, ...], **values: str) -> None:
     """Raise :class:`UserError` for the first value that is none of ``choices``."""
     for name, value in values.items():
         if value not in choices:
-            allowed = ", ".join(f"'{choice}'" for choice in choices)
+            allowed = ", ".join(map(repr, choices))
             raise UserError(f"{name} is {value!r}: use one of {allowed}.")
 
 

@@ -123,7 +123,7 @@ def test_sides_that_axial_attention_does_not_reach():
         ({"variant": "M"}, "MAX_DEEPLAB.VARIANT is 'M': use one of 'S', 'L'"),
         ({"stacks": -1}, "MAX_DEEPLAB.DECODER_STACKS is -1: it must be at least 0"),
         ({"paths": ("p2p", "p2q")}, "MAX_DEEPLAB.ATTENTION_PATHS is 'p2q': use one of 'p2p', "),
-        ({"transformer_stages": (6,)}, "MAX_DEEPLAB.TRANSFORMER_STAGES is '6': use one of '2', "),
+        ({"transformer_stages": (6,)}, "MAX_DEEPLAB.TRANSFORMER_STAGES is 6: use one of 2, "),
         ({"drop_path": 1.0}, "BACKBONE.DROP_PATH is 1.0: it must be at least 0 and below 1"),
         ({"heads": 3}, "MAX_DEEPLAB.WIDTH gives the keys .* 16 channels: .*HEADS, which is 3"),
         (
@@ -134,7 +134,7 @@ def test_sides_that_axial_attention_does_not_reach():
             {"transformer_width": 0},
             "MAX_DEEPLAB.TRANSFORMER_WIDTH gives the keys .* 0 channels: .*HEADS, which is 2",
         ),
-        ({"transformer_stages": (1,)}, "TRANSFORMER_STAGES is '1': use one of '2', '3', '4', '5'"),
+        ({"transformer_stages": (1,)}, "TRANSFORMER_STAGES is 1: use one of 2, 3, 4, 5"),
         ({"width": 0.0}, r"^MODEL.MAX_DEEPLAB.WIDTH is 0.0: it must be at least 0.015625"),
         ({"stem_width": -1.0}, r"^MODEL.MAX_DEEPLAB.STEM_WIDTH is -1.0: it must be at least"),
         ({"memory_dim": 0}, "^MODEL.MAX_DEEPLAB.MEMORY_DIM is 0: it must be at least 1"),
