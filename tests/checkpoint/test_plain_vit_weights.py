@@ -11,7 +11,7 @@ from d2_psformer.checkpoint import load_pretrained_backbone, pretrained
 from d2_psformer.modeling.backbone import PlainViT
 from d2_psformer.utils.errors import UserError
 
-DINOV3 = "vit_tiny_patch16_dinov3_qkvb"
+DINOV3 = "vit_small_patch16_dinov3_qkvb"
 DINOV2 = "vit_small_patch14_reg4_dinov2"
 
 

@@ -106,7 +106,7 @@ VARIANTS = {
     "max-deeplab, L": MAX_DEEPLAB_L,
     "eomt": EOMT,
     "eomt, rotary positions": EOMT
-    | {"MODEL.BACKBONE.TIMM_NAME": "vit_tiny_patch16_dinov3_qkvb", "MODEL.EOMT.QUERY_BLOCKS": 2},
+    | {"MODEL.BACKBONE.TIMM_NAME": "vit_small_patch16_dinov3_qkvb", "MODEL.EOMT.QUERY_BLOCKS": 2},
     "per pixel": PER_PIXEL,
     "per pixel plus": PER_PIXEL | {"MODEL.META_ARCHITECTURE": "PerPixelBaselinePlus"},
 }

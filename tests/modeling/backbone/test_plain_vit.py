@@ -10,7 +10,7 @@ from d2_psformer.modeling.backbone import PlainViT
 from d2_psformer.modeling.backbone.build import build_checked_backbone
 from d2_psformer.utils.errors import UserError
 
-ROTARY = "vit_tiny_patch16_dinov3_qkvb"
+ROTARY = "vit_small_patch16_dinov3_qkvb"
 # a class token, another stride; registers; rotary positions
 NAMES = ["test_vit", "test_vit3", ROTARY]
 names = pytest.mark.parametrize("name", NAMES)
