@@ -46,6 +46,7 @@ def test_everything_learns(name):
     assert without == []
 
 
+@pytest.mark.slow  # test_segmenter.py compiles one variant
 @names
 @pytest.mark.parametrize("training", [False, True])
 @torch.no_grad()
