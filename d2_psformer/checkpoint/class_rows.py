@@ -92,12 +92,12 @@ def layer_of(name: str, layers: Iterable[str]) -> str | None:
 def fits_classes(saved: State, rows_of: RowsOf, classes: Classes) -> bool:
     """True if the layers for classes have as many rows as in a model of these classes."""
     rows = rows_of(classes)
-    counts = [(layer, len(v)) for name, v in saved.items() if (layer := layer_of(name, rows))]
-    return bool(counts) and all(len(rows[layer]) == count for layer, count in counts)
+    found = [(layer, v.shape) for name, v in saved.items() if (layer := layer_of(name, rows))]
+    return bool(found) and all(shape[:1] == (len(rows[layer]),) for layer, shape in found)
 
 
 def _same_kind(saved: Tensor, value: Tensor, count: int) -> bool:
-    return saved.shape[1:] == value.shape[1:] and len(saved) == count
+    return saved.shape == (count, *value.shape[1:])
 
 
 def _pairs(

@@ -218,7 +218,7 @@ class AtomicCheckpointer(DetectionCheckpointer):
             key, theirs, ours = incompatible.incorrect_shapes[0]
             what = f"key '{key}' is {tuple(theirs)} there and {tuple(ours)} in this model"
             counted = self._counted_by(key)
-            if counted and theirs[counted[3]] != ours[counted[3]]:
+            if counted and len(theirs) == len(ours) and theirs[counted[3]] != ours[counted[3]]:
                 of_what, setting, extra, dim = counted
                 raise UserError(
                     f"Checkpoint '{self.path}' is of {theirs[dim] - extra} {of_what}, this model "

@@ -103,6 +103,14 @@ def test_another_shape(tmp_path):
     expect_refusal(tmp_path / "a.pth", model_of(0), "'0.weight'", "(4, 2)", "(3, 2)", "FINETUNE")
 
 
+def test_a_number_in_place_of_rows(tmp_path):
+    model = nn.ModuleDict({"rows": nn.Linear(1, 2)})
+    model.class_rows = lambda classes: {"rows": range(2)}
+    weights = {**model.state_dict(), "rows.bias": torch.tensor(1.0)}
+    torch.save({"model": weights}, tmp_path / "a.pth")
+    expect_refusal(tmp_path / "a.pth", model, "'rows.bias' is () there and (2,)")
+
+
 def test_missing_and_unknown_keys(tmp_path):
     checkpointer_of(model_of(0)[:1], tmp_path).save("less")
     expect_refusal(tmp_path / "less.pth", model_of(0), "'1.weight'", "missing there", "(1, 3)")
