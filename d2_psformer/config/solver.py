@@ -26,7 +26,7 @@ def add_solver_keys(cfg: CN) -> None:
     cfg.SOLVER.POLY_LR_CONSTANT_ENDING = 0.0
     # Schedule "TwoStageWarmupPolyLR" (EoMT): the rates rise from 0 over WARMUP_ITERS iterations, in
     # which the backbone waits; its own rise over so many more. Each then falls to 0 at MAX_ITER, as
-    # (1 - share of the iterations left) ** POLY_LR_POWER.
+    # (the share of its iterations that are left) ** POLY_LR_POWER.
     cfg.SOLVER.BACKBONE_WARMUP_ITERS = 0
     # Parts of names of parameters that keep their weights, as "backbone"; batch norms there keep
     # their statistics too.

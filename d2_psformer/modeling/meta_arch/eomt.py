@@ -75,7 +75,7 @@ class EoMT(Segmenter):
             "num_classes": shared["classes"].num_classes,
             "num_queries": cfg.MODEL.TRANSFORMER_DECODER.NUM_QUERIES,
             "query_blocks": queries,
-            "annealing": MaskAnnealing(node.MASK_ANNEALING, cfg.SOLVER.POLY_LR_POWER),
+            "annealing": MaskAnnealing(node.MASK_ANNEALING),
             "criterion": mask2former_criterion(cfg),
         }
 
