@@ -9,6 +9,7 @@ import re
 from torch import Tensor
 
 from ..utils.errors import UserError
+from .dino_names import DINOV2_BLOCK, DINOV3_BLOCK
 from .huggingface import packed
 from .renaming import Parts, Renames, rename_all
 
@@ -18,19 +19,6 @@ _MEAN = "network.encoder.pixel_mean"
 # Settings, and what DINOv3 has for its own training alone.
 _UNUSED = r"criterion\.empty_weight|network\.encoder\.pixel_(mean|std)|embeddings\.mask_token"
 
-_DINOV2_BLOCK: Renames = [
-    (r"\.attention\.out_proj\.", ".attn.proj."),
-    (r"\.attention\.", ".attn."),
-    (r"\.layer_scale(\d)\.lambda1", r".ls\1.gamma"),
-]
-_DINOV3_BLOCK: Renames = [
-    (r"\.attention\.o_proj\.", ".attn.proj."),
-    (r"\.attention\.([qv])_proj\.bias", r".attn.\1_bias"),
-    (r"\.attention\.", ".attn."),
-    (r"\.layer_scale(\d)\.lambda1", r".gamma_\1"),
-    (r"\.mlp\.up_proj\.", ".mlp.fc1."),
-    (r"\.mlp\.down_proj\.", ".mlp.fc2."),
-]
 _UPSCALING: Renames = [
     (r"\.conv1\.", ".up."),
     (r"\.conv2\.", ".depthwise."),
@@ -40,7 +28,7 @@ _OFFICIAL: Parts = {
     f"{_ENCODER}.patch_embed.cls_token": (f"{_VIT}.cls_token", []),
     f"{_ENCODER}.patch_embed.register_tokens": (f"{_VIT}.reg_token", []),
     f"{_ENCODER}.patch_embed.patch_embeddings": (f"{_VIT}.patch_embed.proj", []),
-    _ENCODER: (_VIT, _DINOV3_BLOCK),
+    _ENCODER: (_VIT, DINOV3_BLOCK),
     "network.q": ("query_embed", []),
     "network.class_head": ("class_embed", []),
     **{f"network.mask_head.{2 * i}": (f"mask_embed.layers.{i}", []) for i in range(3)},
@@ -59,8 +47,8 @@ _HF: Parts = {
     "upscale_block.block": ("upscaling", _UPSCALING),
     "attn_mask_probs": ("annealing.probabilities", []),
 }
-_HF_DINOV2: Parts = {**_HF, "layers": (f"{_VIT}.blocks", _DINOV2_BLOCK)}
-_HF_DINOV3: Parts = {**_HF, "layers": (f"{_VIT}.blocks", _DINOV3_BLOCK)}
+_HF_DINOV2: Parts = {**_HF, "layers": (f"{_VIT}.blocks", DINOV2_BLOCK)}
+_HF_DINOV3: Parts = {**_HF, "layers": (f"{_VIT}.blocks", DINOV3_BLOCK)}
 # DINOv3 of transformers -> the authors' names.
 _BASE: Parts = {
     "embeddings": (f"{_ENCODER}.patch_embed", []),

@@ -6,6 +6,7 @@ from timm.models import eva, vision_transformer
 from torch import Tensor, nn
 
 from ..utils.errors import UserError
+from .dino_names import timm_names
 from .files import read_checkpoint
 
 # The prefix of a backbone's names in files of whole detectors and segmenters.
@@ -31,12 +32,15 @@ def plain_vit_options(backbone: nn.Module) -> dict[str, Any]:
 
 
 def plain_vit_weights(path: str, backbone: nn.Module) -> dict[str, Tensor]:
-    """Weights for a :class:`PlainViT` from a file with names of timm, DINOv2, DINOv3 or this model.
+    """Weights for a :class:`PlainViT` from a file.
+
+    Its names are those of timm, of DINOv2 or DINOv3 or of these in transformers, or ours.
 
     Raises:
         UserError: the file is missing or unusable, or no vision transformer's.
     """
     content = {key.removeprefix("vit."): x for key, x in backbone_entries(path).items()}
+    content = timm_names(content)
     is_eva = isinstance(backbone.vit, eva.Eva)
     fit = (eva if is_eva else vision_transformer).checkpoint_filter_fn
     try:

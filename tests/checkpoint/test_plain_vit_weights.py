@@ -97,6 +97,45 @@ def test_names_of_dinov3(tmp_path):
     assert_equal(loaded(DINOV3, theirs, tmp_path), weights)
 
 
+def of_transformers(kind: str, **options) -> torch.nn.Module:
+    """A DINO of ViT-S's widths, with random numbers in place of zeros and ones."""
+    transformers = pytest.importorskip("transformers")
+    config = getattr(transformers, f"{kind}Config")(
+        hidden_size=384, num_attention_heads=6, num_hidden_layers=12, **options
+    )
+    model = getattr(transformers, f"{kind}Model")(config).eval()
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    return model
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "options"),
+    [
+        ("vit_small_patch14_dinov2", "Dinov2", {"patch_size": 16, "image_size": 64}),
+        (DINOV2, "Dinov2WithRegisters", {"patch_size": 16, "image_size": 64}),
+        (DINOV3, "DINOv3ViT", {"intermediate_size": 1536, "num_register_tokens": 4}),
+    ],
+)
+@pytest.mark.parametrize("saved", [True, False], ids=["file", "model"])
+def test_names_of_transformers(name, kind, options, saved, tmp_path):
+    """The same tokens as theirs, of a file and of a live model, whose names differ."""
+    theirs = of_transformers(kind, **options)
+    if saved:
+        theirs.save_pretrained(tmp_path)
+        path = tmp_path / "model.safetensors"
+    else:
+        path = tmp_path / "model.pth"
+        torch.save(theirs.state_dict(), path)
+    model, cfg = make(name, path)
+    load_pretrained_backbone(model, cfg)
+    images = torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        expected = theirs(images).last_hidden_state[:, model.backbone.prefix :]
+        found = model.backbone.eval()(images)["tokens"].flatten(2).mT
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
+
+
 def test_files_of_other_models(tmp_path):
     with pytest.raises(UserError, match=r"lacks \d+ of .*of test_vit.*another model's file"):
         loaded("test_vit", timm.create_model("test_resnet").state_dict(), tmp_path)

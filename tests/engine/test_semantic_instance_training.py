@@ -89,13 +89,15 @@ def train_evaluate_predict(cfg) -> tuple[dict, dict]:
     return results, Predictor(cfg)(np.zeros((H, W, 3), np.uint8))
 
 
-@pytest.mark.parametrize("architecture", ["Mask2Former", "PerPixelBaseline"])
-def test_semantic(tmp_path, architecture):
+@pytest.mark.parametrize(("architecture", "window"), [("Mask2Former", 32), ("PerPixelBaseline", 0)])
+def test_semantic(tmp_path, architecture, window):
+    """With windows, an image of 32 x 43 pixels is read in two of them."""
     write_semantic(tmp_path)
     folders = [str(tmp_path / "images"), str(tmp_path / "labels")]
     names = ["road", "tree", "sky"]
     entries = [[f"own_{split}", *folders, names] for split in ("train", "val")]
     cfg = config(tmp_path, entries, "SEMANTIC_ON", architecture)
+    cfg.MODEL.POSTPROCESSING.WINDOW = window
     results, prediction = train_evaluate_predict(cfg)
     assert {"mIoU", "IoU-road", "ACC-sky"} <= results["sem_seg"].keys()
     assert prediction["sem_seg"].shape == (3, H, W)
