@@ -19,7 +19,7 @@ DINOV3_BLOCK: Renames = [
     (r"\.mlp\.up_proj\.", ".mlp.fc1."),
     (r"\.mlp\.down_proj\.", ".mlp.fc2."),
 ]
-# The names of DINOv2's authors where timm has others: it converts positions of its own accord.
+# Positions and register tokens get the names of DINOv2's authors, which timm converts.
 _DINOV2: Parts = {
     "embeddings.(cls_token|mask_token|register_tokens)": (r"\1", []),
     "embeddings.position_embeddings": ("pos_embed", []),

@@ -151,7 +151,7 @@ def test_the_config_can_be_stored_with_the_weights(released, tmp_path):
         ("other.pth", "ours.pth", "'roi_head.fc.weight' is no parameter"),
     ],
 )
-def test_command_tells_in_one_sentence_and_writes_nothing(
+def test_command_fails_with_one_sentence_and_writes_nothing(
     source, target, sentence, command, released, tmp_path
 ):
     torch.save({"roi_head.fc.weight": torch.ones(1)}, tmp_path / "other.pth")

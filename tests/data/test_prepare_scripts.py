@@ -158,7 +158,7 @@ def test_ade20k_refuses_other_archives(ade20k, file, array, sentence):
     assert not (ade20k / "ade20k_panoptic_val.json").exists()
 
 
-def test_ade20k_tells_what_is_missing_before_it_begins(ade20k):
+def test_ade20k_names_what_is_missing_before_it_begins(ade20k):
     path = ade20k / INSTANCES
     path.write_bytes(path.read_bytes()[:50])
     with pytest.raises(UserError, match=r"ADE_val_1\.png' cannot be decoded.*write it again"):
@@ -241,7 +241,7 @@ def test_the_commands_write_what_the_registered_names_read(
     assert done.stdout.splitlines() == [f"1 [] {n}" for n in segments.values()], done.stderr
 
 
-def test_cityscapes_tells_what_is_missing_before_it_begins(cityscapes):
+def test_cityscapes_names_what_is_missing_before_it_begins(cityscapes):
     prefix = "val/bonn/bonn_000001_000019"
     (cityscapes / f"gtFine/{prefix}_gtFine_labelIds.png").unlink()
     told = r"gtFine/val/bonn' has no file for 1 of 1 image of val.*labelIds\.png"

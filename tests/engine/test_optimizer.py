@@ -97,7 +97,7 @@ def test_adam_is_keras():
 
 
 class ModelOfAllKinds(nn.Module):
-    """A network with everything that the weight decay tells apart."""
+    """A network with every kind of parameter that weight decay treats in its own way."""
 
     def __init__(self):
         super().__init__()

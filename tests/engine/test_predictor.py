@@ -131,7 +131,7 @@ def test_no_data_set(tiny):
         Predictor(config(tiny, "DATASETS.TRAIN", "()"))
 
 
-def test_classes_that_nothing_tells(tiny, tmp_path):
+def test_classes_that_are_nowhere(tiny, tmp_path):
     bare = tmp_path / "bare.pth"
     torch.save(torch.load(tiny[1], weights_only=True)["model"], bare)
     with pytest.raises(ValueError, match=r"'toys_train'.*DATASETS\.REGISTER"):
