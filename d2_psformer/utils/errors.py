@@ -6,13 +6,21 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from difflib import get_close_matches
 from typing import NoReturn
+from unicodedata import category
+
+# Unicode's categories of control characters, surrogates, line and paragraph separators.
+_ESCAPED = {"Cc", "Cs", "Zl", "Zp"}
 
 
 class UserError(ValueError):
     """Bad input, described in one sentence that names the file, key or category at fault.
 
     Commands print the sentence alone. Every other error is a bug and keeps its traceback.
+    Line breaks and other control characters, which names in a file can have, are shown escaped.
     """
+
+    def __init__(self, message: str):
+        super().__init__(on_one_line(message))
 
 
 class NotFiniteError(UserError):
@@ -56,7 +64,14 @@ def is_user_error(error: BaseException) -> bool:
 
 def sentence_of(error: BaseException) -> str:
     """The sentence of an error for which :func:`is_user_error` is true."""
-    return str(error) if isinstance(error, UserError) else f"'{error.filename}': {error.strerror}."
+    if isinstance(error, UserError):
+        return str(error)
+    return on_one_line(f"'{error.filename}': {error.strerror}.")
+
+
+def on_one_line(text: str) -> str:
+    """The text with control characters, line separators and lone surrogates as Python escapes."""
+    return "".join(repr(x)[1:-1] if category(x) in _ESCAPED else x for x in text)
 
 
 def check_known(what: str, name: str, known: Iterable[str]) -> None:

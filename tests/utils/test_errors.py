@@ -51,6 +51,14 @@ def test_our_sentences_and_files_with_a_name_are_for_users():
     assert sentence_of(error) == "'/nowhere/at/all': No such file or directory."
 
 
+def test_names_from_files_cannot_break_the_sentence():
+    """Line breaks, escape sequences of terminals and undecodable bytes are shown escaped."""
+    name = "a\n\x1b[2J\u2028\udc80 é 猫"
+    expected = r"a\n\x1b[2J\u2028\udc80 é 猫"
+    assert str(UserError(f"No class '{name}'.")) == f"No class '{expected}'."
+    assert sentence_of(OSError(2, "No such file", name)) == f"'{expected}': No such file."
+
+
 @pytest.mark.parametrize(
     "kind", [ValueError, KeyError, OSError, RuntimeError, AssertionError, ImportError]
 )
