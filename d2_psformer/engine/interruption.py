@@ -4,6 +4,7 @@ import logging
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -128,6 +129,8 @@ def handle_signals(receive: Callable[[int], None], signals: Iterable[int]) -> It
 def pass_signals_on() -> Iterator[list[int]]:
     """Send one signal, whichever comes, to the processes that this one has started.
 
+    Before the first of them it ends this process: one that is being started ends with it.
+
     Returns:
         Those received so far.
     """
@@ -135,9 +138,12 @@ def pass_signals_on() -> Iterator[list[int]]:
 
     def receive(number: int) -> None:
         received.append(number)
-        for child in multiprocessing.active_children():
+        children = multiprocessing.active_children()
+        for child in children:
             with suppress(ProcessLookupError):
                 os.kill(child.pid, _PASSED_ON)
+        if not children:
+            sys.exit(128 + number)
 
     with handle_signals(receive, STOPPING):
         yield received

@@ -5,13 +5,16 @@ import json
 import os
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from dummy_processes import (
     assert_equal_weights,
     run_script,
+    script_environment,
     start_script,
+    wait_for_end_of_group,
     wait_for_line,
     weights_of,
 )
@@ -96,6 +99,41 @@ def test_the_evaluation_at_the_end_is_interrupted(tmp_path):
 @pytest.mark.parametrize(("number", "every"), [(signal.SIGINT, True), (signal.SIGTERM, False)])
 def test_two_processes(tmp_path, number, every):
     interrupt(start(tmp_path, "--num-gpus", "2"), number, tmp_path, every=every)
+
+
+STARTS_AND_IS_SIGNALLED = """
+import argparse, multiprocessing.popen_spawn_posix, signal, sys, time
+from d2_psformer.engine import run
+
+def signalled(popen, process):
+    multiprocessing.popen_spawn_posix.Popen._launch = launch
+    launch(popen, process)
+    signal.raise_signal(signal.SIGTERM)
+
+def wait(args):
+    time.sleep(1000)
+
+if __name__ == "__main__":
+    launch = multiprocessing.popen_spawn_posix.Popen._launch
+    multiprocessing.popen_spawn_posix.Popen._launch = signalled
+    options = {"num_gpus": 2, "num_machines": 1, "machine_rank": 0, "dist_url": "auto"}
+    run(wait, argparse.Namespace(**options))
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="replaces a function of POSIX's start")
+def test_a_signal_while_the_first_process_is_being_started(tmp_path):
+    """It is not among the started processes yet, which the signal would be sent to."""
+    (tmp_path / "command.py").write_text(STARTS_AND_IS_SIGNALLED)
+    process = subprocess.Popen(
+        [sys.executable, str(tmp_path / "command.py")], env=script_environment(),
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
+    )  # fmt: skip
+    try:
+        output, _ = process.communicate(timeout=60)  # until no one has its output open
+    finally:
+        wait_for_end_of_group(process.pid, seconds=5)
+    assert process.returncode == 128 + signal.SIGTERM, output
 
 
 @pytest.mark.slow
