@@ -158,7 +158,7 @@ def test_wrong_data_end_in_one_sentence(data, tmp_path, arguments, split, json_n
     assert_told_once(done, sentence, tmp_path)
 
 
-def test_processes_of_torchrun_tell(data, tmp_path):
+def test_processes_of_torchrun_report_errors(data, tmp_path):
     done = train_net(tmp_path, *DEMO, *SHORT, *use(data, "train"), launcher=TORCHRUN)
     assert any(".jpg' cannot be decoded" in line for line in told(done)), done.stderr
     assert "decoded" in "".join(path.read_text() for path in tmp_path.glob("log.txt*"))
