@@ -47,8 +47,8 @@ def pq_cases() -> Path:
     return _outside("PSFORMER_PQ_CASES", "pq_cases")
 
 
-@pytest.fixture
-def clean_loggers():
+@pytest.fixture(autouse=True)
+def _clean_loggers():
     """Undo what setup_logger does to the loggers of this process."""
     names = ("fvcore", "detectron2", "d2_psformer", "d2_psformer.d2lite")
     before = [(x, x.handlers[:], x.propagate, x.level) for x in map(logging.getLogger, names)]

@@ -13,7 +13,7 @@ from d2_psformer.d2.data import DatasetCatalog, MetadataCatalog
 from d2_psformer.data import SegmentMapper, register_from_config
 from d2_psformer.engine import Trainer, load_config
 from d2_psformer.engine.evaluate import check_evaluation
-from d2_psformer.utils.errors import UserError
+from d2_psformer.utils.errors import UserError, on_one_line
 
 KEYS = dict(leaves(default_config()))
 OURS = sorted(key for key in KEYS if not key.startswith(("MODEL.R", "MODEL.ROI_", "MODEL.PAN")))
@@ -134,7 +134,10 @@ def names_one_of(message: str, changes: dict) -> bool:
             key.rpartition(".")[0] in message
             and f" {key.rpartition('.')[2]} ".lower() in message.lower()
         )
-        or any(isinstance(entry, str) and entry in message for entry in [value, *_list(value)])
+        or any(
+            isinstance(entry, str) and on_one_line(entry) in message
+            for entry in [value, *_list(value)]
+        )
         for key, value in changes.items()
     )
 

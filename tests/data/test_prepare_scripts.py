@@ -210,7 +210,7 @@ def test_cityscapes(cityscapes):
 
 
 def test_the_commands_write_what_the_registered_names_read(
-    ade20k, cityscapes, tmp_path, monkeypatch, clean_loggers
+    ade20k, cityscapes, tmp_path, monkeypatch
 ):
     """Read in a process of its own: the folder of the built-in data sets is fixed at import."""
     root = tmp_path / "all"

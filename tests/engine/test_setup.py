@@ -111,7 +111,7 @@ def test_one_base_on_two_ways_is_no_circle(config_file, tmp_path):
     assert (cfg.SEED, cfg.SOLVER.MAX_ITER, cfg.OUTPUT_DIR) == (1, 3, "two")
 
 
-def test_setup(config_file, tmp_path, monkeypatch, clean_loggers):
+def test_setup(config_file, tmp_path, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     out = tmp_path / "out"
     path = config_file("MODEL: {DEVICE: cuda}\nSEED: 3")
@@ -129,7 +129,7 @@ def test_setup(config_file, tmp_path, monkeypatch, clean_loggers):
     assert not (out / "config.yaml").exists()  # training writes it
 
 
-def test_setup_registers_data_sets(config_file, tmp_path, clean_loggers):
+def test_setup_registers_data_sets(config_file, tmp_path):
     path = config_file(f"DATASETS: {{REGISTER: [[mine, a, {tmp_path}/no.json, b]]}}")
     args = argparse.Namespace(config_file=path, opts=["OUTPUT_DIR", str(tmp_path / "out")])
     with pytest.raises(UserError, match=r"no\.json"):
@@ -168,7 +168,6 @@ DATASETS: {TRAIN: [coco_2017_train_panoptic]}
 """
 
 
-@pytest.mark.usefixtures("clean_loggers")
 def test_the_log_has_what_was_translated_from_an_official_config(config_file, tmp_path):
     options = ["OUTPUT_DIR", str(tmp_path), "MODEL.DEVICE", "cpu"]
     options += ["MODEL.WEIGHTS", str(ROOT / "demo/psformer_scenes.pth")]

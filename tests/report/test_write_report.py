@@ -138,7 +138,6 @@ def run_command(*arguments: str) -> None:
     command.run(parser.parse_args(arguments))
 
 
-@pytest.mark.usefixtures("clean_loggers")
 def test_the_command(run, tmp_path, capsys):
     run_command(str(run), "--output", str(tmp_path), "--num-images", "1")
     said = capsys.readouterr().out
