@@ -49,12 +49,10 @@ def pq_cases() -> Path:
 
 @pytest.fixture(autouse=True)
 def _clean_loggers():
-    """Undo what setup_logger does to the loggers of this process."""
-    names = ("fvcore", "detectron2", "d2_psformer", "d2_psformer.d2lite")
-    before = [(x, x.handlers[:], x.propagate, x.level) for x in map(logging.getLogger, names)]
-    yield
-    for logger, handlers, propagate, level in before:
-        logger.handlers, logger.propagate, logger.level = handlers, propagate, level
+    """Undo what setup_logger has done in other tests, and in fixtures of modules."""
+    for name in ("fvcore", "detectron2", "d2_psformer", "d2_psformer.d2lite"):
+        logger = logging.getLogger(name)
+        logger.handlers, logger.propagate, logger.level = [], True, logging.NOTSET
 
 
 @pytest.fixture

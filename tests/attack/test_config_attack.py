@@ -128,18 +128,14 @@ def build(config: str, opts: list) -> None:
 
 def names_one_of(message: str, changes: dict) -> bool:
     """A key, or its node and the argument that it becomes, or a name that the value has."""
-    return any(
-        key in message
-        or (
-            key.rpartition(".")[0] in message
-            and f" {key.rpartition('.')[2]} ".lower() in message.lower()
-        )
-        or any(
-            isinstance(entry, str) and on_one_line(entry) in message
-            for entry in [value, *_list(value)]
-        )
-        for key, value in changes.items()
-    )
+    for key, value in changes.items():
+        node, _, argument = key.rpartition(".")
+        names = [x for x in [value, *_list(value)] if isinstance(x, str)]
+        if key in message or any(on_one_line(x) in message or repr(x) in message for x in names):
+            return True
+        if node in message and f" {argument} ".lower() in message.lower():
+            return True
+    return False
 
 
 def _list(value) -> list:
