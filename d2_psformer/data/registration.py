@@ -177,7 +177,8 @@ def register_from_config(cfg: CfgNode) -> None:
     Raises:
         UserError: an entry has another form.
     """
-    for entry in cfg.DATASETS.REGISTER:
+    entries = cfg.DATASETS.REGISTER
+    for entry in entries if isinstance(entries, list | tuple) else [entries]:
         parts = [*entry] if isinstance(entry, list | tuple) else []
         kinds = ["names" if isinstance(part, list | tuple) else type(part) for part in parts]
         if kinds == [str, str, str, str]:

@@ -179,9 +179,10 @@ def test_register_from_config(tiny, cfg):
     cfg.DATASETS.REGISTER = [entry]
     register_from_config(cfg)
     assert len(DatasetCatalog.get("own")) == 1
-    cfg.DATASETS.REGISTER = [entry[:2]]
-    with pytest.raises(UserError, match=r"DATASETS.REGISTER .* write \[name"):
-        register_from_config(cfg)
+    for wrong in ([entry[:2]], None, "own"):
+        cfg.DATASETS.REGISTER = wrong
+        with pytest.raises(UserError, match=r"DATASETS.REGISTER .* write \[name"):
+            register_from_config(cfg)
 
 
 def _break(tiny, how: str) -> None:
