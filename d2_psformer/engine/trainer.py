@@ -95,7 +95,10 @@ class Trainer(TrainerBase):
         try:
             self.scheduler = build_lr_scheduler(cfg, self.optimizer)
         except ValueError as error:
-            raise UserError(f"SOLVER describes no learning-rate schedule: {error}") from error
+            raise UserError(
+                f"SOLVER describes no learning-rate schedule ({error}): check SOLVER.STEPS, which "
+                "must increase, MAX_ITER, WARMUP_ITERS and LR_SCHEDULER_NAME."
+            ) from error
         decay = cfg.SOLVER.EMA_DECAY
         self.average = WeightAverage(model, decay) if decay else None
         self.evaluated = self.average.averaged if self.average else model

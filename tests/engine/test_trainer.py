@@ -142,6 +142,7 @@ def test_batches_that_do_not_come_out_even(tmp_path):
         ("DATASETS.TRAIN", "('dummy_tran',)", "'dummy_tran' is unknown: use one of dummy_train"),
         ("DATASETS.TEST", "('dummy_tran',)", "'dummy_tran' is unknown: use one of dummy_train"),
         ("SOLVER.LR_SCHEDULER_NAME", "WarmupLR", "WarmupLR"),
+        ("SOLVER.STEPS", (3, 3), r"no learning-rate schedule .*check SOLVER\.STEPS, which must"),
     ],
 )
 def test_unknown_names_in_the_config(tmp_path, key, value, sentence):
