@@ -52,7 +52,8 @@ def _clean_loggers():
     """Undo what setup_logger has done in other tests, and in fixtures of modules."""
     for name in ("fvcore", "detectron2", "d2_psformer", "d2_psformer.d2lite"):
         logger = logging.getLogger(name)
-        logger.handlers, logger.propagate, logger.level = [], True, logging.NOTSET
+        logger.handlers, logger.propagate = [], True
+        logger.setLevel(logging.NOTSET)
 
 
 @pytest.fixture

@@ -94,6 +94,8 @@ class Trainer(TrainerBase):
         self.optimizer = build_optimizer(cfg, model)
         try:
             self.scheduler = build_lr_scheduler(cfg, self.optimizer)
+        except UserError:
+            raise
         except ValueError as error:
             raise UserError(
                 f"SOLVER describes no learning-rate schedule ({error}): check SOLVER.STEPS, which "
