@@ -9,7 +9,7 @@ import torch
 
 from ..config import check_values
 from ..d2.config import CfgNode
-from ..engine import load_config
+from ..engine import last_checkpoint, load_config
 from ..model_zoo import get_weights_file
 from ..utils.errors import UserError
 from .hub import PREFIX, download
@@ -36,7 +36,7 @@ def model_config(
     text = os.fspath(source)
     path = download(text) if text.startswith(PREFIX) else Path(text).expanduser()
     if path.is_dir():
-        path = _last_checkpoint(path)
+        path = _checkpoint_in(path)
     cfg = load_config(str(path) if path.is_file() else text)
     found = [os.fspath(weights)] if weights is not None else []
     found += [cfg.MODEL.WEIGHTS, get_weights_file(text)]
@@ -74,9 +74,7 @@ def checked_device(device: str | torch.device) -> str:
     return str(device)
 
 
-def _last_checkpoint(folder: Path) -> Path:
-    """The checkpoint that a training has written last."""
-    named = folder / "last_checkpoint"
-    if not named.is_file():
-        raise UserError(f"Folder '{folder}' is none of a training: give the path of a checkpoint.")
-    return folder / named.read_text(encoding="utf-8").strip()
+def _checkpoint_in(folder: Path) -> Path:
+    if last := last_checkpoint(str(folder)):
+        return Path(last)
+    raise UserError(f"Folder '{folder}' is none of a training: give the path of a checkpoint.")

@@ -1,6 +1,7 @@
 """The training path of both backends."""
 
 from ..data.class_metadata import class_metadata, restore_class_metadata
+from .checkpoint_files import last_checkpoint
 from .checkpointer import AtomicCheckpointer
 from .data_loader import build_test_loader, build_train_loader
 from .data_sets import align_data_sets
@@ -26,6 +27,7 @@ __all__ = [
     "build_train_loader",
     "class_metadata",
     "evaluate",
+    "last_checkpoint",
     "load_config",
     "restore_class_metadata",
     "return_one_result",

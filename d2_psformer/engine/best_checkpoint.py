@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 import os
 
 from ..d2.engine import HookBase
@@ -24,7 +25,8 @@ class BestCheckpoint(HookBase):
     """Writes ``model_best.pth`` after the best evaluation so far; stops when none is better.
 
     ``evaluations.json`` has the figure of every evaluation by iteration, with which a resumed run
-    goes on. Register it in all processes, after the hook that evaluates.
+    goes on. Register it in all processes, after the hook that evaluates. A resumed run keeps the
+    metric.
 
     Args:
         folder: OUTPUT_DIR.
@@ -42,8 +44,7 @@ class BestCheckpoint(HookBase):
     def before_train(self) -> None:
         start = self.trainer.start_iter
         if start and os.path.isfile(self.path):
-            saved = {int(number): value for number, value in read_json(self.path)["values"].items()}
-            self.values = {number: value for number, value in saved.items() if number < start}
+            self.values = {number: x for number, x in self._read_values().items() if number < start}
         self._look()
         if self._is_spent():
             raise StopTraining  # as it did before
@@ -62,6 +63,26 @@ class BestCheckpoint(HookBase):
 
     def after_train(self) -> None:
         self._look()
+
+    def _read_values(self) -> dict[int, float]:
+        saved = read_json(self.path)
+        try:
+            metric = str(saved["metric"])
+            values = {int(number): float(value) for number, value in saved["values"].items()}
+            if not all(map(math.isfinite, values.values())):
+                raise ValueError("a figure is not finite")
+        except (AttributeError, LookupError, TypeError, ValueError) as error:
+            raise UserError(
+                f"'{self.path}' holds no figures of evaluations ({error}): restore it, or delete "
+                "it to look for the best checkpoint anew."
+            ) from error
+        if self.metric not in ("", metric):
+            raise UserError(
+                f"SOLVER.BEST_METRIC is '{self.metric}', but the figures in '{self.path}' are of "
+                f"'{metric}': resume with that, or delete the file to look for the best anew."
+            )
+        self.metric = metric
+        return values
 
     def _look(self) -> bool:
         """Record the results of a new evaluation; True if there was one."""
@@ -82,6 +103,9 @@ class BestCheckpoint(HookBase):
                 f"SOLVER.BEST_METRIC is '{name}': use one of the evaluation's figures, as "
                 f"{', '.join(n for n in figures if '/' in n)}."
             )
+        if not math.isfinite(figures[name]):
+            logger.warning("%s is %s: the evaluation counts for no best one.", name, figures[name])
+            return
         iteration = min(self.trainer.iter, self.trainer.max_iter - 1)  # of the weights
         self.values.pop(iteration, None)  # of a run that was killed
         if all(figures[name] > value for value in self.values.values()):

@@ -17,7 +17,9 @@ from ..d2.utils import comm
 from ..data.class_metadata import align_classes, is_class_metadata
 from ..utils.errors import UserError
 from ..utils.files import atomic_write
-from .checkpoint_files import check_exists, errors_of_the_system, load_last
+from .checkpoint_files import check_exists, errors_of_the_system, last_checkpoint, load_last
+
+_MATCHING = "?matching_heuristics=True"  # Detectron2's end of an address
 
 
 class AtomicCheckpointer(DetectionCheckpointer):
@@ -85,21 +87,24 @@ class AtomicCheckpointer(DetectionCheckpointer):
             file.write(last_filename_basename)
 
     def has_checkpoint(self) -> bool:
-        """True if ``save_dir`` names a last checkpoint; all processes call it together.
+        """True if ``save_dir`` has or names a checkpoint; all processes call it together.
 
         Raises:
             UserError: machines without a shared disk have different ones.
         """
-        has_one = super().has_checkpoint()
-        last = os.path.basename(self.get_checkpoint_file()) if has_one else "none"
-        every = comm.all_gather(last)
+        last = self.get_checkpoint_file()
+        every = comm.all_gather(os.path.basename(last) or "none")
         if len(set(every)) > 1:
             raise UserError(
                 f"The processes do not see the same last checkpoint in '{self.save_dir}' "
                 f"({', '.join(every)}): copy it and 'last_checkpoint' from the first machine to "
                 "the others, or use a disk that they share."
             )
-        return has_one
+        return bool(last)
+
+    def get_checkpoint_file(self) -> str:
+        """See :func:`last_checkpoint`."""
+        return last_checkpoint(self.save_dir)
 
     def resume_or_load(self, path: str, *, resume: bool = True) -> dict[str, Any]:
         """Load the last checkpoint or, where it is lost or damaged, the newest whole one.
@@ -111,7 +116,7 @@ class AtomicCheckpointer(DetectionCheckpointer):
         """
         if not (resume and self.has_checkpoint()):
             return self.load(path, checkpointables=[])
-        return load_last(self.load, self.get_checkpoint_file(), self.save_dir)
+        return load_last(self.load, self.save_dir)
 
     def load(self, path: str, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """Load weights, and the states that are asked for, from a file.
@@ -122,10 +127,27 @@ class AtomicCheckpointer(DetectionCheckpointer):
         """
         self.path = path
         check_exists(path)
+        self._fetch(path)
         try:
             return super().load(path, *args, **kwargs)
         finally:
             self._parsed_url_during_load = None  # an error leaves it in Detectron2's
+
+    def _fetch(self, path: str) -> None:
+        """Download an address to where it is loaded from then."""
+        if "://" not in path:
+            return
+        reason = "there is no such file"
+        try:
+            file = self.path_manager.get_local_path(path.removesuffix(_MATCHING))
+            if os.path.isfile(file):
+                return
+        except Exception as error:  # of the network, or of whoever reads such addresses
+            reason = f"{type(error).__name__}: {error}"
+        raise UserError(
+            f"Checkpoint '{path}' cannot be downloaded ({' '.join(reason.split())}): check the "
+            "address and the network, or give a file."
+        )
 
     def _load_file(self, filename: str) -> dict[str, Any]:
         if filename.endswith(".pkl"):

@@ -1,7 +1,6 @@
 """Evaluation on the data sets of DATASETS.TEST."""
 
 import logging
-import os
 
 from torch import nn
 
@@ -11,7 +10,7 @@ from ..d2.utils import comm
 from ..data.class_metadata import set_classes
 from ..evaluation import build_evaluator
 from ..utils.errors import UserError
-from .checkpoint_files import check_exists
+from .checkpoint_files import check_exists, last_checkpoint
 from .checkpointer import AtomicCheckpointer
 from .data_loader import Mapper, build_test_loader
 from .data_sets import align_data_sets, check_registered
@@ -62,7 +61,7 @@ def check_weights(cfg: CfgNode, resume: bool) -> None:
         raise UserError("DATASETS.TEST is empty: name the data sets to evaluate on.")
     for name in cfg.DATASETS.TEST:
         check_registered(name)
-    if resume and os.path.isfile(os.path.join(cfg.OUTPUT_DIR, "last_checkpoint")):
+    if resume and last_checkpoint(cfg.OUTPUT_DIR):
         return
     if not cfg.MODEL.WEIGHTS:
         raise UserError(

@@ -9,7 +9,7 @@ from ..utils.errors import CarriedError, UserError, is_user_error
 from ..utils.locks import lock, unlock
 
 # What only a training that has begun leaves behind.
-_RESULTS = ("last_checkpoint", "metrics.json")
+_RESULTS = ("last_checkpoint", "metrics.json", "evaluations.json", "model_*.pth")
 _held: dict[str, int] = {}  # folder -> its lock
 
 
@@ -41,9 +41,10 @@ def release_folder(folder: str) -> None:
 
 
 def _claim(folder: str, resume: bool) -> None:
-    if found := next((name for name in _RESULTS if not resume and Path(folder, name).exists()), ""):
+    found = [path for name in _RESULTS for path in Path(folder).glob(name)]
+    if found and not resume:
         raise UserError(
-            f"OUTPUT_DIR '{folder}' holds a training already ({found}): continue it by --resume "
+            f"OUTPUT_DIR '{folder}' holds a training already ({found[0].name}): go on by --resume "
             f"(in Python resume=True), or name a free folder, as OUTPUT_DIR {_free(folder)}."
         )
     try:

@@ -8,6 +8,7 @@ import sys
 from collections import defaultdict
 from collections.abc import Iterator
 from datetime import timedelta
+from typing import Any
 
 import torch
 
@@ -106,11 +107,8 @@ class MetricsFile(IterationWriter):
         if os.path.isfile(self.path):
             with open(self.path, encoding="utf-8", errors="replace") as file:
                 for line in file:
-                    try:
-                        values = json.loads(line)
+                    if values := _read_line(line):
                         lines.setdefault(values["iteration"], {}).update(values)
-                    except (ValueError, KeyError, TypeError):
-                        continue  # cut short by a kill
         kept = sorted(iteration for iteration in lines if iteration < start_iter)
         with atomic_write(self.path, "w") as file:
             file.writelines(map(_as_line, (lines[iteration] for iteration in kept)))
@@ -119,6 +117,16 @@ class MetricsFile(IterationWriter):
     def send(self, iteration: int, values: dict[str, float]) -> None:
         with naming(self.path), open(self.path, "a", encoding="utf-8") as file:
             file.write(_as_line({**values, "iteration": iteration}))
+
+
+def _read_line(line: str) -> dict[str, Any]:
+    """The values of a line; none where it is damaged, as one that a kill cut short."""
+    try:
+        values = json.loads(line)
+    except (ValueError, RecursionError):
+        return {}
+    iteration = values.get("iteration") if isinstance(values, dict) else None
+    return values if type(iteration) is int and iteration >= 0 else {}
 
 
 def _as_line(values: dict[str, float]) -> str:

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import math
 
 import pytest
 import torch
@@ -93,6 +94,38 @@ def test_results_after_the_last_checkpoint_are_found_anew(train, tmp_path):
     (tmp_path / "last_checkpoint").write_text("model_0000004.pth")
     train(panoptic(3, 9, 1, 1), resume=True)
     assert saved(tmp_path)[1]["values"] == {"1": 1, "3": 2, "5": 3, "7": 9, "9": 1, "11": 1}
+
+
+def test_a_resumed_run_keeps_the_metric(train, tmp_path):
+    train(panoptic(*[9] * 6), "SOLVER.BEST_METRIC", "panoptic_seg/SQ")
+    (tmp_path / "last_checkpoint").write_text("model_0000004.pth")
+    with pytest.raises(UserError, match=r"is 'panoptic_seg/PQ', but .*of 'panoptic_seg/SQ'"):
+        train(panoptic(*[8] * 6), "SOLVER.BEST_METRIC", "panoptic_seg/PQ", resume=True)
+    train(panoptic(8, 8, 8, 8), resume=True)
+    assert saved(tmp_path)[1]["values"] == dict.fromkeys("13", 91) | dict.fromkeys(
+        ("5", "7", "9", "11"), 92
+    )
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["", "[1]", "{}", '{"metric": "a", "values": [1]}', '{"metric": "a", "values": {"1": null}}']
+    + ['{"metric": "a", "values": {"b": 1}}', '{"metric": "a", "values": {"1": NaN}}'],
+)
+def test_figures_that_are_damaged(train, tmp_path, content):
+    train(panoptic(*[9] * 6))
+    (tmp_path / "last_checkpoint").write_text("model_0000004.pth")
+    (tmp_path / "evaluations.json").write_text(content)
+    with pytest.raises(UserError, match=r"evaluations\.json' (holds no figures|is not valid JSON)"):
+        train(panoptic(*[9] * 6), resume=True)
+
+
+def test_a_figure_that_is_not_finite_is_no_best_one(train, tmp_path):
+    train(panoptic(math.nan, 2, math.nan, 3, 1, 1))
+    assert saved(tmp_path) == (
+        7,
+        {"metric": "panoptic_seg/PQ", "values": {"3": 2, "7": 3, "9": 1, "11": 1}},
+    )
 
 
 def test_data_without_ground_truth_and_few_evaluations(train, tmp_path):

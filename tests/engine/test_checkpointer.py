@@ -218,6 +218,21 @@ def test_code_in_a_checkpoint_is_not_run(tmp_path, monkeypatch):
     assert not (tmp_path / "evil").exists()
 
 
+@pytest.mark.parametrize(
+    "address",
+    ["http://localhost:1/x.pth", "nope://x", "file:///x", "http://[::1", "catalog://x", "a://"],
+)
+def test_an_address_that_leads_nowhere(address):
+    expect_refusal(address, model_of(0))
+
+
+@pytest.mark.skipif(BACKEND == "detectron2", reason="it matches them")
+def test_names_that_are_to_be_matched(tmp_path):
+    torch.save({"model": model_of(0).state_dict()}, tmp_path / "a.pth")
+    with pytest.raises(UserError, match="only Detectron2 matches names"):
+        checkpointer_of(model_of(0)).load(f"{tmp_path / 'a.pth'}?matching_heuristics=True")
+
+
 def test_last_checkpoint_names_a_lost_file(tmp_path):
     (tmp_path / "last_checkpoint").write_text("model_0000009.pth")
     with pytest.raises(UserError, match=r"model_0000009\.pth.*last_checkpoint"):

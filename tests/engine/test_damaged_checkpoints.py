@@ -1,5 +1,6 @@
 """Resuming where the last checkpoint is cut, changed or lost, and writing to a full disk."""
 
+import os
 import random
 import shutil
 import subprocess
@@ -11,6 +12,7 @@ from dummy_processes import HERE, assert_equal_weights, script_environment, weig
 from dummy_training import RecordingTrainer, dummy_cfg
 
 from d2_psformer.checkpoint import read_checkpoint
+from d2_psformer.engine import last_checkpoint
 from d2_psformer.utils.errors import UserError
 
 
@@ -48,6 +50,18 @@ def flip_a_bit(path):
     path.write_bytes(content)
 
 
+def copy_in_another_order(path):
+    """Copies have other times of change, the newest the last number."""
+    path.unlink()
+    os.utime(path.parent / "model_0000009.pth", (1, 1))
+
+
+def end_an_earlier_run(path):
+    """``model_final.pth`` is of iteration 4: SOLVER.MAX_ITER was raised after it."""
+    path.unlink()
+    shutil.copy(path.parent / "model_0000004.pth", path.parent / "model_final.pth")
+
+
 def forget_the_last(path):
     path.unlink()
     (path.parent / "last_checkpoint").write_text("")
@@ -60,6 +74,8 @@ def forget_the_last(path):
         flip_a_bit,
         lambda path: path.unlink(),
         lambda path: path.write_bytes(b""),
+        copy_in_another_order,
+        end_an_earlier_run,
         forget_the_last,
     ],
 )
@@ -69,6 +85,25 @@ def test_the_newest_whole_checkpoint_is_used(folder, finished, damage, said):
     (line,) = (line for line in said if "the newest whole one" in line)
     assert f"Going on from '{folder / 'model_0000009.pth'}'" in line
     assert_equal_weights(weights_of(folder), weights_of(finished))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [None, b"", b"\xff\xfe", b"x" * 5000, b"a\0b", b"https://a.b/c.pth", b"../a/model_9.pth"],
+)
+def test_last_checkpoint_names_nothing(folder, finished, name, said):
+    (folder / "last_checkpoint").unlink()
+    if name is not None:
+        (folder / "last_checkpoint").write_bytes(name)
+    assert len(train(folder, resume=True).losses) == 5
+    assert [line for line in said if "model_0000014.pth', the newest whole one" in line]
+    assert_equal_weights(weights_of(folder), weights_of(finished))
+
+
+def test_last_checkpoint_is_a_folder(folder):
+    (folder / "last_checkpoint").unlink()
+    (folder / "last_checkpoint").mkdir()
+    assert last_checkpoint(str(folder)) == str(folder / "model_0000014.pth")
 
 
 def test_no_checkpoint_is_whole(folder):

@@ -108,6 +108,19 @@ def test_an_error_in_the_last_iteration_evaluates_nothing(tmp_path, evaluated):
     assert evaluated["count"] == 0
 
 
+BAD = ("null", "true", '"a"', "-5", "2.5", "[]", "NaN")
+
+
+def test_lines_that_are_damaged(tmp_path):
+    path = tmp_path / "metrics.json"
+    lines = ["[" * 100_000, "[1]", "3", '{"a": 2}', *(f'{{"iteration": {x}}}' for x in BAD)]
+    path.write_text("\n".join([*lines, '{"iteration": 4, "a": 1.5}', '{"itera']))
+    file = MetricsFile(str(path))
+    file.resume(start_iter=9)
+    assert path.read_text() == '{"a": 1.5, "iteration": 4}\n'
+    assert file.last == 4
+
+
 def test_numbers_that_json_lacks(tmp_path):
     file = MetricsFile(str(tmp_path / "metrics.json"))
     (tmp_path / "metrics.json").write_text('{"iteration": 1, "a": NaN}\n[1]\n{"iteration": 5}\n')

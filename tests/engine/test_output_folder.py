@@ -67,7 +67,9 @@ def test_a_forked_process_does_not_keep_a_folder(tmp_path):
     os.waitpid(child, 0)
 
 
-@pytest.mark.parametrize("name", ["last_checkpoint", "metrics.json"])
+@pytest.mark.parametrize(
+    "name", ["last_checkpoint", "metrics.json", "evaluations.json", "model_final.pth"]
+)
 def test_a_new_training_takes_no_folder_with_results(tmp_path, name):
     folder = tmp_path / "demo"
     folder.mkdir()
@@ -130,6 +132,6 @@ def test_the_command_refuses_before_it_writes(tmp_path):
         env=script_environment(), capture_output=True, text=True, check=False, timeout=120,
     )  # fmt: skip
     assert done.returncode == 1
-    assert "continue it by --resume (in Python resume=True), or name a free" in done.stderr
+    assert "go on by --resume (in Python resume=True), or name a free" in done.stderr
     assert "Traceback" not in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["metrics.json"]

@@ -27,6 +27,11 @@ class DetectionCheckpointer(Checkpointer):
         super().__init__(model, save_dir, save_to_disk=save_to_disk, **others)
         self.path_manager = PathManager
 
+    def load(self, path: str, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        if path.endswith("?matching_heuristics=True"):
+            raise UserError(f"'{path}': only Detectron2 matches names of layers so, install it.")
+        return super().load(path, *args, **kwargs)
+
     def _load_file(self, filename: str) -> dict[str, Any]:
         if filename.endswith(".pkl"):
             loaded = read_zoo_pickle(filename)
