@@ -22,7 +22,7 @@ from ..data.class_metadata import (
 )
 from ..modeling.backbone import fuse_batch_norms
 from ..utils.errors import UserError, near_names
-from .autocast import fast_type
+from .autocast import LEAST_SIDE, fast_type
 from .checkpoint_files import check_exists
 from .checkpointer import AtomicCheckpointer
 from .data_sets import model_data_set
@@ -88,7 +88,8 @@ class Predictor:
     def predict_batch(self, images: Sequence[np.ndarray]) -> list[dict]:
         """Results of images that go through the model together; their sizes may differ."""
         samples = [self._sample(image) for image in images]
-        with self.autocast:
+        smallest = min(side for sample in samples for side in sample["image"].shape[-2:])
+        with self.autocast if smallest >= LEAST_SIDE else nullcontext():
             return self.model(samples)
 
     def _sample(self, image: np.ndarray) -> dict:

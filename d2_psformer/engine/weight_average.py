@@ -41,7 +41,7 @@ class WeightAverage(HookBase):
                 old.copy_(new)
 
         self._average = AveragedModel(model, multi_avg_fn=average, use_buffers=True)
-        self.averaged = self._average.module.requires_grad_(False)
+        self.averaged = self._average.module
         pairs = zip(self.averaged.modules(), model.modules(), strict=True)
         self._schedules = [pair for pair in pairs if isinstance(pair[0], MaskAnnealing)]
 

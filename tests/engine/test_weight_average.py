@@ -67,6 +67,12 @@ def test_resumed_exactly(tmp_path):
     assert_equal_weights(weights_of(tmp_path / "again"), weights_of(tmp_path / "whole"))
 
 
+def test_it_needs_no_given_weights(tmp_path, said):
+    """Its copy of the backbone is not frozen."""
+    Trainer(dummy_cfg(tmp_path, *OPTIONS)).resume_or_load(resume=False)
+    assert [line for line in said if "The backbone starts from random weights" in line]
+
+
 def test_the_average_changes_no_training(tmp_path):
     losses = []
     for decay in (0.0, 0.9):
