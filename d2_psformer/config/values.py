@@ -41,16 +41,21 @@ class Range:
 _COUNT, _AMOUNT, _SHARE = Range(1), Range(0), Range(0, 1)
 _POSITIVE, _PIXELS, _SIDE = Range(0, above=True), Range(0, 65536), Range(1, 65536)
 _INSIDE = Range(0, 1, above=True, below=True)
+_SCALE = Range(0, 100, above=True)
 _LAYERS, _WIDTH, _HEADS = Range(0, 1000), Range(0, 16384), Range(1, 1024)
 _RANGES = {
     "DATALOADER.MAX_SKIPPED": _AMOUNT,
     "DATALOADER.NUM_WORKERS": Range(0, 1024),
     "INPUT.CROP.SIZE": Range(0, above=True, length=2),
     "INPUT.CROP.SINGLE_CATEGORY_MAX_AREA": _POSITIVE,
+    "INPUT.DEEPLAB2.MAX_SCALE": _SCALE,
+    "INPUT.DEEPLAB2.MIN_SCALE": _SCALE,
     "INPUT.DEEPLAB2.SIZE": _SIDE,
     "INPUT.DEEPLAB2.STEPS": Range(1, 1000),
     "INPUT.DETR_CROP.RESIZE": _SIDE,
     "INPUT.DETR_CROP.SIZE": Range(1, 65536, length=2),
+    "INPUT.LARGE_SCALE_JITTER.MAX_SCALE": _SCALE,
+    "INPUT.LARGE_SCALE_JITTER.MIN_SCALE": _SCALE,
     "INPUT.LARGE_SCALE_JITTER.SIZE": _SIDE,
     "INPUT.MAX_SIZE_TEST": _COUNT,
     "INPUT.MAX_SIZE_TRAIN": _COUNT,
@@ -98,6 +103,7 @@ _RANGES = {
     "MODEL.VIT.PATCH_SIZE": _SIDE,
     "MODEL.VIT.ROTARY_RESCALE": Range(1, 16),
     "SEED": Range(high=2**31 - 1),
+    "SOLVER.ACCUMULATION_STEPS": _COUNT,
     "SOLVER.BACKBONE_WARMUP_ITERS": _AMOUNT,
     "SOLVER.BASE_LR": _POSITIVE,
     "SOLVER.BASE_LR_END": _AMOUNT,
@@ -117,6 +123,7 @@ _RANGES = {
     "SOLVER.NUM_DECAYS": Range(0, 1000),
     "SOLVER.POLY_LR_CONSTANT_ENDING": _SHARE,
     "SOLVER.POLY_LR_POWER": _AMOUNT,
+    "SOLVER.REFERENCE_WORLD_SIZE": _AMOUNT,
     "SOLVER.STEPS": _COUNT,
     "SOLVER.WARMUP_FACTOR": _SHARE,
     "SOLVER.WARMUP_ITERS": _AMOUNT,
@@ -169,6 +176,8 @@ def check_values(cfg: CN) -> None:
             _check_range(key, value)
             if key == "OUTPUT_DIR" and not value:
                 raise UserError("OUTPUT_DIR is empty: name a folder.")
+            if key == "OUTPUT_DIR" and "://" in value:
+                raise UserError(f"OUTPUT_DIR is the address '{value}': name a folder on a disk.")
             if key in _CHOICES:
                 check_choice(_CHOICES[key], **{key: value})
 

@@ -181,6 +181,8 @@ def register_from_config(cfg: CfgNode) -> None:
     for entry in entries if isinstance(entries, list | tuple) else [entries]:
         parts = [*entry] if isinstance(entry, list | tuple) else []
         kinds = ["names" if isinstance(part, list | tuple) else type(part) for part in parts]
+        if parts and not parts[0]:
+            raise UserError(f"DATASETS.REGISTER has the entry {entry!r} without a name: give one.")
         if kinds == [str, str, str, str]:
             register_panoptic(*parts)
         elif kinds == [str, str, str, "names"]:

@@ -38,6 +38,8 @@ def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
     check_known("SOLVER.OPTIMIZER", solver.OPTIMIZER, kinds)
     options = {}
     if solver.OPTIMIZER == "SGD":
+        if solver.NESTEROV and not solver.MOMENTUM:
+            raise UserError("SOLVER.NESTEROV is True and SOLVER.MOMENTUM 0: set it above 0.")
         options = {"momentum": solver.MOMENTUM, "nesterov": solver.NESTEROV}
     # fused: one kernel a tensor, several times faster than the plain loop on CPU and CUDA alike
     return kinds[solver.OPTIMIZER](groups, lr=solver.BASE_LR, fused=True, **options)

@@ -137,8 +137,12 @@ def _check(args: argparse.Namespace) -> None:
             f"--machine-rank is {args.machine_rank}: the machines of --num-machines "
             f"{args.num_machines} have the numbers 0...{args.num_machines - 1}."
         )
-    url = urlsplit(args.dist_url)
-    if url.scheme != "tcp" or ":" not in url.netloc:
+    try:
+        url = urlsplit(args.dist_url)
+        is_address = url.scheme == "tcp" and url.hostname and url.port is not None
+    except ValueError:  # its port is no number, or too large
+        is_address = False
+    if not is_address:
         raise UserError(
             f"--dist-url is '{args.dist_url}': several machines need tcp://HOST:PORT, the address "
             "of machine 0 and a port that is free there."

@@ -11,7 +11,7 @@ from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 from ..d2.config import CfgNode
 from ..d2.solver import LRMultiplier
 from ..d2.solver import build_lr_scheduler as build_backend_scheduler
-from ..utils.errors import check_known
+from ..utils.errors import UserError, check_known
 
 logger = logging.getLogger(__name__)
 
@@ -86,6 +86,11 @@ def _with_steps(cfg: CfgNode) -> CfgNode:
     cfg = cfg.clone()
     cfg.defrost()
     node = cfg.SOLVER
+    if node.NUM_DECAYS >= node.MAX_ITER:
+        raise UserError(
+            f"SOLVER.NUM_DECAYS is {node.NUM_DECAYS}: it must be below SOLVER.MAX_ITER "
+            f"({node.MAX_ITER})."
+        )
     node.LR_SCHEDULER_NAME, parts = "WarmupMultiStepLR", node.NUM_DECAYS + 1
     node.STEPS = [math.ceil(part * node.MAX_ITER / parts) for part in range(1, parts)]
     return cfg

@@ -38,11 +38,25 @@ def read_yaml(text: str | bytes, whose: str, make: Callable[[dict], dict] = dict
 
 
 class _Loader(yaml.SafeLoader):
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+        earlier: dict[Any, yaml.Node] = {}
+        for key, value in node.value:
+            other = earlier.setdefault(key.value, value) if isinstance(key.value, str) else value
+            if self.construct_object(other, True) != self.construct_object(value, True):
+                raise ValueError(
+                    f"'{key.value}' has two values, {_start(other)} and {_start(value)}"
+                )
+        return super().construct_mapping(node, deep)
+
     def compose_document(self) -> yaml.Node:
         node = super().compose_document()
         if _characters(node, {}) > _MOST_CHARACTERS:
             raise ValueError(f"with its aliases it has over {_MOST_CHARACTERS:,} characters")
         return node
+
+
+def _start(node: yaml.Node) -> str:
+    return f"in line {node.start_mark.line + 1}"
 
 
 def _characters(node: yaml.Node, known: dict[int, int]) -> int:

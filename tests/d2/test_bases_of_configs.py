@@ -51,6 +51,7 @@ def test_two_ways_to_one_base_are_no_cycle(tmp_path):
             "_BASE_: base.yaml\nSEED: {A: 1}",
             "'SEED' is a group of keys here and none in its _BASE_",
         ),
+        ("SEED: 1\nA: 3\nSEED: 2", "'SEED' has two values, in line 1 and in line 3"),
     ],
 )
 def test_other_mistakes(tmp_path, text, message):
@@ -73,6 +74,12 @@ def readers(folder, text: str) -> dict:
         "YOLO's data.yaml": lambda: YoloSegments(yolo),
         "a checkpoint": lambda: read_stored_config(str(folder / "model.pth")),
     }
+
+
+def test_a_value_twice(tmp_path):
+    """A config of the official Mask2Former has one."""
+    path = write(tmp_path / "a.yaml", "SOLVER: {STEPS: [1, 2], STEPS: [1, 2]}")
+    assert get_cfg().load_file(path) == {"SOLVER": {"STEPS": [1, 2]}}
 
 
 def test_no_yaml_constructs_objects(tmp_path):

@@ -31,6 +31,11 @@ WRONG = {
     "MODEL.PSFORMER.CLASS_PRIOR 1.0": "MODEL.PSFORMER.CLASS_PRIOR is 1.0: it must be above 0 and "
     "below 1.",
     "OUTPUT_DIR ''": "OUTPUT_DIR is empty: name a folder.",
+    "OUTPUT_DIR s3://a/b": "OUTPUT_DIR is the address 's3://a/b': name a folder on a disk.",
+    "SOLVER.ACCUMULATION_STEPS 0": "SOLVER.ACCUMULATION_STEPS is 0: it must be at least 1.",
+    "SOLVER.REFERENCE_WORLD_SIZE -1": "SOLVER.REFERENCE_WORLD_SIZE is -1: it must be at least 0.",
+    "INPUT.LARGE_SCALE_JITTER.MAX_SCALE 1e9": "INPUT.LARGE_SCALE_JITTER.MAX_SCALE is "
+    "1000000000.0: it must be above 0 and at most 100.",
     "TEST.EXPECTED_RESULTS [3]": "TEST.EXPECTED_RESULTS is [3]: its entries must be [text, text, "
     "a number, a number].",
     "TEST.EXPECTED_RESULTS None": "TEST.EXPECTED_RESULTS is None: its entries must be [text, text, "

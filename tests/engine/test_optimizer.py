@@ -8,6 +8,7 @@ from d2_psformer.d2.config import CfgNode, get_cfg
 from d2_psformer.engine import build_gradient_clipper, build_optimizer
 from d2_psformer.engine.adam import KerasAdam
 from d2_psformer.engine.optimizer import parameter_groups
+from d2_psformer.utils.errors import UserError
 
 CLIP = "SOLVER.CLIP_GRADIENTS."
 
@@ -216,3 +217,9 @@ def test_clipping_off_and_unknown(tmp_path):
     assert build_gradient_clipper(dummy_cfg(tmp_path, f"{CLIP}ENABLED", False)) is None
     with pytest.raises(ValueError, match="CLIP_TYPE is 'hard'"):
         build_gradient_clipper(dummy_cfg(tmp_path, f"{CLIP}CLIP_TYPE", "hard"))
+
+
+def test_nesterov_without_momentum(tmp_path):
+    options = "SOLVER.OPTIMIZER", "SGD", "SOLVER.NESTEROV", True, "SOLVER.MOMENTUM", 0.0
+    with pytest.raises(UserError, match=r"NESTEROV is True and SOLVER\.MOMENTUM 0"):
+        build_optimizer(dummy_cfg(tmp_path, *options), nn.Linear(2, 2))

@@ -39,7 +39,10 @@ def test_one_process_is_this_one(monkeypatch):
         ({"num_machines": 2, "machine_rank": -1}, "--machine-rank is -1"),
         ({"num_machines": 2}, "--dist-url is 'auto': several machines need tcp://HOST:PORT"),
         ({"num_machines": 2, "dist_url": "node1:29500"}, "several machines need tcp://HOST:PORT"),
-        ({"num_machines": 2, "dist_url": "tcp://node1"}, "several machines need tcp://HOST:PORT"),
+        *(
+            ({"num_machines": 2, "dist_url": url}, "several machines need tcp://HOST:PORT")
+            for url in ("tcp://node1", "tcp://[::1:3", "tcp://node1:99999", "tcp://:3", "tcp://a:b")
+        ),
     ],
 )
 def test_wrong_options(monkeypatch, given, sentence):

@@ -170,6 +170,11 @@ def test_equal_parts_have_a_rate_after_the_last_iteration():
     assert optimizer.param_groups[0]["lr"] == pytest.approx(0.02)
 
 
+def test_more_parts_than_iterations():
+    with pytest.raises(UserError, match=r"NUM_DECAYS is 40: it must be below SOLVER\.MAX_ITER"):
+        rates(make_cfg(LR_SCHEDULER_NAME="WarmupStepWithFixedGammaLR", NUM_DECAYS=40))
+
+
 def test_what_is_unknown_is_named():
     with pytest.raises(UserError, match=r"SOLVER\.LR_SCHEDULER_NAME 'WarmupPoly'.*WarmupPolyLR"):
         rates(make_cfg(LR_SCHEDULER_NAME="WarmupPoly"))

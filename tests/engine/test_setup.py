@@ -136,6 +136,13 @@ def test_setup_registers_data_sets(config_file, tmp_path):
         setup(args)
 
 
+def test_a_data_set_without_a_name(config_file, tmp_path):
+    path = config_file("DATASETS: {REGISTER: [['', a, b.json, c]]}")
+    args = argparse.Namespace(config_file=path, opts=["OUTPUT_DIR", str(tmp_path / "out")])
+    with pytest.raises(UserError, match=r"REGISTER has the entry \['', 'a', .* without a name"):
+        setup(args)
+
+
 def test_importing_the_engine_registers_models_and_data_sets():
     code = (
         "from d2_psformer.engine import build_model, load_config\n"
