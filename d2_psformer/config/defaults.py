@@ -37,8 +37,15 @@ def changed_keys(cfg: CN) -> dict[str, Any]:
     """The values that differ from :func:`default_config`, by their keys ("A.B.C")."""
     defaults = dict(leaves(default_config()))
     return {
-        key: value for key, value in leaves(cfg) if key not in defaults or value != defaults[key]
+        key: value
+        for key, value in leaves(cfg)
+        if key not in defaults or _with_lists(value) != _with_lists(defaults[key])
     }
+
+
+def _with_lists(value: Any) -> Any:
+    """Tuples in tuples are lists in tuples when a config has been saved and read."""
+    return [*map(_with_lists, value)] if isinstance(value, list | tuple) else value
 
 
 def leaves(node: CN, prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -47,10 +47,9 @@ def build_train_loader(
     )
     mapper = CarryingMapper(mapper or SegmentMapper(cfg, True))
     items, skips = DatasetFromList(records), skips_errors(cfg)
-    limit = cfg.DATALOADER.MAX_SKIPPED
-    data = (
-        SkippingDataset(items, mapper, seed, limit) if skips else SeededDataset(items, mapper, seed)
-    )
+    data = SeededDataset(items, mapper, seed)
+    if skips:
+        data = SkippingDataset(items, mapper, seed, cfg.DATALOADER.MAX_SKIPPED)
     return (SkippingLoader if skips else RaisingLoader)(
         data,
         batch_sampler=BatchSampler(sampler, images_per_batch(cfg), drop_last=True),

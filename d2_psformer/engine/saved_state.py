@@ -1,5 +1,6 @@
 """The state of a training as a checkpoint has it, compared with that of this run."""
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from numbers import Real
@@ -7,9 +8,14 @@ from typing import Any
 
 from torch import Tensor
 
+from ..d2.config import CfgNode
 from ..utils.errors import UserError
+from ..utils.safe_yaml import read_yaml
+
+logger = logging.getLogger(__name__)
 
 _SEEDS = 2**63
+_OF_THE_BEGINNING = ("MODEL.WEIGHTS", "SOLVER.FINETUNE", "SEED")
 _KINDS = (bool, Real, str, dict, list | tuple, Tensor)
 
 
@@ -62,3 +68,36 @@ def taking_over(own: dict[str, Any], saved: Any, source: str) -> Iterator[None]:
             "from another checkpoint, or start a new run from its weights (MODEL.WEIGHTS, without "
             "--resume)."
         ) from e
+
+
+def warn_of_another_beginning(cfg: CfgNode, saved: Any, source: str) -> None:
+    """Name the settings of a resumed run that count at the beginning alone, and were others then.
+
+    Raises:
+        UserError: the end of the schedule would not be the one that is set.
+
+    Args:
+        saved: the config of the run that began, as YAML; anything else has no settings.
+        source: the checkpoint that holds it.
+    """
+    began = read_yaml(saved, f"The config in {source}") if isinstance(saved, str) else {}
+    for key in _OF_THE_BEGINNING:
+        here, there = _value(cfg, key), _value(began, key)
+        if there is not None and here != there and (key != "SEED" or here < 0):
+            logger.warning(
+                "%s is %r as in %s, not %r as given here: it counts at the beginning of a "
+                "training, and this one is resumed.", key, there, source, here
+            )  # fmt: skip
+    here, there = cfg.SOLVER.BASE_LR, _value(began, "SOLVER.BASE_LR")
+    is_shared = cfg.SOLVER.LR_SCHEDULER_NAME == "WarmupCosineLR" and cfg.SOLVER.BASE_LR_END
+    if is_shared and there not in (None, here):
+        raise UserError(
+            f"SOLVER.BASE_LR is {here} and {there} in {source}, from which the rate would fall to "
+            f"another end than BASE_LR_END: resume with {there}, or set BASE_LR_END to 0."
+        )
+
+
+def _value(config: Any, key: str) -> Any:
+    for name in key.split("."):
+        config = config.get(name) if isinstance(config, dict) else None
+    return config

@@ -12,6 +12,7 @@ import torch
 from ..checkpoint import load_pretrained_backbone
 from ..d2.config import CfgNode
 from ..d2.engine import HookBase, TrainerBase, hooks
+from ..d2.evaluation import verify_results
 from ..d2.utils import EventWriter, comm, seed_all_rng
 from ..data.class_metadata import set_classes
 from ..utils.errors import UserError
@@ -30,7 +31,7 @@ from .optimizer import build_gradient_clipper, build_optimizer
 from .optimizer_state import load_optimizer_state
 from .output_folder import release_folder
 from .rates import LRScheduler
-from .saved_state import taking_over
+from .saved_state import taking_over, warn_of_another_beginning
 from .scaling import scale_to_processes
 from .schedule import build_lr_scheduler
 from .setup import save_config
@@ -166,9 +167,12 @@ class Trainer(TrainerBase):
             return
         self.checkpointer.finetune = self.cfg.SOLVER.FINETUNE and not resume
         self._is_restored = False
-        self.checkpointer.resume_or_load(self.cfg.MODEL.WEIGHTS, resume=resume)
+        loaded = self.checkpointer.resume_or_load(self.cfg.MODEL.WEIGHTS, resume=resume)
         set_classes(self.cfg.DATASETS.TRAIN[0], self.checkpointer.metadata)
         align_data_sets(self.cfg)
+        if resume:
+            source = f"checkpoint '{self.checkpointer.path}'"
+            warn_of_another_beginning(self.cfg, loaded.get("config"), source)
         if self._is_restored:
             self.start_iter = self.iter + 1  # the checkpoint names the iteration just done
         elif resume:
@@ -202,6 +206,8 @@ class Trainer(TrainerBase):
         finally:
             del self._batches  # ends the workers
             release_folder(self.cfg.OUTPUT_DIR)
+        if self.results and comm.is_main_process():
+            verify_results(self.cfg, self.results)
         return self.results
 
     def before_train(self) -> None:

@@ -93,12 +93,17 @@ _READ_WHERE = {
         "MODEL.POSTPROCESSING.CLASS_POWER",
         "MODEL.POSTPROCESSING.MASK_POWER",
     ),
+    (_MERGING, "mask_wise|maskformer|mask2former"): (
+        "MODEL.POSTPROCESSING.STUFF_OVERLAP_THRESHOLD",
+        "MODEL.POSTPROCESSING.THING_OVERLAP_THRESHOLD",
+    ),
     (_MERGING, "max_deeplab"): (
         "MODEL.POSTPROCESSING.THING_AREA_LIMIT",
         "MODEL.POSTPROCESSING.STUFF_AREA_LIMIT",
     ),
     (_BACKBONE, "TimmBackbone|PlainViT"): ("MODEL.BACKBONE.TIMM_NAME",),
     (_BACKBONE, "PlainViT"): ("MODEL.VIT.",),
+    (_BACKBONE, "(?!PlainViT).*"): ("MODEL.BACKBONE.NORM",),
     # Detectron2's, or one that was registered elsewhere
     (_BACKBONE, "(?!TimmBackbone|PlainViT|MaXDeepLabBackbone).*"): ("MODEL.RESNETS.", "MODEL.FPN."),
     (_SCHEDULE, "WarmupMultiStepLR"): ("SOLVER.STEPS",),
@@ -110,6 +115,8 @@ _READ_WHERE = {
     (_SCHEDULE, "TwoStageWarmupPolyLR"): ("SOLVER.BACKBONE_WARMUP_ITERS",),
     (_SCHEDULE, "(?!TwoStage).*"): ("SOLVER.WARMUP_FACTOR", "SOLVER.WARMUP_METHOD"),
     (_SCHEDULE, "Warmup(MultiStep|Cosine|StepWithFixedGamma)LR"): ("SOLVER.RESCALE_INTERVAL",),
+    ("DATALOADER.ON_ERROR", "skip"): ("DATALOADER.MAX_SKIPPED",),
+    ("MODEL.WEIGHTS", ""): ("MODEL.BACKBONE.WEIGHTS",),
     ("SOLVER.LAYER_DECAY", r"0\..*"): ("SOLVER.LAYER_DECAY_SKIPS",),
     ("SOLVER.OPTIMIZER", "SGD"): ("SOLVER.MOMENTUM", "SOLVER.NESTEROV"),
     ("TEST.EVAL_PERIOD", "[1-9].*"): ("SOLVER.BEST_METRIC",),

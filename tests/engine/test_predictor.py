@@ -157,6 +157,9 @@ def types_of_matrix_products(predictor, picture) -> set[torch.dtype]:
     return found
 
 
+LARGE = ("INPUT.MIN_SIZE_TEST", 128, "INPUT.MAX_SIZE_TEST", 1333)
+
+
 @pytest.mark.parametrize(
     ("option", "is_fast", "expected"),
     [
@@ -171,14 +174,14 @@ def test_predicts_in_the_type_that_the_device_is_fast_with(
 ):
     capabilities = {"avx512_bf16": is_fast}
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
-    predictor = Predictor(config(tiny, "MODEL.AUTOCAST", option, "INPUT.MIN_SIZE_TEST", 128))
+    predictor = Predictor(config(tiny, "MODEL.AUTOCAST", option, *LARGE))
     assert types_of_matrix_products(predictor, picture) == {expected}
 
 
 def test_a_small_image_is_not_in_the_fast_type(tiny, picture, monkeypatch):
     """Convolutions of CPUs have errors in bfloat16 where a map is one column wide."""
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True}, raising=False)
-    predictor = Predictor(config(tiny, "INPUT.MIN_SIZE_TEST", 127))
+    predictor = Predictor(config(tiny, *LARGE, "INPUT.MIN_SIZE_TEST", 127))
     assert types_of_matrix_products(predictor, picture) == {torch.float32}
 
 

@@ -111,6 +111,31 @@ def test_settings_that_the_checkpoint_decides_are_named(tmp_path, uninterrupted,
     assert all(word in line for word in [*words, "model_0000014.pth", "MODEL.WEIGHTS"]), line
 
 
+def test_settings_of_the_beginning_are_named(tmp_path, uninterrupted, said):
+    folder, losses = uninterrupted
+    shutil.copytree(folder, tmp_path / "again")
+    (tmp_path / "again" / "last_checkpoint").write_text("model_0000014.pth")
+    opts = ("MODEL.WEIGHTS", "nowhere.pth", "SOLVER.FINETUNE", True, "SEED", -1)
+    assert train(tmp_path / "again", *opts, resume=True) == losses[15:]
+    lines = [line for line in said if "as given here: it counts at the beginning" in line]
+    source = f"checkpoint '{tmp_path / 'again' / 'model_0000014.pth'}'"
+    assert [line.partition(" as given")[0] for line in lines] == [
+        f"MODEL.WEIGHTS is '' as in {source}, not 'nowhere.pth'",
+        f"SOLVER.FINETUNE is False as in {source}, not True",
+        f"SEED is 7 as in {source}, not -1",
+    ]
+
+
+def test_another_rate_where_the_last_one_is_a_share_of_it(tmp_path):
+    opts = ("SOLVER.LR_SCHEDULER_NAME", "WarmupCosineLR", "SOLVER.BASE_LR_END", 1e-4)
+    train(tmp_path, *opts)
+    (tmp_path / "last_checkpoint").write_text("model_0000014.pth")
+    assert len(train(tmp_path, *opts, resume=True)) == 5
+    (tmp_path / "last_checkpoint").write_text("model_0000014.pth")
+    with pytest.raises(UserError, match=r"BASE_LR is 0\.02 and 0\.01 in checkpoint .*BASE_LR_END"):
+        train(tmp_path, *opts, "SOLVER.BASE_LR", 0.02, resume=True)
+
+
 def test_the_same_settings_are_not_named(tmp_path, uninterrupted, said):
     folder, _ = uninterrupted
     shutil.copytree(folder, tmp_path / "again")

@@ -44,6 +44,12 @@ def test_the_iterations_of_eomt(tmp_path):
     assert scaled.MODEL.EOMT.MASK_ANNEALING == [[5, 10], [10, 16]]
 
 
+def test_steps_that_the_schedule_does_not_read(tmp_path):
+    cfg = dummy_cfg(tmp_path, *OPTIONS, "SOLVER.REFERENCE_WORLD_SIZE", 8)
+    cfg.SOLVER.LR_SCHEDULER_NAME = "WarmupCosineLR"
+    assert scale_to_processes(cfg, 2).SOLVER.STEPS == (4000, 4501)
+
+
 def test_off_by_default(tmp_path):
     cfg = dummy_cfg(tmp_path)
     assert scale_to_processes(cfg, 3) is cfg

@@ -220,3 +220,21 @@ def test_the_first_line_has_no_time_yet(printed):
         storage.put_scalar("total_loss", 1.0)
         MetricPrinter(10).write()
     assert printed[0].startswith("iter: 0  total_loss: 1")
+
+
+@pytest.mark.parametrize(("expected", "status"), [(50.0, None), (99.0, 1)])
+def test_the_last_results_are_compared_with_the_expected_ones(
+    tmp_path, monkeypatch, expected, status
+):
+    """As in Detectron2, after the last checkpoint."""
+    results = {"panoptic_seg": {"PQ": 51.0}}
+    monkeypatch.setattr("d2_psformer.engine.trainer.test", lambda *_: results)
+    options = "TEST.EVAL_PERIOD", 10, "TEST.EXPECTED_RESULTS"
+    cfg = dummy_cfg(tmp_path, *options, [["panoptic_seg", "PQ", expected, 2.0]])
+    if status is None:
+        assert RecordingTrainer(cfg).train() == results
+    else:
+        with pytest.raises(SystemExit) as caught:
+            RecordingTrainer(cfg).train()
+        assert caught.value.code == status
+    assert (tmp_path / "model_final.pth").exists()

@@ -7,6 +7,7 @@ from ...utils.errors import UserError
 # Keys of MODEL.BACKBONE that a backbone does not read, with the values that ask for nothing.
 _TIMM = {"PRETRAINED": "", "WEIGHTS": ""}
 _FREEZE = {"FREEZE_AT": 0}
+_NORMED = ("TimmBackbone", "MaXDeepLabBackbone")  # read NORM
 _UNREAD = {"TimmBackbone": {}, "PlainViT": _FREEZE, "MaXDeepLabBackbone": _TIMM | _FREEZE}
 
 
@@ -27,7 +28,7 @@ def build_checked_backbone(cfg) -> Backbone:
             f"MODEL.BACKBONE.NAME is '{node.NAME}', which does not read {', '.join(ignored)}: take "
             "that out (MODEL.WEIGHTS names weights), or set FREEZE_AT to 0."
         )
-    synchronised = node.NAME in _UNREAD and node.NORM == "SyncBN"
+    synchronised = node.NAME in _NORMED and node.NORM == "SyncBN"
     if synchronised and cfg.MODEL.DEVICE == "cpu" and comm.get_world_size() > 1:
         raise UserError(
             "MODEL.BACKBONE.NORM SyncBN needs GPUs where several processes train: set it to "

@@ -62,7 +62,7 @@ class EoMT(Segmenter):
         check_choice(("PlainViT",), **{"MODEL.BACKBONE.NAME": cfg.MODEL.BACKBONE.NAME})
         key = "MODEL.POSTPROCESSING.MASK_THRESHOLD"
         check_fraction(**{key: cfg.MODEL.POSTPROCESSING.MASK_THRESHOLD})
-        shared, node = shared_parts(cfg), cfg.MODEL.EOMT
+        shared, node = shared_parts(cfg, ("backbone",)), cfg.MODEL.EOMT
         blocks, queries = len(shared["backbone"].vit.blocks), node.QUERY_BLOCKS
         check_at_least(1, **{"MODEL.EOMT.QUERY_BLOCKS": queries})
         if queries > blocks or len(node.MASK_ANNEALING) not in (0, queries):

@@ -67,9 +67,7 @@ class MaXDeepLab(Segmenter):
     @classmethod
     def from_config(cls, cfg) -> dict:
         check_choice(("MaXDeepLabBackbone",), **{"MODEL.BACKBONE.NAME": cfg.MODEL.BACKBONE.NAME})
-        for part in cfg.MODEL.CHECKPOINTING:
-            check_choice(("backbone",), **{"MODEL.CHECKPOINTING": part})
-        shared, node = shared_parts(cfg), cfg.MODEL.PIXEL_DECODER
+        shared, node = shared_parts(cfg, ("backbone",)), cfg.MODEL.PIXEL_DECODER
         least = {"DIM": 8, "MASK_DIM": 1}  # the semantic head has an eighth of DIM inside
         for key, channels in least.items():
             check_at_least(channels, **{f"MODEL.PIXEL_DECODER.{key}": node[key]})

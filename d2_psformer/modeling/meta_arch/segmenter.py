@@ -186,11 +186,14 @@ class Segmenter(nn.Module, ABC):
         return self.normalizer.mean.device
 
 
-def shared_parts(cfg) -> dict:
+def shared_parts(cfg, checkpointing: tuple[str, ...] = _CHECKPOINTING) -> dict:
     """The arguments of :class:`Segmenter` that a config gives to every architecture.
 
     ``mask_stride`` is missing, as it depends on the architecture. A backbone with the attribute
     ``aligned_corners`` (True) reads images whose sides are one more than a multiple.
+
+    Args:
+        checkpointing: the parts that MODEL.CHECKPOINTING can name.
     """
     classes = Classes.from_metadata(MetadataCatalog.get(cfg.DATASETS.TRAIN[0]))
     with config_node("MODEL.BACKBONE", heads="MODEL.TRANSFORMER_DECODER"):
@@ -212,7 +215,7 @@ def shared_parts(cfg) -> dict:
     types = {"auto": None, "float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
     check_choice(tuple(types), **{"MODEL.AUTOCAST": cfg.MODEL.AUTOCAST})
     for part in cfg.MODEL.CHECKPOINTING:
-        check_choice(_CHECKPOINTING, **{"MODEL.CHECKPOINTING": part})
+        check_choice(checkpointing, **{"MODEL.CHECKPOINTING": part})
     return {
         "normalizer": normalizer,
         "backbone": backbone,

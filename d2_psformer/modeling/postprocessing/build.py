@@ -41,19 +41,19 @@ def _build_merging(node):
         "score_threshold": node.SCORE_THRESHOLD,
         "mask_threshold": node.MASK_THRESHOLD,
     }
+    check_at_least(0, **thresholds)
+    if node.MERGING == "pixel_argmax":
+        return PixelArgmaxMerging(**thresholds)
+    if node.MERGING == "max_deeplab":
+        limits = node.THING_AREA_LIMIT, node.STUFF_AREA_LIMIT
+        return MaXDeepLabMerging(*thresholds.values(), *limits)
     overlaps = {
         "thing_overlap_threshold": node.THING_OVERLAP_THRESHOLD,
         "stuff_overlap_threshold": node.STUFF_OVERLAP_THRESHOLD,
     }
-    check_at_least(0, **thresholds)
     check_share(**overlaps)
-    if node.MERGING == "pixel_argmax":
-        return PixelArgmaxMerging(**thresholds)
     if node.MERGING == "mask_wise":
         powers = {"class_power": node.CLASS_POWER, "mask_power": node.MASK_POWER}
         return MaskWiseMerging(**powers, **thresholds, **overlaps)
-    if node.MERGING == "max_deeplab":
-        limits = node.THING_AREA_LIMIT, node.STUFF_AREA_LIMIT
-        return MaXDeepLabMerging(*thresholds.values(), *limits)
     is_within = node.MERGING == "mask2former"
     return MaskFormerMerging(**thresholds, **overlaps, within_mask=is_within)

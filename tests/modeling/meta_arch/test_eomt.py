@@ -34,6 +34,11 @@ def test_an_empty_schedule():
     assert sorted(losses) == ["loss_ce", "loss_dice", "loss_mask"]
 
 
+def test_it_has_no_decoder_to_compute_again():
+    with pytest.raises(UserError, match=r"CHECKPOINTING is 'pixel_decoder': use one of 'backbone'"):
+        small_model(**EOMT | {"MODEL.CHECKPOINTING": ["pixel_decoder"]})
+
+
 @names
 def test_everything_learns(name):
     torch.manual_seed(0)
