@@ -1,20 +1,16 @@
 """The classes of data sets and checkpoints as metadata: compared by name, numbered alike."""
 
-import logging
 import os
-from collections import Counter
-from collections.abc import Callable
 from typing import Any
 
 from ..classes import Classes, metadata_colors
 from ..d2.data import DatasetCatalog, MetadataCatalog
 from ..utils.errors import UserError
+from .class_alignment import align_categories
 from .coco_instances import instance_classes, load_instance_records
 from .coco_panoptic import read_categories
 from .registration import CatalogRecords
 from .renumbering import renumber_records
-
-logger = logging.getLogger(__name__)
 
 _COLORS = ("thing_colors", "stuff_colors")
 _ID_MAPS = ("thing_dataset_id_to_contiguous_id", "stuff_dataset_id_to_contiguous_id")
@@ -77,13 +73,8 @@ def restore_class_metadata(metadata: dict) -> None:
 def align_classes(ours: dict, reference: dict, whose: str) -> dict:
     """Give the classes of ``ours`` the contiguous ids that they have in ``reference``.
 
-    Names (with thing or stuff) decide, whatever ids the data sets have. A name that occurs twice
-    is identified by name and id. If all ids are the same and some classes have names that the other
-    side does not have, the ids decide, with a warning; not where they are mere counts (from 0 or 1)
-    and all names differ.
-
     Args:
-        ours, reference: results of :func:`class_metadata`.
+        ours, reference: results of :func:`class_metadata`, compared by :func:`.align_categories`.
         whose: the owner of the second one, e.g. "data set 'b'", for messages.
 
     Returns:
@@ -92,24 +83,9 @@ def align_classes(ours: dict, reference: dict, whose: str) -> dict:
     Raises:
         UserError: the classes differ; the first ones that do are named.
     """
-    mine, theirs = _categories(ours), _categories(reference)
-    who, by_name = f"data set '{ours['name']}'", _by_name(mine, theirs)
-    found = _matched(mine, theirs, by_name)
-    if found is None:
-        found = _matched(mine, theirs, lambda c: (c["id"], c["isthing"]))
-        pairs = [(a["name"], b["name"]) for a, b in zip(found or [], theirs, strict=False)]
-        renamed = [pair for pair in pairs if len(set(pair)) == 2]
-        on_both_sides = {c["name"] for c in mine} & {c["name"] for c in theirs}
-        # Where a known name has another id, the ids are no better a guide; nor are they where they
-        # only count and no name is known.
-        is_wrong = on_both_sides & {name for pair in renamed for name in pair}
-        if found is None or is_wrong or (not on_both_sides and _only_count(mine, theirs)):
-            raise UserError(_difference(mine, theirs, by_name, who, whose))
-        logger.warning(
-            "The classes of %s and %s have the same ids but other names, and are matched by id: "
-            "%s%s.", who, whose, ", ".join(f"'{a}' is '{b}' there" for a, b in renamed[:3]),
-            " ..." if renamed[3:] else "",
-        )  # fmt: skip
+    mine = _categories(ours)
+    who = f"data set '{ours['name']}'"
+    found = align_categories(mine, _categories(reference), who, whose)
     if found == mine:
         return ours
     return {"name": ours["name"], **Classes.from_categories(found).to_metadata()}
@@ -185,49 +161,3 @@ def _categories(metadata: dict) -> list[dict[str, Any]]:
 
 def _identities(metadata: dict) -> list[dict[str, Any]]:
     return [{**category, "color": None} for category in _categories(metadata)]
-
-
-def _by_name(mine: list[dict], theirs: list[dict]) -> Callable[[dict], tuple]:
-    """What identifies a class: its name and kind, and its id if that occurs twice on a side."""
-    counts = [Counter((c["name"], c["isthing"]) for c in side) for side in (mine, theirs)]
-
-    def key(category: dict) -> tuple:
-        named = category["name"], category["isthing"]
-        return *named, category["id"] if max(count[named] for count in counts) > 1 else None
-
-    return key
-
-
-def _matched(
-    mine: list[dict], theirs: list[dict], key: Callable[[dict], tuple]
-) -> list[dict] | None:
-    """Our classes in the order of theirs; None if a key occurs on one side alone."""
-    found = {key(category): category for category in mine}
-    order = [key(category) for category in theirs]
-    return [found[k] for k in order] if found.keys() == set(order) else None
-
-
-def _only_count(mine: list[dict], theirs: list[dict]) -> bool:
-    """True for ids 0, 1, ... or 1, 2, ... of classes that have names on both sides."""
-    first, *others = sorted(c["id"] for c in mine)
-    counts = first in (0, 1) and others == [*range(first + 1, first + len(mine))]
-    return counts and all(any(c["name"] != str(c["id"]) for c in side) for side in (mine, theirs))
-
-
-def _difference(mine: list[dict], theirs: list[dict], key: Callable, who: str, whose: str) -> str:
-    """One sentence with the first classes that only one side has."""
-
-    def shown(category: dict) -> str:
-        kind, number = "thing" if category["isthing"] else "stuff", key(category)[-1]
-        return f"{kind} '{category['name']}'{'' if number is None else f' (id {number})'}"
-
-    def missing(here: list[dict], there: list[dict]) -> str:
-        known = {key(category) for category in there}
-        only = [shown(category) for category in here if key(category) not in known]
-        return f"{', '.join(only[:3]) or 'none'}{f' and {len(only) - 3} more' if only[3:] else ''}"
-
-    return (
-        f"The classes of {who} and {whose} differ: only the first has {missing(mine, theirs)}; "
-        f"only the second has {missing(theirs, mine)}. Use data, config and weights of the same "
-        "classes."
-    )

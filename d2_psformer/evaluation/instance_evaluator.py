@@ -11,7 +11,7 @@ from ..d2.data import DatasetCatalog, MetadataCatalog
 from ..d2.evaluation import COCOEvaluator
 from ..d2.structures import Instances
 from ..d2.utils import comm
-from ..data.class_metadata import align_classes
+from ..data.class_alignment import align_categories
 from ..data.coco_instances import read_instance_json, usable_outline
 from ..data.panoptic_json import check_categories
 from ..data.panoptic_labels import instances_from_panoptic
@@ -83,15 +83,14 @@ class InstanceEvaluator(COCOEvaluator):
 
 def _ids_in_file(json_file: str, categories: list[dict]) -> list[int | str]:
     """The ids that the classes of ``categories`` have in an instance annotation, by their names."""
-    in_file = [{"isthing": 1, **c} for c in read_instance_json(json_file)["categories"]]
-    check_categories(in_file, f"'{json_file}'")
-    ours, reference = (
-        Classes.from_categories(side).to_metadata()
-        for side in (in_file, [{"isthing": 1, **c} for c in categories])
+    where = f"'{json_file}'"
+    in_file, ours = (
+        [{"isthing": 1, **c} for c in side]
+        for side in (read_instance_json(json_file)["categories"], categories)
     )
-    ours["name"] = reference["name"] = json_file
-    aligned = align_classes(ours, reference, "the panoptic annotation")
-    return [*aligned["thing_dataset_id_to_contiguous_id"]]
+    check_categories(in_file, where)
+    aligned = align_categories(in_file, ours, where, "the panoptic annotation")
+    return [category["id"] for category in aligned]
 
 
 def derive_instances(records: list[dict], thing_ids: dict[int, int | str]) -> dict:

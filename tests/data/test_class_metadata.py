@@ -79,18 +79,40 @@ def test_ids_decide_where_names_differ_and_it_is_said(caplog):
 
 
 @pytest.mark.parametrize("start", [0, 1])
-def test_ids_that_only_count_decide_nothing_between_foreign_names(start, caplog):
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [
+        (["car", "bus", "road", "wall"], "thing 'car', thing 'bus', stuff 'road' and 1 more"),
+        (["cat", "dog", "road", "wall"], "stuff 'road', stuff 'wall'; only the second has stuff"),
+        (["cat", "dog", "grass", "air"], "stuff 'air'; only the second has stuff 'sky'"),
+    ],
+)
+def test_ids_that_only_count_identify_nothing(start, names, words):
     ids = range(start, start + 4)
-    reference = metadata(with_ids(ids), "theirs")
-    foreign = with_ids(ids, with_names(["car", "bus", "road", "wall"]))
-    words = "only the first has thing 'car', thing 'bus', stuff 'road' and 1 more"
-    with pytest.raises(UserError, match=words):
-        align_classes(metadata(foreign), reference, "it")
-    half = with_ids(ids, with_names(["cat", "dog", "road", "wall"]))
-    numbers = with_ids(ids, with_names(map(str, ids)))
-    for known in (half, numbers):  # some names, or none at all
-        align_classes(metadata(known), reference, "it")
-    assert len(caplog.messages) == 2
+    foreign = metadata(with_ids(ids, with_names(names)))
+    with pytest.raises(UserError, match=f"only the first has {words}"):
+        align_classes(foreign, metadata(with_ids(ids), "theirs"), "it")
+
+
+def test_ids_decide_where_they_are_the_only_names(caplog):
+    numbers = with_ids(range(4), with_names(map(str, range(4))))
+    ours = metadata(numbers)
+    assert align_classes(ours, metadata(with_ids(range(4)), "theirs"), "it") is ours
+    assert "'0' is 'cat' there" in caplog.text
+
+
+def test_ids_decide_nothing_where_no_name_is_known():
+    foreign = metadata(with_names(["car", "bus", "road", "wall"]))
+    with pytest.raises(UserError, match="only the first has thing 'car', thing 'bus'"):
+        align_classes(foreign, REFERENCE, "it")
+
+
+def test_spaces_around_a_name_do_not_count(caplog):
+    """Detectron2's ADE20K has a class 'window '."""
+    ids = range(4)
+    ours = metadata(with_ids(ids, with_names(["cat", "dog ", "grass", "sky"])))
+    assert align_classes(ours, metadata(with_ids(ids), "theirs"), "it") is ours
+    assert not caplog.messages
 
 
 @pytest.mark.parametrize(
