@@ -3,6 +3,7 @@
 import functools
 import logging
 import os
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -163,14 +164,24 @@ def _image_record(image: dict, image_id: int | str, folder: FolderIndex, source:
 
 def _contiguous(segment: dict, contiguous: dict, thing_ids: tuple[int, ...], where: str) -> dict:
     """A segment with its contiguous ``category_id``, ``isthing`` and ``iscrowd``."""
-    category_id = contiguous.get(segment["category_id"])
-    if category_id is None:
-        raise UserError(
-            f"Segment {segment['id']} of {where} has category {segment['category_id']!r}, which "
-            "the data set's metadata does not have: add it to 'categories' or correct the segment."
-        )
+    category_id = category_in(contiguous, segment, where)
     isthing, iscrowd = category_id in thing_ids, int(segment.get("iscrowd", 0))
     return {**segment, "category_id": category_id, "isthing": isthing, "iscrowd": iscrowd}
+
+
+def category_in(table: Mapping[int | str, Any], segment: dict, where: str) -> Any:
+    """What a table by category id holds for a segment.
+
+    Raises:
+        UserError: its category is not there; the segment and ``where`` are named.
+    """
+    category_id = segment["category_id"]
+    if category_id not in table:
+        raise UserError(
+            f"Segment {segment['id']} of {where} has category {category_id!r}, which the "
+            "categories of the data set lack: add it to 'categories' or correct the segment."
+        )
+    return table[category_id]
 
 
 def read_categories(panoptic_json: str) -> list[dict[str, Any]] | None:

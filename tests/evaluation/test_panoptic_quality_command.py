@@ -102,7 +102,7 @@ def test_size_bounds(files, tmp_path):
         ),
         (
             lambda c: c["annotations"][1]["segments_info"][0].update(category_id=7),
-            "predictions.json': prediction segment 1000 has the unknown category_id 7",
+            "predictions.json' has category 7, which the categories of the data set lack",
         ),
         (lambda c: c["annotations"][2].update(file_name="no.png"), "'no.png' of image 102"),
         (lambda c: c.pop("annotations"), "has no 'annotations'"),
@@ -114,6 +114,55 @@ def test_bad_predictions_end_in_one_sentence(files, capsys, change, sentence):
         main(arguments(*files))
     assert sentence in ended.value.code.split("\n")[0]
     assert not capsys.readouterr().out
+
+
+def renumbered(content: dict, ids: dict[int, int]) -> None:
+    segments = [s for a in content["annotations"] for s in a["segments_info"]]
+    for entry, key in [(c, "id") for c in content["categories"]] + [
+        (s, "category_id") for s in segments
+    ]:
+        entry[key] = ids[entry[key]]
+
+
+@pytest.mark.parametrize(
+    "ids", [{3: 5, 5: 12, 12: 40, 40: 3}, {3: 0, 5: 1, 12: 2, 40: 3}], ids=["permuted", "counted"]
+)
+def test_the_names_of_predicted_classes_decide(files, ids, caplog, capsys):
+    change_predictions(files[1], lambda c: renumbered(c, ids))
+    main(arguments(*files))
+    assert "All       | 100.0  100.0  100.0     4" in capsys.readouterr().out
+    assert "predictions.json' have other ids" in caplog.text
+    change_predictions(
+        files[1], lambda c: c["annotations"][0]["segments_info"][0].update(category_id=41)
+    )
+    with pytest.raises(SystemExit, match="has category 41, which the categories of the data set"):
+        main(arguments(*files))
+
+
+def test_predictions_without_categories_have_the_ids_of_the_ground_truth(files, capsys, caplog):
+    change_predictions(files[1], lambda c: c.pop("categories"))
+    main(arguments(*files))
+    assert "All       | 100.0  100.0  100.0     4" in capsys.readouterr().out
+    assert not [record for record in caplog.records if record.levelname == "WARNING"]
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda c: c[0].update(name="road"), "only the first has stuff 'road'; only the second"),
+        (lambda c: c[1].update(isthing=0), "only the first has stuff 'ball'; only the second"),
+        (lambda c: c.pop(), "only the first has none; only the second has thing 'cube'"),
+        (lambda c: c[1].pop("isthing"), "lacks 'isthing'"),
+    ],
+)
+def test_predictions_of_other_classes_are_refused(files, change, sentence):
+    for path in files:  # ids that only count
+        change_predictions(path, lambda c: renumbered(c, {3: 1, 5: 2, 12: 3, 40: 4}))
+    change_predictions(files[1], lambda c: change(c["categories"]))
+    with pytest.raises(SystemExit) as ended:
+        main(arguments(*files))
+    assert sentence in ended.value.code
+    assert "predictions.json'" in ended.value.code
 
 
 def test_a_ground_truth_needs_categories(files):
