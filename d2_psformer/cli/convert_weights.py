@@ -52,7 +52,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="load Python objects in the file too; they can run code",
     )
     parser.add_argument(
-        "--config", metavar="CONFIG", help="config of the model, to be stored with the weights"
+        "--config",
+        metavar="CONFIG",
+        help="config of the model, to be stored with the weights; so are its classes",
     )
     parser.add_argument(
         "--base",
@@ -83,8 +85,19 @@ def run(args: argparse.Namespace) -> None:
         raise UserError(f"'{args.input}': {error}") from error
     content = {"model": model}
     if args.config:
-        content["config"] = load_config(args.config).dump()
+        cfg = load_config(args.config)
+        content |= {"config": cfg.dump(), **_metadata(cfg)}
     with atomic_write(args.output) as file:
         torch.save(content, file)
     total = sum(x.numel() for x in model.values())
     print(f"{args.output}: {counted(len(model), 'tensor')}, {total / 1e6:.1f}M numbers.")
+
+
+def _metadata(cfg) -> dict:
+    """The classes of DATASETS.TRAIN[0], which are the model's, where they are known."""
+    from ..data import register_from_config
+    from ..data.class_metadata import class_metadata, has_classes
+
+    register_from_config(cfg)
+    names = [name for name in cfg.DATASETS.TRAIN[:1] if has_classes(name)]
+    return {"metadata": class_metadata(names[0])} if names else {}

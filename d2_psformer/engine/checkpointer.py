@@ -197,8 +197,11 @@ class AtomicCheckpointer(DetectionCheckpointer):
         coco = Classes.from_metadata(MetadataCatalog.get("coco_2017_val_panoptic"))
         is_coco = fits_classes(checkpoint["model"], self._class_rows, coco)
         consequence = "as many as COCO has: they are taken for these" if is_coco else "start anew"
-        self.logger.info(
-            "'%s' has no names of classes; its rows of classes %s.", self.path, consequence
+        self.logger.warning(
+            "'%s' has no names of classes; its rows of classes %s. 'psformer convert-weights "
+            "--source ours --config CONFIG' stores the names of the config's data set.",
+            self.path,
+            consequence,
         )
         return coco if is_coco else None
 

@@ -10,7 +10,7 @@ import torch
 from d2_psformer.checkpoint import convert_official
 from d2_psformer.checkpoint.official import rename
 from d2_psformer.cli.main import main
-from d2_psformer.engine import load_config
+from d2_psformer.engine import class_metadata, load_config
 
 ROOT = Path(__file__).parents[2]
 TOOL = ROOT / "tools" / "convert_checkpoint.py"
@@ -142,6 +142,8 @@ def test_the_config_can_be_stored_with_the_weights(released, tmp_path):
     cfg = load_config(files[1])
     assert cfg.SOLVER == load_config("coco/psformer_R50_2x").SOLVER
     assert files[1] == cfg.MODEL.WEIGHTS
+    stored = torch.load(files[1], weights_only=True)["metadata"]
+    assert stored == class_metadata("coco_2017_train_panoptic"), "the config's data set"
 
 
 @pytest.mark.parametrize(
