@@ -12,9 +12,20 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .api import Instance, Model, PanopticResult, Segment, evaluate, load, push, train
+    from .api import (
+        FailedImagesError,
+        Instance,
+        Model,
+        PanopticResult,
+        Segment,
+        evaluate,
+        load,
+        push,
+        train,
+    )
 
 __all__ = [
+    "FailedImagesError",
     "Instance",
     "Model",
     "PanopticResult",

@@ -5,6 +5,7 @@ Everything here is an attribute of the package too: ``d2_psformer.load``.
 
 from ..data.described_segments import Segment
 from .evaluation import evaluate
+from .failures import FailedImagesError
 from .loading import load
 from .model import Model
 from .pushing import push
@@ -12,6 +13,7 @@ from .result import Instance, PanopticResult
 from .training import train
 
 __all__ = [
+    "FailedImagesError",
     "Instance",
     "Model",
     "PanopticResult",

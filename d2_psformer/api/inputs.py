@@ -4,7 +4,6 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import count
 from pathlib import Path
 from typing import Any, TypeAlias, TypeGuard
 
@@ -23,11 +22,24 @@ Several: TypeAlias = list[Any] | tuple[Any, ...]  # of sources
 
 @dataclass(frozen=True)
 class NamedImage:
-    """An image to be segmented, uint8 (H, W, 3), RGB; see :class:`.PanopticResult`."""
+    """An image to be segmented, uint8 (H, W, 3), RGB; see :class:`.PanopticResult`.
+
+    Attributes:
+        where: names the image in messages.
+    """
 
     pixels: Pixels
     name: str
+    where: str
     source: str = ""
+
+
+@dataclass(frozen=True)
+class UnreadImage:
+    """An image that cannot be read."""
+
+    where: str
+    error: Exception
 
 
 class Images:
@@ -38,7 +50,7 @@ class Images:
         is_list: the source is a list or a batch.
 
     Raises:
-        UserError: a path does not exist, or the source is of another type.
+        UserError: the path of the source, which is no list, does not exist.
     """
 
     def __init__(self, source: Source | Several | Iterator[Source]):
@@ -49,7 +61,7 @@ class Images:
             self.is_one = Path(source).expanduser().is_file() and not files[0].is_video
         elif isinstance(source, list | tuple) or _is_batch(source):
             self.is_list = True
-            self._items = [item for given in source for item in _expanded(given)]
+            self._items = [*_each(source)]
         elif isinstance(source, Iterator):  # a camera, for example
             self._items = source
         else:
@@ -64,41 +76,44 @@ class Images:
         counts = [_count(item) for item in self._items]
         return sum(counts) if all(counts) else None
 
-    def __iter__(self) -> Iterator[NamedImage | UserError]:
-        """The images, and in the place of one that cannot be read its error."""
-        names, numbers = set[str](), count(1)
-        for given in self._items:
-            try:
-                yield from self._read(given, names, numbers)
-            except UserError as error:
-                yield error
-
-    def _read(self, given: Any, names: set[str], numbers: Iterator[int]) -> Iterator[NamedImage]:
-        for item, number in zip(_expanded(given), numbers, strict=False):
-            if not isinstance(item, Input):
-                yield self._in_memory(item, number)
+    def __iter__(self) -> Iterator[NamedImage | UnreadImage]:
+        names: set[str] = set()
+        for number, item in enumerate(_each(self._items), start=1):
+            if isinstance(item, UnreadImage):
+                yield item
                 continue
-            name = item.name if item.name not in names else f"{item.name}_{number}"
-            names.add(name)
-            if item.is_video:
-                for frame, pixels in enumerate(Video(item.path)):
-                    yield NamedImage(pixels, f"{name}_{frame:06d}", str(item.path))
-            else:
-                yield NamedImage(read_pixels(item.path, "RGB"), name, str(item.path))
+            where = str(item.path) if isinstance(item, Input) else f"Image {number}"
+            try:
+                yield from self._read(item, number, where, names)
+            except Exception as error:  # whatever is wrong with it, the others are read
+                yield UnreadImage(where, error)
 
-    def _in_memory(self, image: Any, number: int) -> NamedImage:
-        if self.is_one:
-            return NamedImage(to_rgb(image), "image")
-        return NamedImage(to_rgb(image, f"Image {number}"), f"image_{number}")
+    def _read(self, item: Any, number: int, where: str, names: set[str]) -> Iterator[NamedImage]:
+        if not isinstance(item, Input):
+            name = "image" if self.is_one else f"image_{number}"
+            yield NamedImage(to_rgb(item, "The image" if self.is_one else where), name, where)
+            return
+        name = item.name if item.name not in names else f"{item.name}_{number}"
+        names.add(name)
+        if item.is_video:
+            for frame, pixels in enumerate(Video(item.path)):
+                at = f"{where}, frame {frame}"
+                yield NamedImage(pixels, f"{name}_{frame:06d}", at, str(item.path))
+        else:
+            yield NamedImage(read_pixels(item.path, "RGB"), name, where, str(item.path))
 
 
 def _is_batch(source: Any) -> TypeGuard[Iterable[Any]]:
     return isinstance(source, np.ndarray | Tensor) and source.ndim == 4
 
 
-def _expanded(given: Any) -> list[Any]:
-    """The files behind a path; anything else as it is."""
-    return _find(given) if isinstance(given, str | os.PathLike) else [given]
+def _each(items: Iterable[Any]) -> Iterator[Any]:
+    """The files behind paths, or why there are none; anything else as it is."""
+    for given in items:
+        try:
+            yield from _find(given) if isinstance(given, str | os.PathLike) else [given]
+        except UserError as error:
+            yield UnreadImage(os.fspath(given), error)
 
 
 def _find(path: StrPath) -> list[Input]:

@@ -1,9 +1,8 @@
 """A trained model that segments images."""
 
 import itertools
-import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, overload
 
 import torch
@@ -15,15 +14,14 @@ from ..d2.config import CfgNode
 from ..data.class_metadata import is_class_metadata
 from ..engine import Predictor
 from ..utils.checks import check_at_least
-from ..utils.errors import UserError
 from ..utils.wording import counted
 from .configs import Options, StrPath
 from .evaluation import evaluate_config
+from .failures import FailedImagesError, Failures
 from .images import ImageLike
 from .inputs import Images, NamedImage, Several, Source
 from .result import PanopticResult
 
-logger = logging.getLogger(__name__)
 _NUMBERS = itertools.count()
 
 
@@ -92,15 +90,15 @@ class Model:
             read, for a folder, a pattern, a video and an iterator.
 
         Raises:
-            UserError: an image cannot be read or is of another kind; the message names it. An
-                iterator does so at its end, after the results of all other images.
+            UserError: the image cannot be read or is of another kind; the message names it.
+            FailedImagesError: some of several images fail. Each is logged when it is its turn; the
+                error comes after the others, and has the results of those of a list.
         """
         images = Images(source)
-        is_finite = images.is_one or images.is_list
-        results = self._results(images, batch_size, progress, at_once=is_finite)
+        results = self._results(images, batch_size, progress)
         if images.is_one:
             return next(results)
-        return list(results) if images.is_list else results
+        return _listed(results) if images.is_list else results
 
     def stream(
         self,
@@ -110,31 +108,36 @@ class Model:
         progress: bool | None = None,
     ) -> Iterator[PanopticResult]:
         """The results of :meth:`predict` as an iterator, whatever the source is."""
-        return self._results(Images(source), batch_size, progress, at_once=False)
+        return self._results(Images(source), batch_size, progress)
 
     def _results(
-        self, images: Images, batch_size: int, progress: bool | None, *, at_once: bool
+        self, images: Images, batch_size: int, progress: bool | None
     ) -> Iterator[PanopticResult]:
-        """
-        Args:
-            at_once: raise the first error of an image when it comes, not at the end.
-        """
         check_at_least(1, batch_size=batch_size)
         is_hidden = images.is_one or (None if progress is None else not progress)
         bar = tqdm(total=images.count, desc="predict", unit="image", disable=is_hidden)
-        errors: list[UserError] = []
-        every = _without_errors(images, errors, at_once)
+        failures, metadata = Failures(is_one=images.is_one), self._predictor.metadata
+        every = _readable(images, failures)
         with bar:
             while batch := list(itertools.islice(every, batch_size)):
-                outputs = self._predictor.predict_batch([image.pixels for image in batch])
-                metadata = self._predictor.metadata
-                for image, output in zip(batch, outputs, strict=True):
-                    yield PanopticResult(
-                        image.pixels, output, metadata, name=image.name, source=image.source
-                    )
+                for image, output in zip(batch, self._outputs(batch), strict=True):
+                    if isinstance(output, Exception):
+                        failures.add(image.where, output)
+                    else:
+                        yield PanopticResult(
+                            image.pixels, output, metadata, name=image.name, source=image.source
+                        )
                 bar.update(len(batch))
-        if errors:
-            raise errors[0] if len(errors) == 1 else _summary(errors)
+        failures.throw()
+
+    def _outputs(self, batch: Sequence[NamedImage]) -> list[dict[str, Any] | Exception]:
+        """The outputs of a batch; if it fails, of each image alone, or its error."""
+        try:
+            return [*self._predictor.predict_batch([image.pixels for image in batch])]
+        except Exception as error:  # whatever is wrong with one image, the others are done
+            if len(batch) == 1:
+                return [error]
+        return [output for image in batch for output in self._outputs([image])]
 
     def evaluate(
         self,
@@ -153,20 +156,23 @@ class Model:
         return f"{model} on {self.device}, weights '{self.cfg.MODEL.WEIGHTS}'>"
 
 
-def _without_errors(images: Images, errors: list[UserError], at_once: bool) -> Iterator[NamedImage]:
-    """The images; errors are raised, or logged and put into the list."""
+def _readable(images: Images, failures: Failures) -> Iterator[NamedImage]:
     for image in images:
         if isinstance(image, NamedImage):
             yield image
-            continue
-        if at_once:
-            raise image
-        logger.warning("Left out: %s", image)
-        errors.append(image)
+        else:
+            failures.add(image.where, image.error)
 
 
-def _summary(errors: list[UserError]) -> UserError:
-    return UserError(f"{len(errors)} images were left out, see the log; the first: {errors[0]}")
+def _listed(results: Iterator[PanopticResult]) -> list[PanopticResult]:
+    found = []
+    try:
+        for result in results:
+            found.append(result)
+    except FailedImagesError as error:
+        error.results = found
+        raise
+    return found
 
 
 def _with_own_classes(cfg: CfgNode) -> CfgNode:

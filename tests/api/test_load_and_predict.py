@@ -1,5 +1,6 @@
 """Models are loaded from whatever names them, and segment whatever shows something."""
 
+import pickle
 import re
 import shutil
 
@@ -11,11 +12,12 @@ from PIL import ExifTags, Image
 from tiny_model import TOYS, write_tiny_model
 
 import d2_psformer
+from d2_psformer import FailedImagesError
 from d2_psformer.api.configs import model_config
 from d2_psformer.d2.data import MetadataCatalog
 from d2_psformer.data.scenes import generate_scene
 from d2_psformer.engine import Predictor, load_config
-from d2_psformer.utils.errors import UserError
+from d2_psformer.utils.errors import NotFiniteError, UserError
 from d2_psformer.visualization import write_video
 
 
@@ -166,18 +168,58 @@ def test_folders_and_patterns_give_results_when_they_are_read(model, photos):
 
 @pytest.mark.parametrize("batch_size", [1, 3])
 def test_an_image_that_cannot_be_read_does_not_end_the_others(model, photos, batch_size, caplog):
-    (photos / "a_broken.png").write_bytes(b"no picture")
+    broken = photos / "a_broken.png"
+    broken.write_bytes(b"no picture")
     results = model.predict(photos, batch_size=batch_size)
     assert [next(results).name for _ in range(2)] == ["a", "b"]
-    with pytest.raises(UserError, match=r"a_broken\.png' cannot be decoded"):
+    with pytest.raises(FailedImagesError, match=r"a_broken\.png' cannot be decoded") as caught:
         next(results)
+    assert [*caught.value.failures] == [str(broken)]
     assert "Left out: Image" in caplog.text
     (photos / "b_broken.mp4").write_bytes(b"no video")
-    sentence = r"2 images were left out, see the log; the first: Image .*a_broken\.png'"
-    with pytest.raises(UserError, match=sentence):
+    with pytest.raises(FailedImagesError, match=r"a_broken\.png.*; 1 more failed, see the log\.$"):
         list(model.stream(photos))
-    with pytest.raises(UserError, match=r"a_broken\.png' cannot be decoded"):
-        model.predict([photos / "a_broken.png", photos / "a.png"])
+
+
+@pytest.mark.parametrize("batch_size", [1, 5])
+def test_the_results_of_a_list_are_not_lost_by_one_image(model, photos, picture, batch_size):
+    (photos / "a_broken.png").write_bytes(b"no picture")
+    source = ["nowhere.png", photos / "a_broken.png", photos / "a.png", 3, picture]
+    with pytest.raises(FailedImagesError, match=r"'nowhere\.png' does not exist") as caught:
+        model.predict(source, batch_size=batch_size)
+    assert [result.name for result in caught.value.results] == ["a", "image_5"]
+    sentences = [*caught.value.failures.items()]
+    expected = ["nowhere.png", str(photos / "a_broken.png"), "Image 4"]
+    assert [where for where, _ in sentences] == expected
+    assert "cannot be decoded" in sentences[1][1] and "Image 4 is a int" in sentences[2][1]
+    again = pickle.loads(pickle.dumps(caught.value.__class__("text", {"a": "b"})))
+    assert (str(again), again.failures) == ("text", {"a": "b"})
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 4])
+@pytest.mark.parametrize("error", [NotFiniteError("NaN in it."), RuntimeError("out of memory")])
+def test_an_image_that_the_model_cannot_take_does_not_end_the_others(
+    model, photos, picture, monkeypatch, caplog, batch_size, error
+):
+    predict_batch = model._predictor.predict_batch
+
+    def failing(images):
+        if any(image.shape[1] == 40 for image in images):
+            raise error
+        return predict_batch(images)
+
+    monkeypatch.setattr(model._predictor, "predict_batch", failing)
+    Image.fromarray(picture).save(photos / "c.png")
+    results, names = model.predict(photos, batch_size=batch_size), []
+    with pytest.raises(FailedImagesError, match=str(error)) as caught:
+        names += (result.name for result in results)
+    assert names == ["a", "c"]
+    assert [*caught.value.failures] == [str(photos / "b.png")]
+    assert str(photos / "b.png") in str(caught.value)
+    is_a_bug = isinstance(error, RuntimeError)
+    assert ("Traceback" in caplog.text) is is_a_bug, "bugs keep their traceback"
+    with pytest.raises(type(error)):
+        model.predict(photos / "b.png")
 
 
 def test_the_frames_of_a_video(model, tmp_path, picture):
