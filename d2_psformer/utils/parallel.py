@@ -4,9 +4,16 @@ import os
 import signal
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sized
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import (
+    BrokenExecutor,
+    Executor,
+    Future,
+    ProcessPoolExecutor,
+    ThreadPoolExecutor,
+)
 from typing import Any, TypeVar
 
+from .errors import UserError
 from .parent import end_with_parent
 from .progress import progress
 
@@ -31,6 +38,9 @@ def map_with_progress(
 
     Args:
         threads: the workers are threads: less to start, for functions that release the GIL.
+
+    Raises:
+        UserError: a process has died.
     """
     total = len(items) if isinstance(items, Sized) else None
     if not workers:
@@ -54,6 +64,11 @@ def _ahead(pool: Executor, function: Callable, items: Iterable, limit: int) -> I
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
+    except BrokenExecutor as error:
+        raise UserError(
+            "A worker process died, as the system ends one when memory runs out: use fewer of them "
+            "(--workers; 0: none beside this one), and close other programs."
+        ) from error
     finally:
         pool.shutdown(cancel_futures=True)
 
