@@ -12,6 +12,7 @@ from ..classes import Classes, unique_names
 from ..d2.data import MetadataCatalog
 from ..d2.evaluation import DatasetEvaluator
 from ..d2.utils import comm
+from ..data.class_alignment import align_categories
 from ..data.coco_panoptic import PanopticFiles
 from ..data.panoptic_json import is_integer
 from ..utils.errors import UserError
@@ -42,13 +43,16 @@ class PanopticQualityEvaluator(DatasetEvaluator):
     Args:
         dataset_name: a registered data set.
         size_bounds: the least area in pixels of a medium and of a large segment.
+
+    Raises:
+        UserError: the data set's classes are not those of its ``panoptic_json``, by their names.
     """
 
     def __init__(self, dataset_name: str, size_bounds: tuple[int, int] = COCO_SIZE_BOUNDS):
         metadata = MetadataCatalog.get(dataset_name)
         self._dataset_name = dataset_name
         self._ground_truth = PanopticFiles(metadata.panoptic_json, metadata.panoptic_root)
-        self._category_ids = Classes.from_metadata(metadata).category_ids
+        self._category_ids = _ids_in_file(self._ground_truth, dataset_name)
         self._size_bounds = size_bounds
         self.reset()
 
@@ -106,6 +110,14 @@ class PanopticQualityEvaluator(DatasetEvaluator):
         tables = per_class_table(results), summary_table(results)
         logger.info("Panoptic quality on '%s':\n%s\n\n%s", self._dataset_name, *tables)
         return OrderedDict(panoptic_seg=flat_results(results))
+
+
+def _ids_in_file(truth: PanopticFiles, dataset_name: str) -> dict[int, int | str]:
+    """The file's category ids of the data set's contiguous ids."""
+    classes = Classes.from_metadata(MetadataCatalog.get(dataset_name))
+    owners = f"'{truth.json_file}'", f"data set '{dataset_name}'"
+    aligned = align_categories(truth.categories, classes.categories(), *owners)
+    return {i: c["id"] for i, c in zip(sorted(classes.category_ids), aligned, strict=True)}
 
 
 def with_dataset_ids(segments_info: list[dict], ids: Mapping[int, int | str], image_id) -> list:

@@ -1,8 +1,10 @@
 """The streaming evaluator: keys, figures, processes, and Detectron2's own beside it."""
 
 import copy
+import json
 import logging
 import math
+from pathlib import Path
 
 import pytest
 
@@ -49,6 +51,27 @@ def test_wrong_predictions_are_counted_and_left_as_they_are(make_panoptic, predi
     results = run(PanopticQualityEvaluator(data.name), records, outputs)["panoptic_seg"]
     assert 0 < results["PQ_th"] < 100
     assert [output["panoptic_seg"][1] for output in outputs] == before
+
+
+def test_the_classes_of_the_file_are_those_of_the_data_set_by_name(make_panoptic, predict):
+    """The file has other ids than the data set was registered with."""
+    data = make_panoptic()
+    records = DatasetCatalog.get(data.name)
+    path, ids = Path(data.json), {3: 40, 5: 3, 12: 5, 40: 12}
+    content = json.loads(path.read_text())
+    for category in content["categories"]:
+        category["id"] = ids[category["id"]]
+    for annotation in content["annotations"]:
+        for segment in annotation["segments_info"]:
+            segment["category_id"] = ids[segment["category_id"]]
+    path.write_text(json.dumps(content))
+    outputs = [predict(r) for r in records]
+    found = run(PanopticQualityEvaluator(data.name), records, outputs)
+    assert found["panoptic_seg"]["PQ"] == 100.0
+    content["categories"][0]["name"] = "sea"
+    path.write_text(json.dumps(content))
+    with pytest.raises(UserError, match=r"only the first has stuff 'sea'.*has stuff 'sky'"):
+        PanopticQualityEvaluator(data.name)
 
 
 def test_threads_that_read_change_no_bit(make_panoptic, predict):
