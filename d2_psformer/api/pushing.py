@@ -4,6 +4,7 @@ import tempfile
 from pathlib import Path
 
 from ..checkpoint import read_checkpoint, write_slim
+from ..classes import Classes
 from ..d2.config import CfgNode
 from ..data.class_metadata import is_class_metadata
 from ..utils.errors import UserError
@@ -79,7 +80,7 @@ def _write(folder: Path, cfg: CfgNode, name: str) -> None:
     shared.defrost()
     shared.MODEL.WEIGHTS, shared.OUTPUT_DIR, shared.DATASETS.REGISTER = "", "output", []
     write_slim(folder / "model.safetensors", content["model"], shared.dump(), metadata)
-    classes = metadata.get("stuff_classes") or metadata.get("thing_classes", [])
+    classes = Classes.from_metadata(metadata).names
     card = _CARD.format(
         architecture=cfg.MODEL.META_ARCHITECTURE,
         count=counted(len(classes), "class"),

@@ -50,6 +50,18 @@ def test_a_model_comes_back_as_it_was(hub, model, picture):
     assert 'd2_psformer.load("hf:me/toys")' in card and "ball, box, floor, wall" in card
 
 
+def test_the_card_names_things_and_stuff_that_are_listed_apart(hub, model):
+    content = torch.load(model.cfg.MODEL.WEIGHTS, weights_only=True)
+    apart = {**content["metadata"], "thing_classes": ["ball", "box"]}
+    apart["stuff_classes"] = ["floor", "wall"]
+    apart = {key: value for key, value in apart.items() if "colors" not in key}
+    path = Path(hub.parent, "model.pth")
+    torch.save({**content, "metadata": apart, "config": model.cfg.dump()}, path)
+    d2_psformer.push(path, "me/toys")
+    card = (hub / "me" / "toys" / "README.md").read_text()
+    assert "of 4 classes" in card and "ball, box, floor, wall" in card
+
+
 def test_paths_of_this_machine_stay_here(hub, model):
     cfg = model.cfg.clone()
     cfg.OUTPUT_DIR, cfg.DATASETS.REGISTER = "/home/me/output", [["a", "/home/me/b", "c", "d"]]
