@@ -46,8 +46,23 @@ def read_checkpoint(path: str, trust: bool = False) -> dict[str, Any]:
 
     Raises:
         UserError: the file does not exist, cannot be read, or holds no named tensors of plain
-            numbers, or a tensor that an index lists is missing.
+            numbers, or a file or tensor that an index lists is missing.
     """
+    index = f"{str(path).partition('.data-0')[0]}.index"
+    if index != path and os.path.isfile(index):
+        raise UserError(f"'{path}' is a part of a checkpoint of TensorFlow: give '{index}'.")
+    if not os.path.isfile(path):
+        raise DamagedFileError(f"Checkpoint '{path}' does not exist.")
+    if str(path).endswith(".index.json"):
+        named, others = _read_listed(path, trust), {}
+    else:
+        named, others = _read(path, trust)
+    check_classes(others.get("metadata"), path)
+    return {**others, "model": _without_prefixes(named)}
+
+
+def _read(path: str, trust: bool) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The named tensors of one file, and all other entries."""
     weights, others = _load(path, trust), {}
     while wrapper := _wrapper_of(weights):
         inner = weights.pop(wrapper)  # a dict may hold itself
@@ -65,18 +80,34 @@ def read_checkpoint(path: str, trust: bool = False) -> dict[str, Any]:
                 f"'{name}' of '{path}' is no tensor of plain numbers but of {value.dtype}, "
                 f"{value.layout}: save it as torch.float32."
             )
-    check_classes(others.get("metadata"), path)
-    return {**others, "model": _without_prefixes(named)}
+    return named, others
+
+
+def _read_listed(index: str, trust: bool) -> dict[str, Tensor]:
+    """The tensors of all files that an index lists, which lie beside it."""
+    content = read_json(index)
+    listed = content.get("weight_map") if isinstance(content, dict) else None
+    if not isinstance(listed, dict) or not listed:
+        raise UserError(f"'{index}' has no 'weight_map': is it the index of a checkpoint?")
+    folder = os.path.dirname(index)
+    for name in listed.values():
+        is_plain = isinstance(name, str) and name == os.path.basename(name)
+        if not (is_plain and os.path.isfile(os.path.join(folder, name))):
+            raise UserError(
+                f"'{index}' lists {name!r:.80}, which is no file beside it: download both again."
+            )
+    weights = {}
+    for name in sorted({*listed.values()}):
+        weights |= _read(os.path.join(folder, name), trust)[0]
+    if missing := [name for name in listed if name not in weights]:
+        raise UserError(
+            f"'{index}' lists {missing[0]!r:.80}, which '{listed[missing[0]]}' does not have: "
+            "download both again."
+        )
+    return weights
 
 
 def _load(path: str, trust: bool) -> Any:
-    index = f"{str(path).partition('.data-0')[0]}.index"
-    if index != path and os.path.isfile(index):
-        raise UserError(f"'{path}' is a part of a checkpoint of TensorFlow: give '{index}'.")
-    if not os.path.isfile(path):
-        raise DamagedFileError(f"Checkpoint '{path}' does not exist.")
-    if str(path).endswith(".index.json"):
-        return _load_listed(path, trust)
     if str(path).endswith(".pkl"):
         content = read_zoo_pickle(path)
         arrays = content.pop("model").items()
@@ -103,24 +134,6 @@ def _load(path: str, trust: bool) -> Any:
             "objects beside its tensors (they can run code; if you trust its source, "
             "psformer convert-weights --trust loads them)."
         ) from error
-
-
-def _load_listed(index: str, trust: bool) -> dict[str, Tensor]:
-    """The tensors of all files that an index lists, which lie beside it."""
-    content = read_json(index)
-    listed = content.get("weight_map") if isinstance(content, dict) else None
-    if not isinstance(listed, dict):
-        raise UserError(f"'{index}' has no 'weight_map': is it the index of a checkpoint?")
-    weights = {}
-    for name in sorted({*listed.values()}):
-        content = _load(os.path.join(os.path.dirname(index), name), trust)
-        weights |= content["model"] if name.endswith(".safetensors") else content
-    if missing := [name for name in listed if name not in weights]:
-        raise UserError(
-            f"'{index}' lists '{missing[0]}', which '{listed[missing[0]]}' does not have: "
-            "download both again."
-        )
-    return weights
 
 
 def _wrapper_of(content: Any) -> str | None:

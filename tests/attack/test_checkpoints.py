@@ -80,9 +80,9 @@ def anything(chance: random.Random, depth: int):
     return chance.choice(OTHERS if kind == 5 else TENSORS)
 
 
-def read(path) -> None:
+def read(path, *named) -> None:
     """What is read can be used as weights."""
-    with one_sentence(path):
+    with one_sentence(path, *named):
         for name, value in read_checkpoint(str(path))["model"].items():
             assert isinstance(name, str)
             assert not value.requires_grad
@@ -174,6 +174,27 @@ def test_changed_headers_of_safetensors(tmp_path, seed):
     path = tmp_path / "a.safetensors"
     path.write_bytes(struct.pack("<Q", len(header)) + header + bytes(24))
     read(path)
+
+
+LISTED = {"a.safetensors": FILES["a.safetensors"], "b.bin": torch_file({"c": WEIGHT})}
+INDEX = {
+    "metadata": {"total_size": 60},
+    "weight_map": {"a": "a.safetensors", "b": "a.safetensors", "c": "b.bin"},
+}
+
+
+@given(st.integers(0, 2**40))
+@cases(60)
+def test_changed_indices_of_several_files(tmp_path, seed):
+    for name, content in LISTED.items():
+        (tmp_path / name).write_bytes(content)
+    (tmp_path / "odd.pth").write_bytes(torch_file(anything(random.Random(seed), 1)))
+    index, path = changed(INDEX, seed)[0], tmp_path / "a.safetensors.index.json"
+    names = ("odd.pth", "a.safetensors.index.json", "../a.safetensors", ".", "a\0b")
+    if seed % 2 and isinstance(index, dict) and isinstance(index.get("weight_map"), dict):
+        index["weight_map"]["d"] = names[seed % len(names)]
+    path.write_text(json.dumps(index))
+    read(path, tmp_path / "odd.pth")
 
 
 class Call:

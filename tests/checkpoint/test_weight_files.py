@@ -15,6 +15,7 @@ from d2_psformer.checkpoint import read_checkpoint
 from d2_psformer.utils.errors import UserError
 
 WEIGHTS = {"a.weight": torch.ones(2, 3), "a.bias": torch.zeros(2)}
+OTHER = {"c": torch.ones(1)}
 SECOND = "model-00002-of-00002.safetensors"
 
 
@@ -106,8 +107,11 @@ def test_several_files_with_an_index(tmp_path):
 @pytest.mark.parametrize(
     ("damage", "sentence"),
     [
-        (lambda folder: (folder / SECOND).unlink(), f"{SECOND}' does not exist"),
-        (lambda folder: save_file({}, folder / SECOND), f"lists 'a.*', which '{SECOND}' does not"),
+        (
+            lambda folder: (folder / SECOND).unlink(),
+            f"lists '{SECOND}', which is no file beside it",
+        ),
+        (lambda folder: save_file(OTHER, folder / SECOND), f"lists 'a.*', which '{SECOND}' does"),
         (lambda folder: write_json(folder, {"a.bias": 3}), "has no 'weight_map'"),
         (lambda folder: write_json(folder, []), "has no 'weight_map'"),
     ],
@@ -119,8 +123,33 @@ def test_an_index_without_a_file_or_tensor(tmp_path, damage, sentence):
         read_checkpoint(path)
 
 
-def write_json(folder, content) -> None:
-    (folder / "model.safetensors.index.json").write_text(json.dumps(content))
+def write_json(folder, content) -> str:
+    path = folder / "model.safetensors.index.json"
+    path.write_text(json.dumps(content))
+    return str(path)
+
+
+@pytest.mark.parametrize("where", ["relative", "absolute"])
+def test_an_index_lists_files_beside_it_alone(tmp_path, where):
+    (tmp_path / "inner").mkdir()
+    save_file(WEIGHTS, tmp_path / "outside.safetensors")
+    name = os.path.join(".." if where == "relative" else tmp_path, "outside.safetensors")
+    path = write_json(tmp_path / "inner", {"weight_map": dict.fromkeys(WEIGHTS, name)})
+    expect_refusal(path, "lists '.*, which is no file beside it")
+
+
+def test_an_index_that_lists_itself(tmp_path):
+    name = "model.safetensors.index.json"
+    expect_refusal(write_json(tmp_path, {"weight_map": {"a": name}}), "cannot be read")
+    expect_refusal(str(tmp_path / f"missing.{name}"), "Checkpoint '.*' does not exist")
+
+
+@pytest.mark.parametrize("content", [[1, 2], torch.ones(2)])
+def test_an_index_of_a_file_without_named_tensors(tmp_path, content):
+    saved(tmp_path, content)
+    path = write_json(tmp_path, {"weight_map": {"a": "weights.pth"}})
+    with pytest.raises(UserError, match=r"weights\.pth' holds no named tensors"):
+        read_checkpoint(path)
 
 
 def zoo_file(folder, **others) -> str:
