@@ -1,13 +1,14 @@
 """Weights from elsewhere: any checkpoint file, released checkpoints, pretrained backbones."""
 
 from .eomt import add_base
-from .files import DamagedFileError, read_checkpoint
+from .files import read_checkpoint
 from .finite import check_finite, check_kinds
 from .official import convert_official
 from .pretrained import load_pretrained_backbone
 from .relatives import convert_mask2former, convert_maskformer
 from .slim import read_slim, write_slim
 from .sources import CONVERTERS, convert, source_of
+from .torch_files import DamagedFileError
 
 __all__ = [
     "CONVERTERS",

@@ -14,7 +14,7 @@ from ..utils.zoo_pickles import read_zoo_pickle
 from .slim import read_slim
 from .stored_classes import check_classes
 from .tensorflow import read_tensorflow_checkpoint
-from .torch_files import check_torch_file
+from .torch_files import DamagedFileError, check_torch_file
 
 # Where other code keeps the state dict in what it saves, and what it puts before all names.
 _WRAPPERS = ("state_dict", "model", "model_state_dict")
@@ -24,10 +24,6 @@ _DTYPES = {
     *(torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.bool, torch.uint8),
     *(torch.uint16, torch.uint32, torch.uint64, torch.int8, torch.int16, torch.int32, torch.int64),
 }
-
-
-class DamagedFileError(UserError):
-    """A file is lost, or cannot be read as a weight file."""
 
 
 def read_checkpoint(path: str, trust: bool = False) -> dict[str, Any]:

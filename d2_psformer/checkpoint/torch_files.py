@@ -5,6 +5,7 @@ believe a file that gives a part a larger size than it has, and its rebuilding o
 and nested tensors believes yet more. Here a file is read without making a tensor first.
 """
 
+import os
 import pickle
 import re
 import zipfile
@@ -34,6 +35,10 @@ _PLAIN = re.compile(
 )
 
 
+class DamagedFileError(UserError):
+    """A file is lost, or cannot be read as a weight file."""
+
+
 def check_torch_file(path: str, trust: bool) -> None:
     """Refuse a file that was changed or does not hold plain tensors and values alone.
 
@@ -42,6 +47,7 @@ def check_torch_file(path: str, trust: bool) -> None:
 
     Raises:
         UserError: it names something else, as a quantized tensor or a function.
+        DamagedFileError: it is a zip file with compressed or overlapping parts.
         Exception: of any other kind, if it is damaged or no such file.
     """
     with open(path, "rb") as file:
@@ -59,6 +65,7 @@ def _check_archive(path: str, trust: bool) -> None:
         # torch takes the first of these, zipfile the last.
         if len({part.filename.lower() for part in parts}) < len(parts):
             raise ValueError("two parts of one name")
+        _check_size(path, parts)
         for part in parts:
             if part.CRC:  # torch can be told to write none
                 with archive.open(part) as file:
@@ -69,6 +76,16 @@ def _check_archive(path: str, trust: bool) -> None:
         root = parts[0].filename.partition("/")[0]
         sizes = {part.filename: part.file_size for part in parts}
         _Reader(path, BytesIO(archive.read(f"{root}/data.pkl")), root, sizes).load()
+
+
+def _check_size(path: str, parts: list[zipfile.ZipInfo]) -> None:
+    """Refuse a small file that fills the memory: its parts are together larger than it is."""
+    is_stored = all(part.compress_type == zipfile.ZIP_STORED for part in parts)
+    if not is_stored or sum(part.file_size for part in parts) > os.path.getsize(path):
+        raise DamagedFileError(
+            f"'{path}' has compressed or overlapping parts, which torch.save never writes and "
+            "which can fill the memory: load it where it was made, and save it again."
+        )
 
 
 class _Reader(pickle._Unpickler):

@@ -1,5 +1,6 @@
 """Reading weight files of any origin."""
 
+import copy
 import json
 import os
 import pickle
@@ -267,6 +268,34 @@ def test_a_part_that_is_smaller_than_the_file_says(tmp_path):
     path = saved(tmp_path, {"a": torch.zeros(200)})
     rewritten(path, lambda name, content: content[:16] if "/data/" in name else content)
     expect_refusal(path, "cannot be read: it is damaged")
+
+
+@pytest.mark.parametrize("trust", [False, True])
+@pytest.mark.parametrize("compressed", ["data.pkl", "data/0"])
+def test_compressed_parts_are_not_unpacked(tmp_path, compressed, trust):
+    """A file of a megabyte could fill the memory."""
+    path = saved(tmp_path, {"a": torch.zeros(200)})
+    with zipfile.ZipFile(path) as archive:
+        parts = [(name, archive.read(name)) for name in archive.namelist()]
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in parts:
+            kind = zipfile.ZIP_DEFLATED if name.endswith(compressed) else zipfile.ZIP_STORED
+            archive.writestr(name, content, kind)
+    with pytest.raises(UserError, match=r"weights\.pth' has compressed or overlapping parts"):
+        read_checkpoint(path, trust)
+
+
+def test_parts_that_share_their_bytes_are_refused(tmp_path):
+    """A million names of the same megabyte would be a terabyte."""
+    path = saved(tmp_path, {"a": torch.zeros(2000)})
+    with zipfile.ZipFile(path, "a") as archive:
+        one = archive.getinfo("weights/data/0")
+        for number in range(3):
+            again = copy.copy(one)
+            again.filename = f"weights/data/{number + 1}"
+            archive.filelist.append(again)
+        archive.writestr("weights/last", b"")  # the list of parts is written anew
+    expect_refusal(path, "has compressed or overlapping parts")
 
 
 def test_two_parts_of_one_name(tmp_path):
