@@ -36,7 +36,7 @@ MAY_IMPORT = {
     "ops": {"utils"},
     "layers": {"ops", "utils"},
     "modeling": FACADE | {"layers", "ops"},
-    "data": FACADE,
+    "data": FACADE | {"deployment"},
     "deployment": set(),  # programs without torch read it
     "export": FACADE | {"checkpoint", "data", "deployment", "engine", "modeling", "ops"},
     "checkpoint": FACADE,

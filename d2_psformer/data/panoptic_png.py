@@ -7,9 +7,10 @@ import numpy as np
 from kornia_rs.io import read_image_png_u8
 from PIL import Image
 
+from ..deployment.images import check_pixels
 from ..utils.errors import UserError
 from ..utils.files import atomic_write
-from .decoding import check_pixels, decoding, open_image
+from .decoding import decoding, open_image
 
 MAX_SEGMENT_ID = 2**24 - 1
 
@@ -86,7 +87,7 @@ def _check_header(path: str | os.PathLike, what: str) -> int:
     if not header.startswith(_PNG_SIGNATURE) or len(header) < 26:
         raise UserError(f"{what} is no PNG: save segment ids as 8-bit RGB PNG.")
     width, height, depth, color = struct.unpack(">IIBB", header[16:])
-    check_pixels(width, height, what)
+    check_pixels(width, height)
     holds_ids = {0: depth >= 8, 2: depth == 8, 3: True, 6: depth == 8}
     if not holds_ids.get(color, False):
         raise UserError(

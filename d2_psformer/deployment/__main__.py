@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from .model import Model, id_picture, read_image
+from .images import read_image
+from .model import Model, id_picture
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -33,11 +34,12 @@ def main(arguments: list[str] | None = None) -> int:
     failed = 0
     for path in options.images:
         try:
-            result = model(read_image(path))
-        except OSError as error:
-            sys.stderr.write(f"'{path}' cannot be read: {error}\n")
+            pixels = read_image(path)
+        except ValueError as error:
+            sys.stderr.write(f"{error}\n")
             failed = 1
             continue
+        result = model(pixels)
         stem = options.output / path.stem
         if result.panoptic is None:
             classes = Image.fromarray(result.classes().astype(np.uint8))

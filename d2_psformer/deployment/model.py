@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
 from .masks import Placement
 from .postprocessing import Result, postprocess
@@ -54,7 +54,7 @@ class Model:
         metadata = self.session.get_modelmeta().custom_metadata_map
         try:
             settings = json.loads(metadata.get(KEY, "{}"))
-        except ValueError:
+        except (ValueError, RecursionError):
             settings = {}
         if not isinstance(settings, dict) or not settings.keys() >= _NEEDED:
             raise ValueError(f"'{path}' is no file of `psformer export`: it has no settings.")
@@ -88,16 +88,6 @@ class Model:
         names = [output.name for output in self.session.get_outputs()]
         values = self.session.run(names, {"images": images, "sizes": sizes})
         return dict(zip(names, values, strict=True))
-
-
-def read_image(file: Any) -> np.ndarray:
-    """Any picture that Pillow reads, upright, as uint8 (H, W, 3) RGB.
-
-    Args:
-        file: a path, or an open file.
-    """
-    with Image.open(file) as picture:
-        return np.asarray(ImageOps.exif_transpose(picture).convert("RGB"))
 
 
 def id_picture(panoptic: np.ndarray) -> Image.Image:

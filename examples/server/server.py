@@ -16,12 +16,13 @@ import os
 from typing import Annotated, Any
 
 from fastapi import FastAPI, File, HTTPException, UploadFile
-from PIL import Image
 
 try:  # installed
-    from d2_psformer.deployment.model import Model, id_picture, read_image
+    from d2_psformer.deployment.images import read_image
+    from d2_psformer.deployment.model import Model, id_picture
 except ModuleNotFoundError:  # the folder alone lies beside this file, as in the Dockerfiles
-    from deployment.model import Model, id_picture, read_image
+    from deployment.images import read_image
+    from deployment.model import Model, id_picture
 
 
 def create_app(model: Model) -> FastAPI:
@@ -37,10 +38,9 @@ def create_app(model: Model) -> FastAPI:
     @app.post("/segment")
     def segment(image: Annotated[UploadFile, File()]) -> dict[str, Any]:
         try:
-            pixels = read_image(image.file)
-        except (OSError, Image.DecompressionBombError) as error:
-            message = f"'{image.filename}' is damaged, too large, or no picture that Pillow reads."
-            raise HTTPException(400, message) from error
+            pixels = read_image(image.file, image.filename)
+        except ValueError as error:
+            raise HTTPException(400, str(error)) from error
         result = model(pixels)
         buffer = io.BytesIO()
         id_picture(result.panoptic).save(buffer, "PNG")

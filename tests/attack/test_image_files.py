@@ -18,6 +18,7 @@ from d2_psformer.api.images import to_rgb
 from d2_psformer.data.images import read_pixels, upright_size
 from d2_psformer.data.panoptic_png import read_panoptic_png
 from d2_psformer.data.reading import read_class_map
+from d2_psformer.deployment.images import ImageError, read_image
 from d2_psformer.utils.errors import UserError
 
 # The package sets this filter, but pytest resets all of them.
@@ -62,11 +63,22 @@ FILES = pictures()
 
 def attempts(path: Path):
     """Everything that reads image files, and the NumPy type of what it returns."""
+    yield lambda: deployed(path), np.uint8
     record = {"file_name": str(path), "sem_seg_file_name": str(path)}
     yield lambda: read_pixels(path, "BGR"), np.uint8
     yield lambda: read_panoptic_png(path), np.int32
     yield lambda: np.array(upright_size(path)), np.int64
     yield lambda: read_class_map(record, SIZE), np.int32
+
+
+def deployed(path: Path) -> np.ndarray:
+    """Without the package there are errors of the standard library alone."""
+    try:
+        with path.open("rb") as file:
+            return read_image(file, str(path))
+    except ImageError as error:
+        assert "object at" not in str(error)
+        raise UserError(str(error)) from error
 
 
 @given(st.sampled_from(FILES), st.integers(0, 2**32))
@@ -121,5 +133,9 @@ def test_sound_files_of_every_kind_are_read(tmp_path, number):
     if is_measurement:
         with pytest.raises(UserError, match="black and white are not known"):
             read_pixels(path, "RGB")
+        with pytest.raises(ImageError, match="black and white are not known"):
+            read_image(path)
     else:
-        assert read_pixels(path, "RGB").shape in ((*SIZE, 3), (*SIZE[::-1], 3))
+        pixels = read_pixels(path, "RGB")
+        assert pixels.shape in ((*SIZE, 3), (*SIZE[::-1], 3))
+        np.testing.assert_array_equal(read_image(path), pixels)

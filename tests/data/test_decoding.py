@@ -12,6 +12,7 @@ from PIL import Image
 from d2_psformer.api.images import to_rgb
 from d2_psformer.data.images import is_rotated, read_pixels, upright_size
 from d2_psformer.data.panoptic_png import read_panoptic_png
+from d2_psformer.deployment.images import ImageError, read_image
 from d2_psformer.utils.errors import UserError
 
 
@@ -49,6 +50,7 @@ def test_a_damaged_tiff(tmp_path):
         to_rgb(image, "Image 3")
 
 
+@pytest.mark.filterwarnings(r"ignore::Warning:PIL\.")
 @pytest.mark.parametrize("side", [13_000, 30_000])  # Pillow refuses the second
 def test_a_small_file_of_a_huge_image(tmp_path, side):
     path = tmp_path / "bomb.png"
@@ -56,6 +58,8 @@ def test_a_small_file_of_a_huge_image(tmp_path, side):
     for read in (lambda p: read_pixels(p, "RGB"), upright_size, is_rotated, read_panoptic_png):
         with pytest.raises(UserError, match=r"bomb\.png' has .* but 100 million pixels are the"):
             read(path)
+    with pytest.raises(ImageError, match=r"Image '.*bomb\.png' has .* but 100 million pixels are"):
+        read_image(path)
 
 
 def test_a_wide_image_is_read(tmp_path):

@@ -20,7 +20,7 @@ def onnx_file(settings: str | None) -> bytes:
     return model.SerializeToString()
 
 
-@pytest.mark.parametrize("settings", [None, "{", "[]", "{}", '{"stride": 4}'])
+@pytest.mark.parametrize("settings", [None, "{", "[]", "{}", '{"stride": 4}', "[" * 10**5])
 def test_other_settings(tmp_path, settings):
     path = tmp_path / "model.onnx"
     path.write_bytes(onnx_file(settings))

@@ -47,9 +47,9 @@ def http():
     return TestClient(module("server").create_app(FakeModel()))
 
 
-def encoded(mode: str = "RGB") -> bytes:
+def encoded(mode: str = "RGB", kind: str = "PNG") -> bytes:
     buffer = io.BytesIO()
-    Image.new(mode, (12, 9)).save(buffer, "PNG")
+    Image.new(mode, (12, 9)).save(buffer, kind)
     return buffer.getvalue()
 
 
@@ -68,8 +68,11 @@ def test_segments_and_their_ids_come_back(http, mode):
 def test_what_is_no_image_is_refused_in_a_sentence(http):
     answer = http.post("/segment", files={"image": ("notes.txt", b"no image")})
     assert answer.status_code == 400
-    assert "'notes.txt' is damaged" in answer.json()["detail"]
+    assert "Image 'notes.txt' cannot be decoded" in answer.json()["detail"]
     assert http.post("/segment").status_code == 422
+    answer = http.post("/segment", files={"image": ("depth.tif", encoded("F", "TIFF"))})
+    assert answer.status_code == 400
+    assert "Image 'depth.tif' has floating-point values" in answer.json()["detail"]
 
 
 def test_the_server_says_what_it_serves(http):
@@ -101,7 +104,7 @@ def test_the_client_writes_what_the_server_finds(http, tmp_path, monkeypatch, ca
     assert client.main([*paths, "--output", str(tmp_path / "found")]) == 1
     told = capsys.readouterr()
     assert "photo.png: box" in told.out
-    assert "'notes.txt' is damaged" in told.err and "missing.png" in told.err
+    assert "'notes.txt' cannot be decoded" in told.err and "missing.png" in told.err
     assert {p.name for p in (tmp_path / "found").iterdir()} == {
         "photo_segments.json",
         "photo_ids.png",
