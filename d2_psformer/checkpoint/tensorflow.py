@@ -6,8 +6,9 @@ values, and a last block that says where the others are. The values are protocol
 and one BundleEntryProto a tensor (TensorFlow's tensor_bundle.proto).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from io import BytesIO
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -19,6 +20,7 @@ _FOOTER_SIZE, _MAGIC = 48, bytes.fromhex("57fb808b247547db")
 # Fields of a BundleEntryProto; BundleHeaderProto has the number of files in its field 1.
 _DTYPE, _SHAPE, _FILE, _OFFSET, _SIZE = 1, 2, 3, 4, 5
 _FLOAT32 = 1
+_LONGEST = 4096  # bytes of a key
 # Bytes of a value of a protocol buffer by its wire type, beside integers; None: its length is
 # written before it.
 _SIZES = {1: 8, 2: None, 5: 4}
@@ -44,11 +46,14 @@ def read_tensorflow_checkpoint(path: str) -> dict[str, Tensor]:
         with open(path, "rb") as file:
             entries = {key.decode(): _fields(value) for key, value in _table(file.read())}
         num_files = entries.pop("")[1][0]
-        return {
-            key.removesuffix(_VARIABLE): _tensor(entry, path.removesuffix(".index"), num_files)
+        variables = {
+            key.removesuffix(_VARIABLE): entry
             for key, entry in entries.items()
             if key.endswith(_VARIABLE) and _OPTIMIZER not in key and entry[_DTYPE] == [_FLOAT32]
         }
+        _check_overlap(variables.values())
+        stem = path.removesuffix(".index")
+        return {key: _tensor(entry, stem, num_files) for key, entry in variables.items()}
     except FileNotFoundError as error:
         raise UserError(
             f"'{error.filename}' is missing: the numbers of '{path}' must be beside it."
@@ -87,6 +92,8 @@ def _block(data: bytes, place: BytesIO) -> Iterator[tuple[bytes, bytes]]:
     while stream.tell() < len(entries):
         shared, own, size = _varint(stream), _varint(stream), _varint(stream)
         key = key[:shared] + stream.read(own)  # begins as the key before
+        if len(key) > _LONGEST:  # a byte each could make megabytes
+            raise ValueError("no path of a variable")
         yield key, stream.read(size)
 
 
@@ -111,8 +118,20 @@ def _varint(stream: BytesIO) -> int:
         shift += 7
 
 
+def _number(entry: dict[int, list], field: int) -> int:
+    return entry.get(field, [0])[0]  # 0 is not written
+
+
+def _check_overlap(entries: Iterable[dict[int, list]]) -> None:
+    """Refuse numbers that are of two variables: a small file could fill the memory."""
+    places = sorted(tuple(_number(e, field) for field in (_FILE, _OFFSET, _SIZE)) for e in entries)
+    for (file, offset, size), (next_file, next_offset, _) in pairwise(places):
+        if file == next_file and offset + size > next_offset:
+            raise ValueError("two variables in one place")
+
+
 def _tensor(entry: dict[int, list], stem: str, num_files: int) -> Tensor:
-    file, offset = (entry.get(field, [0])[0] for field in (_FILE, _OFFSET))  # 0 is not written
+    file, offset = _number(entry, _FILE), _number(entry, _OFFSET)
     path = f"{stem}.data-{file:05d}-of-{num_files:05d}"
     array = np.memmap(path, "<f4", "r", offset, _shape(entry))
     if entry[_SIZE] != [array.nbytes]:

@@ -67,3 +67,54 @@ def test_any_damage_to_the_index_is_one_sentence(copy):
             read_checkpoint(str(copy))
         except UserError as error:
             assert "\n" not in str(error)
+
+
+def varint(number: int) -> bytes:
+    low = bytes([number & 127 | (128 if number > 127 else 0)])
+    return low + varint(number >> 7) if number > 127 else low
+
+
+def block(entries: list[tuple[int, bytes, bytes]]) -> bytes:
+    """A block of a table: of each key how much it shares with the one before, and the rest."""
+    rows = (
+        varint(shared) + varint(len(own)) + varint(len(value)) + own + value
+        for shared, own, value in entries
+    )
+    return b"".join(rows) + bytes(4)
+
+
+def write_table(path: Path, entries: list[tuple[int, bytes, bytes]]) -> None:
+    header = (0, b"", b"\x08\x01")  # one file of numbers
+    keys = block([header, *entries])
+    index = block([(0, b"", varint(0) + varint(len(keys)))])
+    content = keys + bytes(5) + index + bytes(5)
+    footer = bytes(2) + varint(len(keys) + 5) + varint(len(index))
+    path.write_bytes(content + footer.ljust(40, b"\0") + bytes.fromhex("57fb808b247547db"))
+
+
+def variable(offset: int) -> bytes:
+    """The entry of a float32 variable of two numbers."""
+    return b"\x08\x01\x12\x04\x12\x02\x08\x02\x20" + varint(offset) + b"\x28\x08"
+
+
+@pytest.mark.parametrize(("second", "is_read"), [(8, True), (0, False), (4, False)])
+def test_every_variable_has_numbers_of_its_own(tmp_path, second, is_read):
+    """A small file could fill the memory otherwise."""
+    path = tmp_path / "a.index"
+    path.with_name("a.data-00000-of-00001").write_bytes(bytes(16))
+    end = b"/.ATTRIBUTES/VARIABLE_VALUE"
+    write_table(path, [(0, b"a" + end, variable(0)), (0, b"b" + end, variable(second))])
+    if is_read:
+        assert read_checkpoint(str(path))["model"].keys() == {"a", "b"}
+    else:
+        with pytest.raises(UserError, match=r"a\.index' cannot be read"):
+            read_checkpoint(str(path))
+
+
+def test_keys_do_not_grow_without_end(tmp_path):
+    """A key takes a byte in the file for what it shares with the one before."""
+    path = tmp_path / "a.index"
+    long = b"a" * 10_000
+    write_table(path, [(0, long, variable(0)), *((10_000, b"b", variable(0)) for _ in range(9))])
+    with pytest.raises(UserError, match=r"a\.index' cannot be read"):
+        read_checkpoint(str(path))
