@@ -17,6 +17,10 @@ from d2_psformer.utils.errors import UserError, on_one_line
 
 KEYS = dict(leaves(default_config()))
 OURS = sorted(key for key in KEYS if not key.startswith(("MODEL.R", "MODEL.ROI_", "MODEL.PAN")))
+SEMANTIC_ALONE = {
+    "MODEL.POSTPROCESSING.PANOPTIC_ON": False,
+    "MODEL.POSTPROCESSING.SEMANTIC_ON": True,
+}
 PARTS = {
     "PanopticSegFormer": {},
     "PanopticSegFormerV1": {},
@@ -25,9 +29,14 @@ PARTS = {
         "MODEL.POSTPROCESSING.MERGING": "mask2former",
         "MODEL.TRANSFORMER_DECODER.LAYERS": 2,
     },
-    "PerPixelBaselinePlus": {
-        "MODEL.POSTPROCESSING.PANOPTIC_ON": False,
-        "MODEL.POSTPROCESSING.SEMANTIC_ON": True,
+    "PerPixelBaseline": SEMANTIC_ALONE,
+    "PerPixelBaselinePlus": SEMANTIC_ALONE,
+    "EoMT": {
+        "MODEL.BACKBONE.NAME": "PlainViT",
+        "MODEL.BACKBONE.TIMM_NAME": "test_vit",
+        "MODEL.VIT.IMAGE_SIZE": 64,
+        "MODEL.EOMT.QUERY_BLOCKS": 2,
+        "MODEL.POSTPROCESSING.MERGING": "mask2former",
     },
     "MaXDeepLab": {
         "MODEL.BACKBONE.NAME": "MaXDeepLabBackbone",

@@ -15,6 +15,7 @@ from ...d2.modeling import BACKBONE_REGISTRY, Backbone
 from ...layers import run_layer
 from ...utils.checks import check_at_least, check_fraction
 from ...utils.errors import UserError
+from .timm_plan import check_timm_name
 
 
 @BACKBONE_REGISTRY.register()
@@ -55,9 +56,14 @@ class PlainViT(Backbone):
         """
         super().__init__()
         check_at_least(1, **{"MODEL.VIT.PATCH_SIZE": patch_size})
-        check_at_least(patch_size, **{"MODEL.VIT.IMAGE_SIZE": image_size})
+        if image_size < patch_size:
+            raise UserError(
+                f"MODEL.VIT.IMAGE_SIZE is {image_size}: it must be at least MODEL.VIT.PATCH_SIZE, "
+                f"which is {patch_size}."
+            )
         check_fraction(**{"MODEL.BACKBONE.DROP_PATH": drop_path})
         check_at_least(1, **{"MODEL.VIT.ROTARY_RESCALE": rotary_rescale})
+        check_timm_name(name)
         self.name, self.patch_size, self.checkpointing = name, patch_size, checkpointing
         self.rotary_rescale = rotary_rescale
         try:
@@ -76,7 +82,7 @@ class PlainViT(Backbone):
             self.rope, self.vit.rope = getattr(self.vit, "rope", None), None
             if not isinstance(self.rope, RotaryEmbeddingDinoV3 | None):
                 raise TypeError("other rotary positions")
-        except (AttributeError, RuntimeError, TypeError) as error:
+        except (AssertionError, AttributeError, RuntimeError, TypeError) as error:
             raise UserError(
                 f"MODEL.BACKBONE.TIMM_NAME is '{name}', which is no plain vision transformer of "
                 "timm: choose one as vit_large_patch14_reg4_dinov2."

@@ -14,12 +14,20 @@ STRIDES = {"res2": 4, "res3": 8, "res4": 16, "res5": 32}
 _PADDINGS = (32, 64, 224, 256, 384, 512)
 
 
-def feature_plan(name: str, options: dict) -> nn.Module:
-    """The whole feature extractor without memory for weights."""
-    if not timm.is_model(name):
+def check_timm_name(name: str) -> None:
+    """Raise UserError for a name that is none of timm's own models, as that of a folder or a hub.
+
+    Of a name with a tag of weights, ``NAME.TAG``, timm must have both.
+    """
+    if not timm.is_model(name) or ("." in name and not timm.is_model_pretrained(name)):
         near = timm.list_models(f"*{name.split('_', maxsplit=1)[0]}*")[:5]
         hint = f"; near it: {', '.join(near)}" if near else ""
         raise UserError(f"timm has no model '{name}' (MODEL.BACKBONE.TIMM_NAME){hint}.")
+
+
+def feature_plan(name: str, options: dict) -> nn.Module:
+    """The whole feature extractor without memory for weights."""
+    check_timm_name(name)
     try:
         with torch.device("meta"):
             return timm.create_model(name, pretrained=False, features_only=True, **options)

@@ -96,8 +96,15 @@ def test_checkpointing_gives_the_same_gradients(name):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        ({"TIMM_NAME": "cuda:99"}, r"no model 'cuda:99' \(MODEL\.BACKBONE\.TIMM_NAME\)"),
+        ({"TIMM_NAME": "hf-hub:timm/a"}, "timm has no model 'hf-hub:timm/a'"),  # without network
+        ({"TIMM_NAME": "test_vit.none"}, r"no model 'test_vit\.none' "),
         ({"TIMM_NAME": "resnet10t"}, "'resnet10t', which is no plain vision transformer"),
-        ({"TIMM_NAME": "test_vitt"}, "'test_vitt'.*choose one as vit_large_patch14_reg4_dinov2"),
+        ({"TIMM_NAME": "test_vitt"}, "no model 'test_vitt' .*near it: test_"),
+        (
+            {"TIMM_NAME": "deit_tiny_distilled_patch16_224"},
+            "choose one as vit_large_patch14_reg4_dinov2",
+        ),
         ({"TIMM_NAME": "eva02_tiny_patch14_224"}, "is no plain vision transformer"),
         ({"FREEZE_AT": 2}, "does not read MODEL.BACKBONE.FREEZE_AT"),
         ({"DROP_PATH": 1.0}, "DROP_PATH is 1.0"),
@@ -110,5 +117,5 @@ def test_refusals(options, message):
 
 
 def test_an_image_smaller_than_a_patch_is_refused():
-    with pytest.raises(UserError, match=r"MODEL\.VIT\.IMAGE_SIZE is 12: it must be at least 16"):
+    with pytest.raises(UserError, match=r"MODEL\.VIT\.IMAGE_SIZE is 12: .*PATCH_SIZE, .* 16"):
         make(image_size=12)
