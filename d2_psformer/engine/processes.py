@@ -101,12 +101,15 @@ def _launch(main: Main, args: argparse.Namespace, errors) -> None:
                 f"with the address of machine 0 and a port that is free there ({reason})"
             ) from error
         raise
+    if not errors.empty():
+        errors.get().throw()
 
 
 class _Carrying:
-    """``main``, which puts an error that a user can fix into a queue before it raises it.
+    """``main``, which puts into a queue how it ends, if a user can fix that or has asked for it.
 
-    PyTorch carries only its text to the process that has started this one.
+    PyTorch carries only the text of an error to the process that has started this one, which need
+    not have been interrupted itself.
     """
 
     def __init__(self, main: Main, errors):
@@ -119,7 +122,8 @@ class _Carrying:
 
     def __call__(self, args: argparse.Namespace) -> None:
         try:
-            _status_of(self.main, args)  # the interruption reaches the starting process too
+            if status := _status_of(self.main, args):
+                self.errors.put(CarriedError(SystemExit(status)))
         except Exception as error:
             if is_user_error(error):
                 self.errors.put(CarriedError(error))

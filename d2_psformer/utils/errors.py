@@ -98,7 +98,7 @@ def near_names(name: str, known: Iterable[str]) -> str:
 class CarriedError:
     """An error on its way to another process, with its traceback as text (a pickle has none)."""
 
-    def __init__(self, error: Exception):
+    def __init__(self, error: BaseException):
         self.error = error
         self.text = "".join(traceback.format_exception(error))
 

@@ -104,11 +104,15 @@ def dummy_cfg(output_dir, *opts):
 
 
 class RecordingTrainer(Trainer):
-    """Writes one line of JSON with the losses for every iteration, and can be slowed down."""
+    """Writes one line of JSON with the losses for every iteration, and can be slowed down.
 
-    def __init__(self, cfg, pause: float = 0.0):
+    Args:
+        signals: iteration -> signal that the last process has in it.
+    """
+
+    def __init__(self, cfg, pause: float = 0.0, signals: dict[int, int] | None = None):
         super().__init__(cfg, mapper=dummy_mapper)
-        self.pause = pause
+        self.pause, self.signals = pause, signals or {}
         self.losses: list[float] = []
 
     def run_step(self):
@@ -117,6 +121,8 @@ class RecordingTrainer(Trainer):
         if "total_loss" in self.storage.latest():  # in the main process
             self.losses.append(self.storage.latest()["total_loss"][0])
             print(json.dumps({"iteration": self.iter, "loss": self.losses[-1]}), flush=True)
+        if self.iter in self.signals and comm.get_rank() == comm.get_world_size() - 1:
+            signal.raise_signal(self.signals[self.iter])
 
 
 def slow_test(seconds: float, model: nn.Module) -> dict:
@@ -133,7 +139,8 @@ def main(args: argparse.Namespace) -> None:
     if args.evaluation is not None:
         engine_trainer.test = lambda cfg, model: slow_test(args.evaluation, model)
     claim_folder(str(args.output_dir), args.resume)
-    trainer = RecordingTrainer(dummy_cfg(args.output_dir, *args.opts), args.pause)
+    signals = {args.sigusr1_at: signal.SIGUSR1}
+    trainer = RecordingTrainer(dummy_cfg(args.output_dir, *args.opts), args.pause, signals)
     trainer.resume_or_load(resume=args.resume)
     trainer.train()
 
@@ -144,6 +151,7 @@ if __name__ == "__main__":
     parser.add_argument("--resume", action="store_true")
     parser.add_argument("--pause", type=float, default=0.0)
     parser.add_argument("--evaluation", type=float, metavar="SECONDS")
+    parser.add_argument("--sigusr1-at", type=int, metavar="ITERATION")
     parser.add_argument("--ignore-int", action="store_true")
     parser.add_argument("--num-gpus", type=int, default=1)
     parser.add_argument("--num-machines", type=int, default=1)

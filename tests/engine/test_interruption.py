@@ -42,6 +42,22 @@ def interrupt(
     return path
 
 
+@pytest.fixture
+def unhandled():
+    """Make a signal that the training does not handle fail the test, not end all tests."""
+    earlier = {}
+
+    def fail(number, frame):
+        raise AssertionError(f"Signal {number} is not handled.")
+
+    def replace(number: int) -> None:
+        earlier[number] = signal.signal(number, fail)
+
+    yield replace
+    for number, handler in earlier.items():
+        assert signal.signal(number, handler) == fail
+
+
 def test_interrupted_and_resumed(tmp_path):
     path = interrupt(start(tmp_path), signal.SIGINT, tmp_path)
     done = int(path.stem.removeprefix("model_")) + 1
@@ -55,6 +71,28 @@ def test_interrupted_and_resumed(tmp_path):
     resumed.train()
     assert resumed.losses == whole.losses[done:]
     assert_equal_weights(weights_of(tmp_path), weights_of(tmp_path / "w"))
+
+
+@pytest.mark.parametrize("iteration", [5, 6])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
+def test_the_iteration_of_the_signal_is_the_last(tmp_path, number, iteration, unhandled):
+    unhandled(number)
+    trainer = RecordingTrainer(dummy_cfg(tmp_path, *OPTIONS[:2]), signals={iteration: number})
+    with pytest.raises(SystemExit) as end:
+        trainer.train()
+    assert end.value.code == 128 + number
+    assert len(trainer.losses) == iteration + 1
+    assert [path.stem for path in tmp_path.glob("*.pth")] == [f"model_{iteration:07d}"]
+
+
+@pytest.mark.slow
+def test_a_signal_in_the_second_process_alone(tmp_path):
+    """As on the second of two machines: the first, and its launcher, end alike."""
+    process = start(tmp_path, "--num-gpus", "2", "--sigusr1-at", "5")
+    output, errors = process.communicate(timeout=120)
+    assert process.returncode == 128 + signal.SIGUSR1, output + errors
+    assert "Traceback" not in output + errors
+    assert [path.name for path in tmp_path.glob("*.pth")] == ["model_0000005.pth"]
 
 
 @pytest.mark.parametrize(
@@ -71,7 +109,7 @@ def test_an_evaluation_ends_at_once_and_is_made_up_for(tmp_path, number, flags):
     opts = (*OPTIONS, "TEST.EVAL_PERIOD", "2")
     process = start(tmp_path, "--evaluation", "100", *flags, opts=opts)
     wait_for_line(process, "evaluating")
-    interrupt(process, number, tmp_path, every=False, seconds=60)
+    interrupt(process, number, tmp_path, every=False, seconds=30)
     assert [path.name for path in tmp_path.glob("*.pth")] == ["model_0000001.pth"]
     assert (tmp_path / "metrics.json").read_text() == ""
     again = start(tmp_path, "--evaluation", "0", "--resume", *flags, opts=opts)
@@ -86,7 +124,7 @@ def test_the_evaluation_at_the_end_is_interrupted(tmp_path):
     opts = ("SOLVER.MAX_ITER", "2", "SOLVER.STEPS", "()")
     process = start(tmp_path, "--evaluation", "100", opts=opts)
     wait_for_line(process, "evaluating")
-    path = interrupt(process, signal.SIGTERM, tmp_path, every=False, seconds=60)
+    path = interrupt(process, signal.SIGTERM, tmp_path, every=False, seconds=30)
     assert path.name == "model_final.pth"
     losses = run_script(tmp_path, *opts, flags=("--resume", "--evaluation", "0"))
     assert losses == {}
