@@ -164,7 +164,7 @@ class Segmenter(nn.Module, ABC):
         """Results of every image, in its ``height`` and ``width`` (default: those it has).
 
         Raises:
-            NotFiniteError: class scores are NaN or infinite.
+            NotFiniteError: class scores or masks are NaN or infinite.
         """
         check_finite_outputs(outputs, batched_inputs)
         canvas = tuple(images.tensor.shape[-2:])

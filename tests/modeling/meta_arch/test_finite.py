@@ -1,9 +1,12 @@
 """What is not finite is named, and half precision comes near float32."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from small_models import (
     EVERY_ARCHITECTURE,
+    SEMANTIC_ALONE,
     VARIANTS,
     every_result,
     image,
@@ -38,6 +41,41 @@ def test_scores_that_are_not_finite_are_named(name):
     inputs = [{"image": image(40, 50), "file_name": "a.jpg"}]
     with pytest.raises(NotFiniteError, match=r"^Image 'a\.jpg' has class scores of NaN"):
         infer(model, *inputs)
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("name", [x for x in EVERY_ARCHITECTURE if x not in SEMANTIC_ALONE])
+def test_masks_that_are_not_finite_are_named(name, bad, monkeypatch):
+    model = tiny_model(**every_result(name)).eval()
+    predict = model.predict
+
+    def with_one_bad_cell(images, padding):
+        outputs = predict(images, padding)
+        queries = list(outputs.queries.values())[-1]
+        masks = queries.masks[-1].clone()
+        masks[1, -1, 3, 4] = bad
+        return replace(outputs, queries=outputs.queries | {"last": replace(queries, masks=[masks])})
+
+    inputs = [{"image": image(40, 50)}, {"image": image(40, 50), "file_name": "a.jpg"}]
+    assert len(infer(model, *inputs)) == 2
+    monkeypatch.setattr(model, "predict", with_one_bad_cell)
+    with pytest.raises(NotFiniteError, match=r"^Image 'a\.jpg' has masks of NaN or infinity"):
+        infer(model, *inputs)
+
+
+def test_large_numbers_are_finite(monkeypatch):
+    """Their sum is not."""
+    model = tiny_model(**VARIANTS["mask2former"])
+    predict = model.predict
+
+    def with_large_masks(images, padding):
+        outputs = predict(images, padding)
+        (queries,) = outputs.queries.values()
+        masks = torch.full_like(queries.masks[-1], 1e38)
+        return replace(outputs, queries={"queries": replace(queries, masks=[masks])})
+
+    monkeypatch.setattr(model, "predict", with_large_masks)
+    assert len(infer(model, {"image": image(40, 50)})) == 1
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
