@@ -13,11 +13,14 @@ import pytest
 import torch
 import torch.multiprocessing as mp
 from small_models import (
+    EOMT,
     MASK2FORMER,
     MASKFORMER,
     MAX_DEEPLAB,
     PER_PIXEL,
     TINY_BACKBONE,
+    VARIANTS,
+    VERSION_1,
     fill_by_rule,
     sample,
     small_model,
@@ -36,9 +39,12 @@ ROOT = Path(__file__).parents[2]
 GLOBAL = {"MODEL.LOSS.CLASS_NORMALIZER": "global"}
 FAMILIES = {
     "panoptic segformer": TINY_BACKBONE,
+    "version 1": TINY_BACKBONE | VERSION_1,
     "maskformer": TINY_BACKBONE | MASKFORMER | GLOBAL,
     "mask2former": TINY_BACKBONE | MASK2FORMER | GLOBAL,
+    "eomt": EOMT | GLOBAL | {"MODEL.EOMT.MASK_ANNEALING": []},  # draws random numbers
     "per pixel": TINY_BACKBONE | PER_PIXEL,
+    "per pixel plus": TINY_BACKBONE | VARIANTS["per pixel plus"],
     "max-deeplab": MAX_DEEPLAB | {"MODEL.BACKBONE.NORM": "FrozenBN"},
     # whose losses differ
     "maskformer, local": TINY_BACKBONE | MASKFORMER,
@@ -59,7 +65,7 @@ def same_points(shape: tuple[int, ...], device) -> torch.Tensor:
 def train(overrides: dict, rank: int = 0, processes: int = 1) -> dict:
     """A few steps of one process; in all, they see the same images."""
     model = fill_by_rule(small_model(**overrides))
-    if overrides.get("MODEL.META_ARCHITECTURE") == "Mask2Former":
+    if overrides.get("MODEL.META_ARCHITECTURE") in ("Mask2Former", "EoMT"):
         criterion = model.criterion
         criterion.masks = replace(criterion.masks, rand=same_points)
         criterion.matcher.masks = replace(criterion.matcher.masks, rand=same_points)
