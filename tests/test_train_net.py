@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from dummy_processes import with_files_up_to
 from PIL import Image
 
 from d2_psformer.data.scenes import SCENES_CATEGORIES, ScenesSpec, write_scenes
@@ -156,6 +157,13 @@ def test_wrong_configs_end_in_one_sentence(tmp_path, arguments, sentence):
 def test_wrong_data_end_in_one_sentence(data, tmp_path, arguments, split, json_name, sentence):
     done = train_net(tmp_path, *DEMO, *arguments, *use(data, split, json_name))
     assert_told_once(done, sentence, tmp_path)
+
+
+@pytest.mark.slow
+def test_a_full_disk_ends_in_one_sentence(data, tmp_path):
+    settings = (*DEMO, *SHORT, *use(data, "val"))
+    done = train_net(tmp_path, *settings, launcher=with_files_up_to(10**6))
+    assert_told_once(done, f"'{tmp_path / 'model_final.pth'}'", tmp_path)
 
 
 def test_processes_of_torchrun_report_errors(data, tmp_path):

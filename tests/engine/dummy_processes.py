@@ -24,6 +24,19 @@ def script_environment(backend: str | None = None) -> dict[str, str]:
     return environment
 
 
+LIMITED = """
+import resource, runpy, sys
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]),) * 2)
+del sys.argv[:2]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+def with_files_up_to(size: int) -> tuple[str, ...]:
+    """What starts a script that the system lets write no larger file, in bytes."""
+    return "-c", LIMITED, str(size)
+
+
 def parse_losses(output: str) -> dict[int, float]:
     lines = [json.loads(line) for line in output.splitlines() if line.startswith("{")]
     return {line["iteration"]: line["loss"] for line in lines}

@@ -8,7 +8,13 @@ import sys
 
 import pytest
 import torch
-from dummy_processes import HERE, assert_equal_weights, script_environment, weights_of
+from dummy_processes import (
+    HERE,
+    assert_equal_weights,
+    script_environment,
+    weights_of,
+    with_files_up_to,
+)
 from dummy_training import RecordingTrainer, dummy_cfg
 
 from d2_psformer.checkpoint import read_checkpoint
@@ -160,18 +166,11 @@ def test_flipped_bits_are_found(finished, tmp_path):
             assert_equal_weights(found, expected)
 
 
-FULL = """
-import resource, runpy, sys
-resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv.pop(1)),) * 2)
-runpy.run_path(sys.argv[0], run_name="__main__")
-"""
-
-
 def test_a_full_disk(folder):
     """A limit for files stands for it: the system refuses to write on."""
     size = (folder / "model_0000014.pth").stat().st_size
     script = str(HERE / "dummy_training.py")
-    command = [sys.executable, "-c", FULL.replace("sys.argv[0]", repr(script)), str(size // 2)]
+    command = [sys.executable, *with_files_up_to(size // 2), script]
     before = (folder / "model_0000014.pth").read_bytes()
     done = subprocess.run(
         [*command, "--resume", str(folder), "TRACKERS", "()"],
