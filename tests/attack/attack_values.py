@@ -4,7 +4,7 @@ import copy
 import math
 import random
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -95,3 +95,10 @@ def one_sentence(*named: Path | str) -> Iterator[None]:
             assert len(text) < 1000
             assert any(str(name) in text for name in named), text
     assert [str(w) for w in caught if not issubclass(w.category, DeprecationWarning)] == []
+
+
+def try_all(attempts: Iterable[Callable[[], object]], *named: Path | str) -> None:
+    """Each of them may end in one sentence that names one of these."""
+    for attempt in attempts:
+        with one_sentence(*named):
+            attempt()

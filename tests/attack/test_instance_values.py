@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 from attack_cases import cases
-from attack_values import changed, check_registered, forget, one_sentence
+from attack_values import changed, check_registered, forget, try_all
 from hypothesis import given
 from hypothesis import strategies as st
 from small_data import H, W, instance_content, write_instances
@@ -69,6 +69,4 @@ def attempts(root):
 def test_wrong_values(root, seed):
     content, _ = changed(instance_content(), seed)
     (root / "instances.json").write_text(json.dumps(content))
-    for attempt in attempts(root):
-        with one_sentence(root, NAME):
-            attempt()
+    try_all(attempts(root), root, NAME)

@@ -1,12 +1,13 @@
 """Panoptic JSON with wrong values: registered, loaded, checked, trained on and evaluated."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from attack_cases import cases
-from attack_values import changed, check_registered, forget, one_sentence
+from attack_values import changed, check_registered, forget, try_all
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -39,13 +40,17 @@ CONTENT = {
 NAME = "attacked"
 
 
+def write_files(folder: Path) -> None:
+    (folder / "images").mkdir()
+    for n in (1, 2):
+        Image.new("RGB", (3, 2), (60 * n, 0, 0)).save(folder / "images" / f"{n}.jpg")
+        write_panoptic_png(folder / "png" / f"{n}.png", IDS)
+    (folder / "sound.json").write_text(json.dumps(CONTENT))
+
+
 @pytest.fixture
 def root(tmp_path):
-    (tmp_path / "images").mkdir()
-    for n in (1, 2):
-        Image.new("RGB", (3, 2), (60 * n, 0, 0)).save(tmp_path / "images" / f"{n}.jpg")
-        write_panoptic_png(tmp_path / "png" / f"{n}.png", IDS)
-    (tmp_path / "sound.json").write_text(json.dumps(CONTENT))
+    write_files(tmp_path)
     yield tmp_path
     forget(NAME)
 
@@ -89,9 +94,7 @@ def attempts(root):
 def test_wrong_values(root, seed):
     content, _ = changed(CONTENT, seed)
     (root / "p.json").write_text(json.dumps(content))
-    for attempt in attempts(root):
-        with one_sentence(root, NAME):
-            attempt()
+    try_all(attempts(root), root, NAME)
 
 
 @given(st.integers(0, 2**40), st.integers(0, 7))
@@ -112,6 +115,4 @@ def test_damaged_text(root, seed, kind):
         start, end = np.sort(chance.integers(0, len(data), 2))
         data[start:end] = data[end : end + chance.integers(20)]
     (root / "p.json").write_bytes(data)
-    for attempt in attempts(root):
-        with one_sentence(root, NAME):
-            attempt()
+    try_all(attempts(root), root, NAME)
