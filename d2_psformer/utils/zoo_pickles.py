@@ -9,6 +9,7 @@ import io
 import pickle
 import pickletools
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,8 @@ def read_zoo_pickle(path: str) -> dict[str, Any]:
     try:
         for _ in pickletools.genops(content):  # Fails if a length exceeds the file.
             pass
-        return _weights(_Unpickler(io.BytesIO(content), encoding="latin1").load())
+        loaded = _Unpickler(io.BytesIO(content), encoding="latin1").load()
+        return _weights(loaded, len(content))
     except _RefusedError as error:
         reason = str(error)
     except Exception:  # damaged bytes can fail in any way
@@ -48,7 +50,11 @@ class _RefusedError(Exception):
     """The reason why a file is refused."""
 
 
-def _weights(content: Any) -> dict[str, Any]:
+def _weights(content: Any, size: int) -> dict[str, Any]:
+    """
+    Args:
+        size: of the file, bytes; arrays that share a part of it could need far more.
+    """
     if not isinstance(content, dict):
         raise _RefusedError("it holds no named weights")
     if "model" in content and "__author__" in content:
@@ -63,9 +69,13 @@ def _weights(content: Any) -> dict[str, Any]:
     for name, weight in weights.items():
         if not isinstance(name, str):
             raise _RefusedError(f"the name {name!r} of a weight is no text")
-        if not isinstance(weight, _Array) or weight.values is None:
+        if not isinstance(weight, _Array) or weight.dtype is None:
             raise _RefusedError(f"its {name!r} is no array")
-    model = {name: weight.values for name, weight in weights.items()}
+    distinct = {id(weight): weight for weight in weights.values()}
+    if sum(len(weight.data) for weight in distinct.values()) > size:
+        raise _RefusedError("its arrays share their numbers and are larger than the file")
+    arrays = {number: weight.values() for number, weight in distinct.items()}
+    model = {name: arrays[id(weight)] for name, weight in weights.items()}
     return {"model": model, "__author__": author, "matching_heuristics": by_suffix}
 
 
@@ -84,31 +94,32 @@ class _Type:
             raise _RefusedError("it holds an array of other things than plain numbers")
 
 
+@dataclass
 class _Array:
-    """An array; its state gives it values."""
+    """What an array is made of; its state can give it that."""
 
-    def __init__(self, values: np.ndarray | None = None):
-        self.values = values
+    data: bytes | str = b""
+    dtype: _Type | None = None
+    shape: tuple = ()
+    order: str = "C"
+    axes: Any = None
 
     def __setstate__(self, state: Any) -> None:
-        version, shape, dtype, by_columns, data = state
-        if version != 1 or not isinstance(dtype, _Type):
+        version, self.shape, self.dtype, by_columns, self.data = state
+        self.order = "F" if by_columns else "C"
+        if version != 1 or not isinstance(self.dtype, _Type):
             raise _RefusedError("it holds an array of other things than plain numbers")
-        self.values = _values(dtype, data, shape, "F" if by_columns else "C")
 
-
-def _values(dtype: _Type, data: bytes | str, shape: tuple, order: str = "C") -> np.ndarray:
-    if isinstance(data, str):  # bytes of Python 2
-        data = data.encode("latin1")
-    values = np.frombuffer(data, dtype.order + dtype.name).reshape(shape, order=order)
-    # A writable copy in this machine's order of bytes, as torch needs it.
-    return values.astype(dtype.name)
-
-
-def _from_buffer(data: bytes, dtype: _Type, shape: tuple, order: str, axes: Any = None) -> _Array:
-    if order == "K":  # NumPy 2: stored with its axes exchanged
-        return _Array(_values(dtype, data, shape).transpose(axes))
-    return _Array(_values(dtype, data, shape, order))
+    def values(self) -> np.ndarray:
+        """A writable copy in this machine's order of bytes, as torch needs it."""
+        # Python 2 has written bytes as text.
+        data = self.data.encode("latin1") if isinstance(self.data, str) else self.data
+        values = np.frombuffer(data, self.dtype.order + self.dtype.name)
+        if self.order == "K":  # NumPy 2: stored with its axes exchanged
+            values = values.reshape(self.shape).transpose(self.axes)
+        else:
+            values = values.reshape(self.shape, order=self.order)
+        return values.astype(self.dtype.name)
 
 
 # numpy.ndarray is but an argument of _reconstruct.
@@ -116,9 +127,9 @@ _MAKERS: dict[str, Callable | None] = {
     "numpy.ndarray": None,
     "numpy.dtype": _Type,
     "numpy.core.multiarray._reconstruct": lambda *_: _Array(),
-    "numpy.core.multiarray.scalar": lambda dtype, data: _Array(_values(dtype, data, ())),
-    "numpy.core.numeric._frombuffer": _from_buffer,
-    "_codecs.encode": lambda text, _: text.encode("latin1"),
+    "numpy.core.multiarray.scalar": lambda dtype, data: _Array(data, dtype),
+    "numpy.core.numeric._frombuffer": _Array,
+    "_codecs.encode": lambda text, _: text,
     "builtins.bytes": lambda: b"",
     "collections.OrderedDict": lambda: {},
 }

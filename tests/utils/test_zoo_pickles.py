@@ -13,6 +13,7 @@ from d2_psformer.d2 import BACKEND
 from d2_psformer.d2.checkpoint import DetectionCheckpointer
 from d2_psformer.d2lite import checkpoint as d2lite
 from d2_psformer.engine import AtomicCheckpointer
+from d2_psformer.utils.errors import UserError
 from d2_psformer.utils.zoo_pickles import read_zoo_pickle
 
 
@@ -67,7 +68,7 @@ def test_every_plain_array_comes_back(tmp_path, array, protocol):
 
 
 def test_one_array_under_two_names(tmp_path):
-    weight = np.arange(4.0)
+    weight = np.arange(1000.0)
     read = read_zoo_pickle(zoo_file(tmp_path, weight, model={"a": weight, "b": weight}))["model"]
     np.testing.assert_array_equal(read["a"], read["b"])
 
@@ -212,3 +213,24 @@ def test_damaged_files_are_refused_or_read(tmp_path, protocol):
                 assert "zoo.pkl' cannot be read safely" in str(error)
             else:
                 assert all(isinstance(x, np.ndarray) for x in read["model"].values())
+
+
+class _Sharing:
+    """Pickled, an array of bytes that may be those of another one."""
+
+    def __init__(self, data: bytes):
+        self.data = data
+
+    def __reduce__(self):
+        dtype = np.dtype("f4")
+        state = (1, (len(self.data) // 4,), dtype, False, self.data)
+        return np.zeros(0, "f4").__reduce__()[0], (np.ndarray, (0,), b"b"), state
+
+
+def test_arrays_that_share_their_bytes_do_not_fill_the_memory(tmp_path):
+    path, data = tmp_path / "zoo.pkl", bytes(1_000_000)
+    weights = {str(number): _Sharing(data) for number in range(1000)}
+    path.write_bytes(pickle.dumps({"model": weights, "__author__": "me"}, 4))
+    assert path.stat().st_size < 2_000_000
+    with pytest.raises(UserError, match="share their numbers and are larger than the file"):
+        read_zoo_pickle(str(path))
