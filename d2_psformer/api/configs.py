@@ -75,6 +75,7 @@ def checked_device(device: str | torch.device) -> str:
 
 
 def _checkpoint_in(folder: Path) -> Path:
-    if last := last_checkpoint(str(folder)):
-        return Path(last)
+    path = Path(last_checkpoint(str(folder)))
+    if path.is_file():
+        return path
     raise UserError(f"Folder '{folder}' is none of a training: give the path of a checkpoint.")

@@ -39,6 +39,7 @@ class Failures:
 
     def __init__(self, *, is_one: bool):
         self._is_one = is_one
+        self._count = 0
         self._sentences: dict[str, str] = {}
 
     def add(self, where: str, error: Exception) -> None:
@@ -52,11 +53,12 @@ class Failures:
         why = sentence_of(error) if is_expected else f"{type(error).__name__}: {error}"
         sentence = why if where in why else f"'{where}': {why}"
         logger.warning("Left out: %s", sentence, exc_info=None if is_expected else error)
+        self._count += 1
         self._sentences[where] = sentence
 
     def throw(self) -> None:
         """Raise FailedImagesError if there are any."""
         if self._sentences:
-            sentences = [*self._sentences.values()]
-            others = f"; {len(sentences) - 1} more failed, see the log" if sentences[1:] else ""
-            raise FailedImagesError(f"{sentences[0].rstrip('.')}{others}.", self._sentences)
+            first, more = next(iter(self._sentences.values())), self._count - 1
+            others = f"; {more} more failed, see the log" if more else ""
+            raise FailedImagesError(f"{first.rstrip('.')}{others}.", self._sentences)

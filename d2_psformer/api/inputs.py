@@ -50,7 +50,7 @@ class Images:
         is_list: the source is a list or a batch.
 
     Raises:
-        UserError: the path of the source, which is no list, does not exist.
+        UserError: the source is a path that does not exist.
     """
 
     def __init__(self, source: Source | Several | Iterator[Source]):

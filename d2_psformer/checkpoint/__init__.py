@@ -8,11 +8,9 @@ from .pretrained import load_pretrained_backbone
 from .relatives import convert_mask2former, convert_maskformer
 from .slim import read_slim, write_slim
 from .sources import CONVERTERS, convert, source_of
-from .torch_files import DamagedFileError
 
 __all__ = [
     "CONVERTERS",
-    "DamagedFileError",
     "add_base",
     "check_finite",
     "check_kinds",

@@ -8,13 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..utils.errors import UserError, is_user_error
+from ..utils.errors import DamagedFileError, UserError, is_user_error
 from ..utils.files import read_json
 from ..utils.zoo_pickles import read_zoo_pickle
 from .slim import read_slim
 from .stored_classes import check_classes
 from .tensorflow import read_tensorflow_checkpoint
-from .torch_files import DamagedFileError, check_torch_file
+from .torch_files import check_torch_file
 
 # Where other code keeps the state dict in what it saves, and what it puts before all names.
 _WRAPPERS = ("state_dict", "model", "model_state_dict")

@@ -12,7 +12,7 @@ import zipfile
 from io import BytesIO
 from typing import IO, Any
 
-from ..utils.errors import UserError
+from ..utils.errors import DamagedFileError, UserError
 
 _CHUNK = 2**20  # bytes
 # As torch decides; an older file is pickles one after the other: a number, a version, the machine,
@@ -35,10 +35,6 @@ _PLAIN = re.compile(
 )
 
 
-class DamagedFileError(UserError):
-    """A file is lost, or cannot be read as a weight file."""
-
-
 def check_torch_file(path: str, trust: bool) -> None:
     """Refuse a file that was changed or does not hold plain tensors and values alone.
 
@@ -47,7 +43,8 @@ def check_torch_file(path: str, trust: bool) -> None:
 
     Raises:
         UserError: it names something else, as a quantized tensor or a function.
-        DamagedFileError: it is a zip file with compressed or overlapping parts.
+        DamagedFileError: it is a zip file with parts that are compressed, or together larger
+            than it.
         Exception: of any other kind, if it is damaged or no such file.
     """
     with open(path, "rb") as file:

@@ -31,8 +31,8 @@ def add_decoder_keys(model: CN) -> None:
     # augmentation pads. INPUT.DEEPLAB2 has its own.
     model.PADDING_VALUE = None
     # Type of autocast in inference: "float32" (none), "bfloat16", "float16", or "auto": bfloat16
-    # where the device is fast with it, but float32 for images with a side below 128 pixels, and in
-    # evaluation, so that figures compare.
+    # where the device is fast with it, but float32 on a CPU for images with a side below 128
+    # pixels, and in evaluation, so that figures compare.
     model.AUTOCAST = "auto"
     node = model.PIXEL_DECODER = CN()
     # Backbone features to read, fine to coarse.

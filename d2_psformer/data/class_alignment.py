@@ -19,9 +19,10 @@ def align_categories(
     """Our categories in the order in which the reference has the same ones.
 
     Names (with thing or stuff) decide, whatever the ids are. A name that occurs twice is identified
-    by name and id. Where some names differ, equal ids decide, with a warning, but only if the other
-    names agree with them and they are more than a count from 0 or 1, or if a side has no names but
-    its ids.
+    by name and id. Where names differ, equal ids decide, with a warning, in two cases:
+
+    * a side has no names but its ids;
+    * some names are the same, these agree with the ids, and the ids are no mere count from 0 or 1.
 
     Args:
         ours, reference: dicts with ``id``, ``name`` and ``isthing``, as in a COCO-panoptic JSON.

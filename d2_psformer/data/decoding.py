@@ -1,4 +1,4 @@
-"""Image files that may be damaged, of another kind, or far too large, in a sentence of ours."""
+"""Image files that may be damaged, of another kind, or far too large: one sentence names each."""
 
 import logging
 import os

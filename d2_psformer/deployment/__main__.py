@@ -34,12 +34,11 @@ def main(arguments: list[str] | None = None) -> int:
     failed = 0
     for path in options.images:
         try:
-            pixels = read_image(path)
+            result = model(read_image(path))
         except ValueError as error:
             sys.stderr.write(f"{error}\n")
             failed = 1
             continue
-        result = model(pixels)
         stem = options.output / path.stem
         if result.panoptic is None:
             classes = Image.fromarray(result.classes().astype(np.uint8))

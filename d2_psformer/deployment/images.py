@@ -136,11 +136,11 @@ def orientation(image: Image.Image) -> int:
     return 1
 
 
-def _upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
-    if orientation in (5, 6, 7, 8):
+def _upright(pixels: np.ndarray, exif: int) -> np.ndarray:
+    if exif in (5, 6, 7, 8):
         pixels = pixels.swapaxes(0, 1)
-    if orientation in (2, 3, 6, 7):
+    if exif in (2, 3, 6, 7):
         pixels = pixels[:, ::-1]
-    if orientation in (3, 4, 7, 8):
+    if exif in (3, 4, 7, 8):
         pixels = pixels[::-1]
     return np.ascontiguousarray(pixels)

@@ -2,9 +2,10 @@
 
 import torch
 
-# Pixels of an image. On CPUs with AMX, convolutions in bfloat16 whose output is one column wide add
-# numbers that nobody wrote (torch 2.14), and maps are up to 64 times smaller than the image.
-LEAST_SIDE = 128
+# Pixels that the sides of an image need: on CPUs with AMX, convolutions in bfloat16 whose output is
+# one column wide read memory that was never written (torch 2.14), and maps are up to 64 times
+# smaller than the image.
+LEAST_SIDES = {"cpu": 128}
 _CPU_INSTRUCTIONS = ("avx512_bf16", "amx_bf16")
 
 

@@ -4,17 +4,21 @@ import json
 import logging
 import math
 import os
+from pathlib import Path
 
 from ..d2.engine import HookBase
 from ..d2.utils import comm
 from ..utils.errors import UserError
-from ..utils.files import atomic_write, read_json
+from ..utils.files import atomic_write
 from ..utils.wording import counted
+from .main_process import in_main_process
 
 logger = logging.getLogger(__name__)
 
 # The first of these that the evaluation has.
 _METRICS = ("panoptic_seg/PQ", "sem_seg/mIoU", "segm/AP")
+# What reading a damaged file of them raises.
+_NO_FIGURES = (AttributeError, LookupError, OverflowError, RecursionError, TypeError, ValueError)
 
 
 class StopTraining(BaseException):
@@ -42,9 +46,7 @@ class BestCheckpoint(HookBase):
         self._seen = 0  # evaluations
 
     def before_train(self) -> None:
-        start = self.trainer.start_iter
-        if start and os.path.isfile(self.path):
-            self.values = {number: x for number, x in self._read_values().items() if number < start}
+        in_main_process(self._read)
         self._look()
         if self._is_spent():
             raise StopTraining  # as it did before
@@ -64,14 +66,18 @@ class BestCheckpoint(HookBase):
     def after_train(self) -> None:
         self._look()
 
-    def _read_values(self) -> dict[int, float]:
-        saved = read_json(self.path)
+    def _read(self) -> None:
+        """Take over the metric, and the figures of iterations that are not done again."""
+        start = self.trainer.start_iter
+        if not start or not os.path.isfile(self.path):
+            return
         try:
-            metric = str(saved["metric"])
+            saved = json.loads(Path(self.path).read_text("utf-8"))
+            metric = saved["metric"]
             values = {int(number): float(value) for number, value in saved["values"].items()}
-            if not all(map(math.isfinite, values.values())):
-                raise ValueError("a figure is not finite")
-        except (AttributeError, LookupError, TypeError, ValueError) as error:
+            if not isinstance(metric, str):
+                raise TypeError(f"its metric is {metric!r:.40}")
+        except _NO_FIGURES as error:
             raise UserError(
                 f"'{self.path}' holds no figures of evaluations ({error}): restore it, or delete "
                 "it to look for the best checkpoint anew."
@@ -82,7 +88,7 @@ class BestCheckpoint(HookBase):
                 f"'{metric}': resume with that, or delete the file to look for the best anew."
             )
         self.metric = metric
-        return values
+        self.values = {n: x for n, x in values.items() if n < start and math.isfinite(x)}
 
     def _look(self) -> bool:
         """Record the results of a new evaluation; True if there was one."""

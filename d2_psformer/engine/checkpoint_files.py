@@ -3,15 +3,17 @@
 import logging
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 
-from ..checkpoint import DamagedFileError, read_checkpoint
-from ..utils.errors import UserError
+from ..checkpoint import read_checkpoint
+from ..utils.errors import DamagedFileError, UserError
 
 logger = logging.getLogger(__name__)
 
-_FOR_USE_ALONE = "model_best.pth"  # has no optimizer
+# Patterns of the names of those that a training can be resumed from: "model_best.pth" is for use.
+CHECKPOINTS = ("model_final.pth", "model_[0-9]*.pth")
 
 
 def check_exists(path: str) -> None:
@@ -27,33 +29,39 @@ def check_exists(path: str) -> None:
 
 
 def last_checkpoint(folder: str) -> str:
-    """Path of the one that the file 'last_checkpoint' of a folder names, lost or not.
+    """Path of the checkpoint that the file 'last_checkpoint' of a folder names.
 
-    Without such a file it is the newest checkpoint there; "" if there is none.
+    Where there is no such file, or no such checkpoint, it is the newest one of the folder instead.
+    Where there is none of these either, it is the lost one or "".
     """
-    return _named(folder) or next(map(str, _newest_first(folder)), "")
+    named = _named(folder)
+    return named if os.path.isfile(named) else next(_newest_first(folder), named)
 
 
 def load_last(load: Callable[[str], dict], folder: str) -> dict:
     """Load the last checkpoint of a folder or, if it is lost or damaged, the newest whole one.
 
+    Args:
+        folder: :func:`last_checkpoint` finds one there.
+
     Returns:
         What ``load(path)`` returns.
 
     Raises:
-        UserError: the one of the last checkpoint if no other one is whole.
+        DamagedFileError: no checkpoint is whole; the message is about the last one.
     """
-    try:
-        if named := _named(folder):
-            return load(named)
-        raise DamagedFileError(f"No file 'last_checkpoint' in '{folder}' names a checkpoint.")
-    except DamagedFileError as error:
-        for path in _newest_first(folder):
-            with suppress(DamagedFileError):
-                loaded = load(str(path))
-                logger.warning("%s Going on from '%s', the newest whole one.", error, path)
-                return loaded
-        raise
+    named, failures = _named(folder), []
+    for path in chain([named] if named else [], _newest_first(folder)):
+        try:
+            loaded = load(path)
+        except DamagedFileError as error:
+            failures.append(error)
+            continue
+        if path != named:
+            why = failures[0] if failures else f"'{folder}' has no valid file 'last_checkpoint'."
+            logger.warning("%s Going on from '%s', the newest whole one.", why, path)
+        return loaded
+    raise failures[0]
 
 
 def _named(folder: str) -> str:
@@ -64,10 +72,10 @@ def _named(folder: str) -> str:
     return text and os.path.join(folder, os.path.basename(text))
 
 
-def _newest_first(folder: str) -> list[Path]:
+def _newest_first(folder: str) -> Iterator[str]:
     """Checkpoints by their iterations: copies of files have other times than these."""
-    paths = [path for path in Path(folder).glob("model_*.pth") if path.name != _FOR_USE_ALONE]
-    return sorted(paths, key=_iteration, reverse=True)
+    paths = [path for name in CHECKPOINTS for path in Path(folder).glob(name) if path.is_file()]
+    yield from map(str, sorted(paths, key=_iteration, reverse=True))
 
 
 def _iteration(path: Path) -> int:

@@ -19,8 +19,6 @@ from ..utils.errors import UserError
 from ..utils.files import atomic_write
 from .checkpoint_files import check_exists, errors_of_the_system, last_checkpoint, load_last
 
-_MATCHING = "?matching_heuristics=True"  # Detectron2's end of an address
-
 
 class AtomicCheckpointer(DetectionCheckpointer):
     """Detectron2's checkpointer and layout, with atomic writes and strict reading.
@@ -134,12 +132,12 @@ class AtomicCheckpointer(DetectionCheckpointer):
             self._parsed_url_during_load = None  # an error leaves it in Detectron2's
 
     def _fetch(self, path: str) -> None:
-        """Download an address to where it is loaded from then."""
+        """Download a checkpoint to the cache from which :meth:`load` reads it."""
         if "://" not in path:
             return
         reason = "there is no such file"
         try:
-            file = self.path_manager.get_local_path(path.removesuffix(_MATCHING))
+            file = self.path_manager.get_local_path(path.partition("?")[0])
             if os.path.isfile(file):
                 return
         except Exception as error:  # of the network, or of whoever reads such addresses

@@ -47,10 +47,14 @@ def build_train_loader(
     )
     mapper = CarryingMapper(mapper or SegmentMapper(cfg, True))
     items, skips = DatasetFromList(records), skips_errors(cfg)
-    data = SeededDataset(items, mapper, seed)
     if skips:
-        data = SkippingDataset(items, mapper, seed, cfg.DATALOADER.MAX_SKIPPED)
-    return (SkippingLoader if skips else RaisingLoader)(
+        data, loader = (
+            SkippingDataset(items, mapper, seed, cfg.DATALOADER.MAX_SKIPPED),
+            SkippingLoader,
+        )
+    else:
+        data, loader = SeededDataset(items, mapper, seed), RaisingLoader
+    return loader(
         data,
         batch_sampler=BatchSampler(sampler, images_per_batch(cfg), drop_last=True),
         num_workers=cfg.DATALOADER.NUM_WORKERS,

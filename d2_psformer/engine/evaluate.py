@@ -50,6 +50,8 @@ def check_evaluation(cfg: CfgNode) -> None:
     """
     for name in cfg.DATASETS.TEST:
         build_evaluator(cfg, name)
+    if cfg.TEST.EXPECTED_RESULTS and len(cfg.DATASETS.TEST) > 1:
+        raise UserError("TEST.EXPECTED_RESULTS is for one data set, and DATASETS.TEST has several.")
 
 
 def check_weights(cfg: CfgNode, resume: bool) -> None:
@@ -85,6 +87,23 @@ def evaluate(cfg: CfgNode, resume: bool = False) -> dict:
     set_classes(cfg.DATASETS.TRAIN[0], checkpointer.metadata)
     align_data_sets(cfg, cfg.DATASETS.TEST)
     results = test(cfg, model)
-    if comm.is_main_process():
-        verify_results(cfg, results)
+    verify(cfg, results)
     return results
+
+
+def verify(cfg: CfgNode, results: dict) -> None:
+    """Compare figures with TEST.EXPECTED_RESULTS, in the first process.
+
+    Raises:
+        UserError: there are none of such a task.
+        SystemExit: a figure differs; the status is 1.
+    """
+    if not comm.is_main_process():
+        return
+    for task, *_ in cfg.TEST.EXPECTED_RESULTS:
+        if task not in results:
+            raise UserError(
+                f"TEST.EXPECTED_RESULTS has figures of '{task}', but the results have "
+                f"{', '.join(results) or 'none'}: correct the name."
+            )
+    verify_results(cfg, results)

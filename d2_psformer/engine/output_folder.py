@@ -4,12 +4,13 @@ import os
 import socket
 from pathlib import Path
 
-from ..d2.utils import comm
-from ..utils.errors import CarriedError, UserError, is_user_error
+from ..utils.errors import UserError
 from ..utils.locks import lock, unlock
+from .checkpoint_files import CHECKPOINTS
+from .main_process import in_main_process
 
 # What only a training that has begun leaves behind.
-_RESULTS = ("last_checkpoint", "metrics.json", "evaluations.json", "model_*.pth")
+_RESULTS = (*CHECKPOINTS, "model_best.pth", "last_checkpoint", "metrics.json", "evaluations.json")
 _held: dict[str, int] = {}  # folder -> its lock
 
 
@@ -21,16 +22,7 @@ def claim_folder(folder: str, resume: bool) -> None:
     Raises:
         UserError: another process trains into it, or it holds results and ``resume`` is false.
     """
-    failure = None
-    if comm.is_main_process():
-        try:
-            _claim(folder, resume)
-        except Exception as error:
-            if not is_user_error(error):
-                raise
-            failure = CarriedError(error)
-    if failure := comm.all_gather(failure)[0]:
-        failure.throw()
+    in_main_process(lambda: _claim(folder, resume))
 
 
 def release_folder(folder: str) -> None:

@@ -22,7 +22,7 @@ from ..data.class_metadata import (
 )
 from ..modeling.backbone import fuse_batch_norms
 from ..utils.errors import UserError, near_names
-from .autocast import LEAST_SIDE, fast_type
+from .autocast import LEAST_SIDES, fast_type
 from .checkpoint_files import check_exists
 from .checkpointer import AtomicCheckpointer
 from .data_sets import model_data_set
@@ -36,7 +36,7 @@ class Predictor:
 
     The classes are those of DATASETS.TRAIN[0]. Where that name is unknown here, they come from the
     checkpoint, or else from DATASETS.REGISTER. With MODEL.AUTOCAST "auto" the model runs in
-    bfloat16 where the device is fast with it.
+    bfloat16 where the device is fast with it, and in float32 for small images on a CPU.
 
     Attributes:
         metadata: names, colours and ids of the classes.
@@ -62,10 +62,11 @@ class Predictor:
         checkpointer = AtomicCheckpointer(self.model, metadata=class_metadata(name))
         checkpointer.load(cfg.MODEL.WEIGHTS)
         fuse_batch_norms(self.model)
-        self.autocast = nullcontext()
+        self.autocast, self.least_side = nullcontext(), 0
         if cfg.MODEL.AUTOCAST == "auto":
             device = torch.device(cfg.MODEL.DEVICE)
             dtype = fast_type(device)
+            self.least_side = LEAST_SIDES.get(device.type, 0)
             self.autocast = torch.autocast(device.type, dtype, enabled=dtype is not None)
             logger.info("MODEL.AUTOCAST 'auto': predicting in %s.", dtype or torch.float32)
         set_classes(name, checkpointer.metadata)
@@ -88,8 +89,8 @@ class Predictor:
     def predict_batch(self, images: Sequence[np.ndarray]) -> list[dict]:
         """Results of images that go through the model together; their sizes may differ."""
         samples = [self._sample(image) for image in images]
-        smallest = min(side for sample in samples for side in sample["image"].shape[-2:])
-        with self.autocast if smallest >= LEAST_SIDE else nullcontext():
+        sides = (side for sample in samples for side in sample["image"].shape[-2:])
+        with self.autocast if min(sides, default=0) >= self.least_side else nullcontext():
             return self.model(samples)
 
     def _sample(self, image: np.ndarray) -> dict:

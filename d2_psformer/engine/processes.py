@@ -106,10 +106,10 @@ def _launch(main: Main, args: argparse.Namespace, errors) -> None:
 
 
 class _Carrying:
-    """``main``, which puts into a queue how it ends, if a user can fix that or has asked for it.
+    """``main``, which puts into a queue an error that a user can fix, or its exit status.
 
-    PyTorch carries only the text of an error to the process that has started this one, which need
-    not have been interrupted itself.
+    PyTorch carries only the text of an error, and no status, to the process that has started this
+    one. That process need not have received the signal which ended this one.
     """
 
     def __init__(self, main: Main, errors):

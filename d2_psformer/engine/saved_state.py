@@ -71,14 +71,16 @@ def taking_over(own: dict[str, Any], saved: Any, source: str) -> Iterator[None]:
 
 
 def warn_of_another_beginning(cfg: CfgNode, saved: Any, source: str) -> None:
-    """Name the settings of a resumed run that count at the beginning alone, and were others then.
+    """Warn of settings of a resumed run that only the beginning of a training reads.
 
-    Raises:
-        UserError: the end of the schedule would not be the one that is set.
+    They are named where they differ from those that the training began with.
 
     Args:
         saved: the config of the run that began, as YAML; anything else has no settings.
         source: the checkpoint that holds it.
+
+    Raises:
+        UserError: the learning rate would not end at SOLVER.BASE_LR_END.
     """
     began = read_yaml(saved, f"The config in {source}") if isinstance(saved, str) else {}
     for key in _OF_THE_BEGINNING:
@@ -92,8 +94,8 @@ def warn_of_another_beginning(cfg: CfgNode, saved: Any, source: str) -> None:
     is_shared = cfg.SOLVER.LR_SCHEDULER_NAME == "WarmupCosineLR" and cfg.SOLVER.BASE_LR_END
     if is_shared and there not in (None, here):
         raise UserError(
-            f"SOLVER.BASE_LR is {here} and {there} in {source}, from which the rate would fall to "
-            f"another end than BASE_LR_END: resume with {there}, or set BASE_LR_END to 0."
+            f"SOLVER.BASE_LR is {here} and {there} in {source}, with which the rate would not end "
+            "at BASE_LR_END: resume with the rate of that run, or set BASE_LR_END to 0."
         )
 
 

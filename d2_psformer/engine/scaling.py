@@ -24,7 +24,7 @@ def scale_to_processes(cfg: CfgNode, processes: int) -> CfgNode:
     solver, reference = cfg.SOLVER, cfg.SOLVER.REFERENCE_WORLD_SIZE
     if reference in (0, processes):
         return cfg
-    if solver.IMS_PER_BATCH % reference:
+    if reference < 0 or solver.IMS_PER_BATCH % reference:
         raise UserError(
             f"SOLVER.REFERENCE_WORLD_SIZE is {reference}: SOLVER.IMS_PER_BATCH "
             f"({solver.IMS_PER_BATCH}) must be a multiple of it."
@@ -41,7 +41,7 @@ def scale_to_processes(cfg: CfgNode, processes: int) -> CfgNode:
         [round(iteration / factor) for iteration in bounds]
         for bounds in cfg.MODEL.EOMT.MASK_ANNEALING
     ]
-    if solver.LR_SCHEDULER_NAME == "WarmupMultiStepLR":  # else it stays as unread as it is
+    if solver.LR_SCHEDULER_NAME == "WarmupMultiStepLR":  # no other one reads them
         node.STEPS = tuple(round(step / factor) for step in solver.STEPS)
     node.CHECKPOINT_PERIOD = max(1, round(solver.CHECKPOINT_PERIOD / factor))
     if cfg.TEST.EVAL_PERIOD:

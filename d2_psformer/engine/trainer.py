@@ -12,7 +12,6 @@ import torch
 from ..checkpoint import load_pretrained_backbone
 from ..d2.config import CfgNode
 from ..d2.engine import HookBase, TrainerBase, hooks
-from ..d2.evaluation import verify_results
 from ..d2.utils import EventWriter, comm, seed_all_rng
 from ..data.class_metadata import set_classes
 from ..utils.errors import UserError
@@ -21,7 +20,7 @@ from .checkpointer import AtomicCheckpointer
 from .data_loader import Mapper, build_train_loader, images_per_batch, skips_errors
 from .data_sets import align_data_sets
 from .distributed import distribute
-from .evaluate import check_evaluation, test
+from .evaluate import check_evaluation, test, verify
 from .evaluations import Evaluations
 from .freezing import freeze
 from .interruption import Interruption
@@ -170,10 +169,9 @@ class Trainer(TrainerBase):
         loaded = self.checkpointer.resume_or_load(self.cfg.MODEL.WEIGHTS, resume=resume)
         set_classes(self.cfg.DATASETS.TRAIN[0], self.checkpointer.metadata)
         align_data_sets(self.cfg)
-        if resume:
+        if self._is_restored:
             source = f"checkpoint '{self.checkpointer.path}'"
             warn_of_another_beginning(self.cfg, loaded.get("config"), source)
-        if self._is_restored:
             self.start_iter = self.iter + 1  # the checkpoint names the iteration just done
         elif resume:
             logger.warning(
@@ -190,6 +188,9 @@ class Trainer(TrainerBase):
 
         Returns:
             The results of the evaluation at the end.
+
+        Raises:
+            SystemExit: they differ from TEST.EXPECTED_RESULTS, as in Detectron2.
         """
         check_evaluation(self.cfg)
         self.loader = build_train_loader(
@@ -206,8 +207,8 @@ class Trainer(TrainerBase):
         finally:
             del self._batches  # ends the workers
             release_folder(self.cfg.OUTPUT_DIR)
-        if self.results and comm.is_main_process():
-            verify_results(self.cfg, self.results)
+        if self.results:
+            verify(self.cfg, self.results)
         return self.results
 
     def before_train(self) -> None:

@@ -103,7 +103,7 @@ _READ_WHERE = {
     ),
     (_BACKBONE, "TimmBackbone|PlainViT"): ("MODEL.BACKBONE.TIMM_NAME",),
     (_BACKBONE, "PlainViT"): ("MODEL.VIT.",),
-    (_BACKBONE, "(?!PlainViT).*"): ("MODEL.BACKBONE.NORM",),
+    (_BACKBONE, "TimmBackbone|MaXDeepLabBackbone"): ("MODEL.BACKBONE.NORM",),
     # Detectron2's, or one that was registered elsewhere
     (_BACKBONE, "(?!TimmBackbone|PlainViT|MaXDeepLabBackbone).*"): ("MODEL.RESNETS.", "MODEL.FPN."),
     (_SCHEDULE, "WarmupMultiStepLR"): ("SOLVER.STEPS",),
@@ -116,7 +116,6 @@ _READ_WHERE = {
     (_SCHEDULE, "(?!TwoStage).*"): ("SOLVER.WARMUP_FACTOR", "SOLVER.WARMUP_METHOD"),
     (_SCHEDULE, "Warmup(MultiStep|Cosine|StepWithFixedGamma)LR"): ("SOLVER.RESCALE_INTERVAL",),
     ("DATALOADER.ON_ERROR", "skip"): ("DATALOADER.MAX_SKIPPED",),
-    ("MODEL.WEIGHTS", ""): ("MODEL.BACKBONE.WEIGHTS",),
     ("SOLVER.LAYER_DECAY", r"0\..*"): ("SOLVER.LAYER_DECAY_SKIPS",),
     ("SOLVER.OPTIMIZER", "SGD"): ("SOLVER.MOMENTUM", "SOLVER.NESTEROV"),
     ("TEST.EVAL_PERIOD", "[1-9].*"): ("SOLVER.BEST_METRIC",),

@@ -23,6 +23,10 @@ class UserError(ValueError):
         super().__init__(on_one_line(message))
 
 
+class DamagedFileError(UserError):
+    """A file is lost, or cannot be read as a weight file."""
+
+
 class NotFiniteError(UserError):
     """NaN or infinity in an image, a matching cost, a loss or a gradient.
 

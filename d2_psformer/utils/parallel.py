@@ -66,8 +66,8 @@ def _ahead(pool: Executor, function: Callable, items: Iterable, limit: int) -> I
             yield waiting.popleft().result()
     except BrokenExecutor as error:
         raise UserError(
-            "A worker process died, as the system ends one when memory runs out: use fewer of them "
-            "(--workers; 0: none beside this one), and close other programs."
+            "A worker process died, as the system ends one when memory runs out: use fewer of "
+            "them, or close other programs."
         ) from error
     finally:
         pool.shutdown(cancel_futures=True)

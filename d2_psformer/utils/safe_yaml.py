@@ -9,6 +9,7 @@ from .errors import UserError
 
 # More than any config has; a few lines of aliases of aliases would fill the memory.
 _MOST_CHARACTERS = 1_000_000
+_MERGE = "tag:yaml.org,2002:merge"  # of the key "<<"
 
 
 def read_yaml(text: str | bytes, whose: str, make: Callable[[dict], dict] = dict) -> dict[str, Any]:
@@ -20,9 +21,9 @@ def read_yaml(text: str | bytes, whose: str, make: Callable[[dict], dict] = dict
         make: builds the result from the mapping.
 
     Raises:
-        UserError: it is no YAML or no mapping, has tags of Python objects or of values that do not
-            suit them, is nested without end, or has a million characters with its aliases
-            written out.
+        UserError: it is no YAML or no mapping, has two values of a key, or tags of Python objects
+            or of values that do not suit them, is nested without end, or has a million characters
+            with its aliases written out.
     """
     try:
         loaded = yaml.load(text, Loader=_Loader)
@@ -38,11 +39,16 @@ def read_yaml(text: str | bytes, whose: str, make: Callable[[dict], dict] = dict
 
 
 class _Loader(yaml.SafeLoader):
+    def _is_same(self, a: yaml.Node, b: yaml.Node) -> bool:
+        return self.construct_object(a, True) == self.construct_object(b, True)
+
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
-        earlier: dict[Any, yaml.Node] = {}
-        for key, value in node.value:
-            other = earlier.setdefault(key.value, value) if isinstance(key.value, str) else value
-            if self.construct_object(other, True) != self.construct_object(value, True):
+        earlier: dict[tuple[str, str], yaml.Node] = {}
+        for key, value in node.value if isinstance(node, yaml.MappingNode) else ():
+            if not isinstance(key, yaml.ScalarNode) or key.tag == _MERGE:
+                continue
+            other = earlier.setdefault((key.tag, key.value), value)
+            if other is not value and not self._is_same(other, value):
                 raise ValueError(
                     f"'{key.value}' has two values, {_start(other)} and {_start(value)}"
                 )

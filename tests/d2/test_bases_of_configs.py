@@ -1,5 +1,7 @@
 """`_BASE_` in config files, and YAML that would construct objects, on both backends."""
 
+import math
+
 import pytest
 import torch
 import yaml
@@ -80,6 +82,25 @@ def test_a_value_twice(tmp_path):
     """A config of the official Mask2Former has one."""
     path = write(tmp_path / "a.yaml", "SOLVER: {STEPS: [1, 2], STEPS: [1, 2]}")
     assert get_cfg().load_file(path) == {"SOLVER": {"STEPS": [1, 2]}}
+
+
+@pytest.mark.parametrize(
+    ("text", "loaded"),
+    [
+        ("A: &a {B: 1}\nC: {<<: *a, B: 2}", {"A": {"B": 1}, "C": {"B": 2}}),
+        (
+            "A: &a {B: 1}\nC: &c {D: 2}\nE: {<<: *a, <<: *c}",
+            {"A": {"B": 1}, "C": {"D": 2}, "E": {"B": 1, "D": 2}},
+        ),
+    ],
+)
+def test_what_is_no_value_twice(tmp_path, text, loaded):
+    assert get_cfg().load_file(write(tmp_path / "a.yaml", text)) == loaded
+
+
+def test_a_number_that_differs_from_itself(tmp_path):
+    loaded = get_cfg().load_file(write(tmp_path / "a.yaml", "A: .nan"))
+    assert math.isnan(loaded["A"])
 
 
 def test_no_yaml_constructs_objects(tmp_path):

@@ -110,13 +110,14 @@ def test_a_resumed_run_keeps_the_metric(train, tmp_path):
 @pytest.mark.parametrize(
     "content",
     ["", "[1]", "{}", '{"metric": "a", "values": [1]}', '{"metric": "a", "values": {"1": null}}']
-    + ['{"metric": "a", "values": {"b": 1}}', '{"metric": "a", "values": {"1": NaN}}'],
+    + ['{"metric": "a", "values": {"b": 1}}', '{"metric": null, "values": {}}', "[" * 100_000]
+    + [f'{{"metric": "a", "values": {{"1": 1{"0" * 400}}}}}'],
 )
 def test_figures_that_are_damaged(train, tmp_path, content):
     train(panoptic(*[9] * 6))
     (tmp_path / "last_checkpoint").write_text("model_0000004.pth")
     (tmp_path / "evaluations.json").write_text(content)
-    with pytest.raises(UserError, match=r"evaluations\.json' (holds no figures|is not valid JSON)"):
+    with pytest.raises(UserError, match=r"evaluations\.json' holds no figures"):
         train(panoptic(*[9] * 6), resume=True)
 
 

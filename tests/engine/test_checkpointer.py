@@ -229,7 +229,7 @@ def test_an_address_that_leads_nowhere(address):
 @pytest.mark.skipif(BACKEND == "detectron2", reason="it matches them")
 def test_names_that_are_to_be_matched(tmp_path):
     torch.save({"model": model_of(0).state_dict()}, tmp_path / "a.pth")
-    with pytest.raises(UserError, match="only Detectron2 matches names"):
+    with pytest.raises(UserError, match=r"only Detectron2 reads .matching_heuristics=True"):
         checkpointer_of(model_of(0)).load(f"{tmp_path / 'a.pth'}?matching_heuristics=True")
 
 

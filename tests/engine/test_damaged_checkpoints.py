@@ -106,17 +106,34 @@ def test_last_checkpoint_names_nothing(folder, finished, name, said):
     assert_equal_weights(weights_of(folder), weights_of(finished))
 
 
+@pytest.mark.parametrize("last", ["model_0000014.pth", None])
+def test_the_sentence_names_what_is_damaged(folder, last):
+    for path in folder.glob("*.pth"):
+        cut(path)
+    (folder / "last_checkpoint").unlink()
+    if last:
+        (folder / "last_checkpoint").write_text(last)
+    with pytest.raises(UserError, match=r"model_0000014\.pth' cannot be read: it is damaged"):
+        train(folder, resume=True)
+
+
+def test_the_last_one_for_use(folder):
+    """A lost one is not named, as there is another one."""
+    cut(folder / "model_0000014.pth")
+    assert last_checkpoint(str(folder)) == str(folder / "model_0000014.pth")
+    (folder / "model_0000014.pth").unlink()
+    assert last_checkpoint(str(folder)) == str(folder / "model_0000009.pth")
+    for path in folder.glob("*.pth"):
+        path.rename(folder / "model_coco.pth")
+    assert last_checkpoint(str(folder)) == str(folder / "model_0000014.pth")
+    (folder / "last_checkpoint").unlink()
+    assert last_checkpoint(str(folder)) == ""
+
+
 def test_last_checkpoint_is_a_folder(folder):
     (folder / "last_checkpoint").unlink()
     (folder / "last_checkpoint").mkdir()
     assert last_checkpoint(str(folder)) == str(folder / "model_0000014.pth")
-
-
-def test_no_checkpoint_is_whole(folder):
-    for path in folder.glob("*.pth"):
-        cut(path)
-    with pytest.raises(UserError, match=r"model_0000014\.pth' cannot be read: it is damaged"):
-        train(folder, resume=True)
 
 
 def test_a_valid_last_checkpoint_counts_although_there_is_a_newer_one(folder):

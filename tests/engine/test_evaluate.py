@@ -7,6 +7,8 @@ from dummy_training import DummyModel, Trainer, dummy_cfg, dummy_mapper, registe
 
 from d2_psformer import engine
 from d2_psformer.d2.evaluation import DatasetEvaluator
+from d2_psformer.engine.evaluate import check_evaluation
+from d2_psformer.utils.errors import UserError
 
 MODULE = sys.modules["d2_psformer.engine.evaluate"]
 
@@ -120,3 +122,14 @@ def test_expected_results(tmp_path):
     cfg.TEST.EXPECTED_RESULTS = [["panoptic_seg", "PQ", 50.0, 2.0]]
     with pytest.raises(SystemExit):
         engine.evaluate(cfg, resume=True)
+
+
+def test_expected_results_of_what_is_not_evaluated(tmp_path):
+    Trainer(cfg_of(tmp_path)).checkpointer.save("model_final")
+    cfg = cfg_of(tmp_path)
+    cfg.TEST.EXPECTED_RESULTS = [["segm", "AP", 99.0, 2.0]]
+    with pytest.raises(UserError, match="figures of 'segm', but the results have panoptic_seg"):
+        engine.evaluate(cfg, resume=True)
+    cfg.DATASETS.TEST = (cfg.DATASETS.TEST[0],) * 2
+    with pytest.raises(UserError, match=r"EXPECTED_RESULTS is for one data set"):
+        check_evaluation(cfg)

@@ -183,6 +183,8 @@ def test_a_small_image_is_not_in_the_fast_type(tiny, picture, monkeypatch):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True}, raising=False)
     predictor = Predictor(config(tiny, *LARGE, "INPUT.MIN_SIZE_TEST", 127))
     assert types_of_matrix_products(predictor, picture) == {torch.float32}
+    predictor.least_side = 0  # of another device
+    assert types_of_matrix_products(predictor, picture) == {torch.bfloat16}
 
 
 def test_a_training_or_evaluation_is_not_in_the_fast_type(tiny):

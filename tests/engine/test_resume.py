@@ -126,6 +126,15 @@ def test_settings_of_the_beginning_are_named(tmp_path, uninterrupted, said):
     ]
 
 
+def test_weights_alone_begin_with_the_settings_given_here(tmp_path, uninterrupted, said):
+    folder, losses = uninterrupted
+    content = torch.load(folder / "model_0000014.pth", weights_only=True)
+    content.pop("trainer")
+    torch.save(content, tmp_path / "model_0000014.pth")
+    assert len(train(tmp_path, "SEED", -1, resume=True)) == len(losses)
+    assert not [line for line in said if "as given here" in line]
+
+
 def test_another_rate_where_the_last_one_is_a_share_of_it(tmp_path):
     opts = ("SOLVER.LR_SCHEDULER_NAME", "WarmupCosineLR", "SOLVER.BASE_LR_END", 1e-4)
     train(tmp_path, *opts)

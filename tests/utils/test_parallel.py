@@ -30,6 +30,6 @@ def test_results_have_the_order_of_the_items(workers, threads):
 # 90 items wait for one another, 9 do not
 @pytest.mark.parametrize("count", [9, 90])
 def test_a_process_that_dies_is_told_in_one_sentence(count):
-    sentence = r"^A worker process died, .* memory runs out: use fewer of them \(--workers"
+    sentence = r"^A worker process died, .* memory runs out: use fewer of them, or"
     with pytest.raises(UserError, match=sentence):
         [*map_with_progress(die_at_three, range(count), workers=2, description="")]

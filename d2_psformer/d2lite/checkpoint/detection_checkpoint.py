@@ -28,8 +28,9 @@ class DetectionCheckpointer(Checkpointer):
         self.path_manager = PathManager
 
     def load(self, path: str, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        if path.endswith("?matching_heuristics=True"):
-            raise UserError(f"'{path}': only Detectron2 matches names of layers so, install it.")
+        path, _, query = path.partition("?")
+        if query:
+            raise UserError(f"'{path}?{query}': only Detectron2 reads '{query}'. Install it.")
         return super().load(path, *args, **kwargs)
 
     def _load_file(self, filename: str) -> dict[str, Any]:

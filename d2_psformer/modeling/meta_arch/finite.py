@@ -40,7 +40,7 @@ def _check(what: str, values: Tensor, batched_inputs: list[dict]) -> None:
     Args:
         values: (B, ...).
     """
-    # The sum takes a tenth of the time, and is finite unless numbers are immense.
+    # A finite sum takes a tenth of the time; that of immense numbers may not be finite either.
     if values.sum(dtype=torch.float32).isfinite():
         return
     wrong = ~values.isfinite().flatten(1).all(1)
