@@ -48,12 +48,10 @@ def build_train_loader(
     mapper = CarryingMapper(mapper or SegmentMapper(cfg, True))
     items, skips = DatasetFromList(records), skips_errors(cfg)
     if skips:
-        data, loader = (
-            SkippingDataset(items, mapper, seed, cfg.DATALOADER.MAX_SKIPPED),
-            SkippingLoader,
-        )
+        loader = SkippingLoader
+        data = SkippingDataset(items, mapper, seed, cfg.DATALOADER.MAX_SKIPPED)
     else:
-        data, loader = SeededDataset(items, mapper, seed), RaisingLoader
+        loader, data = RaisingLoader, SeededDataset(items, mapper, seed)
     return loader(
         data,
         batch_sampler=BatchSampler(sampler, images_per_batch(cfg), drop_last=True),
