@@ -14,7 +14,7 @@ from ..utils.wording import counted
 from .data_sets import check_registered
 from .loader_worker import CarryingMapper, RaisingLoader
 from .sampler import ResumableSampler, SeededDataset
-from .skipping import SkippingDataset, SkippingLoader
+from .skipping import CheckingMapper, SkippingDataset, SkippingLoader
 
 Mapper = Callable[[dict], dict]
 
@@ -84,13 +84,22 @@ def images_per_batch(cfg: CfgNode) -> int:
 def build_test_loader(
     cfg: CfgNode, dataset_name: str, mapper: Mapper | None = None
 ) -> RaisingLoader:
-    """One image a batch, every image once over all processes; ``mapper`` as above, for testing."""
+    """One image a batch, every image once over all processes; ``mapper`` as above, for testing.
+
+    Raises:
+        UserError: the data set is unknown or empty; while batches are read, an image cannot be, or
+            too many cannot (see :mod:`.skipping`).
+    """
     listed = _read_records([dataset_name], filter_empty=False)
     # Two processes that both have an image with two annotations would count it twice.
     unique = {record["file_name"]: record for record in listed}
     records = DatasetFromList(list(unique.values()), copy=False)
+    mapper = mapper or SegmentMapper(cfg, False)
+    if skips := skips_errors(cfg):
+        mapper = CheckingMapper(mapper, dataset_name)
     return RaisingLoader(
-        MapDataset(records, CarryingMapper(mapper or SegmentMapper(cfg, False))),
+        MapDataset(records, CarryingMapper(mapper)),
+        limit=cfg.DATALOADER.MAX_SKIPPED if skips else 0,
         sampler=InferenceSampler(len(records)),
         num_workers=cfg.DATALOADER.NUM_WORKERS,
     )
