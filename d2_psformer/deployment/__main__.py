@@ -10,6 +10,7 @@ from PIL import Image
 
 from .images import read_image
 from .model import Model, id_picture
+from .postprocessing import Result
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -34,7 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
     failed = 0
     for path in options.images:
         try:
-            result = model(read_image(path))
+            result = _segment(model, path)
         except ValueError as error:
             sys.stderr.write(f"{error}\n")
             failed = 1
@@ -48,6 +49,18 @@ def main(arguments: list[str] | None = None) -> int:
             Path(f"{stem}_segments.json").write_text(json.dumps(result.segments, indent=1))
         sys.stdout.write(f"{path}: {len(result.segments)} found\n")
     return failed
+
+
+def _segment(model: Model, path: Path) -> Result:
+    """
+    Raises:
+        ValueError: the image cannot be read, or segmented; it is named.
+    """
+    pixels = read_image(path)
+    try:
+        return model(pixels)
+    except ValueError as error:
+        raise ValueError(f"Image '{path}': {error}") from error
 
 
 if __name__ == "__main__":
