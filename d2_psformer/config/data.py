@@ -10,9 +10,9 @@ def add_data_keys(cfg: CN) -> None:
     # Semantic: [name, image folder, label folder, [class names]].
     # Instances: [name, image folder, instance JSON].
     cfg.DATASETS.REGISTER = []
-    # An image that cannot be read, or its annotation: "raise" the error, or "skip" at most
-    # MAX_SKIPPED of them. Training takes the next image of the data set, the figures of an
-    # evaluation are without them (box and mask AP counts their objects as not found).
+    # What an image does that cannot be read, or its annotation: it ends the run ("raise"), or is
+    # left out ("skip"), at most MAX_SKIPPED of a training and of an evaluation. Training takes the
+    # next image instead. AP counts the objects of an image that is left out as not found.
     cfg.DATALOADER.ON_ERROR = "raise"
     cfg.DATALOADER.MAX_SKIPPED = 100
     # DETR's crop before the resize, in half of the samples (Panoptic SegFormer, MaskFormer).

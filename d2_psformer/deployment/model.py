@@ -66,10 +66,17 @@ class Model:
             image: uint8 (H, W, 3), RGB.
 
         Raises:
-            ValueError: the image is of another type or shape, or see :meth:`run`.
+            ValueError: the image is of another type or shape, or an output of the network has NaN
+                or infinity, which would pass for an empty image.
         """
         canvas, size = prepare(image, self.settings)
         outputs = self.run(canvas[None], np.array([size]))
+        for name, value in outputs.items():
+            if not np.isfinite(value).all():
+                raise ValueError(
+                    f"The network's output '{name}' has NaN or infinity: the weights have diverged,"
+                    " or the precision of the provider is too narrow for this model."
+                )
         stride, aligned = self.settings["stride"], self.settings["aligned_corners"]
         placement = Placement(canvas.shape[1:], size, image.shape[:2], stride, aligned)
         outputs = {name: value[0] for name, value in outputs.items()}
@@ -84,18 +91,9 @@ class Model:
 
         Returns:
             The outputs of the network by name.
-
-        Raises:
-            ValueError: an output has NaN or infinity, which would pass for an empty image.
         """
         names = [output.name for output in self.session.get_outputs()]
         values = self.session.run(names, {"images": images, "sizes": sizes})
-        for name, value in zip(names, values, strict=True):
-            if not np.isfinite(value).all():
-                raise ValueError(
-                    f"The network's output '{name}' has NaN or infinity: the weights have diverged,"
-                    " or the precision of the provider is too narrow for this model."
-                )
         return dict(zip(names, values, strict=True))
 
 

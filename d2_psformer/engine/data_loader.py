@@ -12,9 +12,10 @@ from ..data.ground_truth import has_ground_truth
 from ..utils.errors import UserError
 from ..utils.wording import counted
 from .data_sets import check_registered
+from .leaving_out import LeavingOutLoader, LeavingOutMapper
 from .loader_worker import CarryingMapper, RaisingLoader
 from .sampler import ResumableSampler, SeededDataset
-from .skipping import CheckingMapper, SkippingDataset, SkippingLoader
+from .skipping import SkippingDataset, SkippingLoader
 
 Mapper = Callable[[dict], dict]
 
@@ -88,20 +89,21 @@ def build_test_loader(
 
     Raises:
         UserError: the data set is unknown or empty; while batches are read, an image cannot be, or
-            too many cannot (see :mod:`.skipping`).
+            too many (see :mod:`.leaving_out`).
     """
     listed = _read_records([dataset_name], filter_empty=False)
     # Two processes that both have an image with two annotations would count it twice.
     unique = {record["file_name"]: record for record in listed}
     records = DatasetFromList(list(unique.values()), copy=False)
-    mapper = mapper or SegmentMapper(cfg, False)
-    if skips := skips_errors(cfg):
-        mapper = CheckingMapper(mapper, dataset_name)
-    return RaisingLoader(
+    mapper, loader, options = mapper or SegmentMapper(cfg, False), RaisingLoader, {}
+    if skips_errors(cfg) and cfg.TEST.PANOPTIC_EVALUATOR == "ours":  # the other wants every image
+        mapper, loader = LeavingOutMapper(mapper, cfg, dataset_name), LeavingOutLoader
+        options = {"dataset_name": dataset_name, "limit": cfg.DATALOADER.MAX_SKIPPED}
+    return loader(
         MapDataset(records, CarryingMapper(mapper)),
-        limit=cfg.DATALOADER.MAX_SKIPPED if skips else 0,
         sampler=InferenceSampler(len(records)),
         num_workers=cfg.DATALOADER.NUM_WORKERS,
+        **options,
     )
 
 

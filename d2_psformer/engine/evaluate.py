@@ -17,7 +17,6 @@ from .data_sets import align_data_sets, check_registered
 from .distributed import share_buffers
 from .loader_worker import naming_dead_workers
 from .model import build_model
-from .skipping import check_left_out
 
 logger = logging.getLogger(__name__)
 
@@ -34,9 +33,7 @@ def test(cfg: CfgNode, model: nn.Module, mapper: Mapper | None = None) -> dict:
     results = {}
     for name in cfg.DATASETS.TEST:
         evaluator = build_evaluator(cfg, name)
-        loader = build_test_loader(cfg, name, mapper)
-        found = inference_on_dataset(model, loader, evaluator)
-        check_left_out(loader, name)
+        found = inference_on_dataset(model, build_test_loader(cfg, name, mapper), evaluator)
         if comm.is_main_process():
             results[name] = found
             if found:  # there are no figures without ground truth

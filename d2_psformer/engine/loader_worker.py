@@ -9,9 +9,8 @@ from multiprocessing.util import Finalize
 
 from torch.utils.data import DataLoader
 
-from ..utils.errors import CarriedError, UserError, is_user_error, sentence_of
+from ..utils.errors import CarriedError, UserError, is_user_error
 from ..utils.parent import end_with_parent
-from ..utils.wording import counted
 from .interruption import STOPPING
 
 
@@ -57,53 +56,19 @@ class CarryingMapper:
 
 
 class RaisingLoader(DataLoader):
-    """A loader of batches (lists of samples) that raises the errors of :class:`CarryingMapper`.
+    """A loader of batches (lists of samples) that raises the errors of :class:`CarryingMapper`."""
 
-    Args:
-        limit: samples with an error that are left out before one is raised.
-
-    Attributes:
-        left_out: their errors as sentences, since the loader was last begun.
-    """
-
-    def __init__(self, *args, limit: int = 0, **options):
+    def __init__(self, *args, **options):
         super().__init__(*args, collate_fn=list, worker_init_fn=EndWithParent(), **options)
-        self.limit = limit
-        self.left_out: list[str] = []
         # This process would send SIGTERM at its end, which they survive, and wait for them.
         Finalize(None, _kill_workers, exitpriority=1)
 
     def __iter__(self) -> Iterator[list[dict]]:
-        self.left_out.clear()
         for batch in super().__iter__():
             for sample in batch:
                 if isinstance(sample, CarriedError):
-                    self._leave_out(sample)
-            if read := [sample for sample in batch if not isinstance(sample, CarriedError)]:
-                yield read
-
-    def _leave_out(self, sample: CarriedError) -> None:
-        if not self.limit:
-            sample.throw()
-        self.left_out.append(sentence_of(sample.error))
-        check_skips(len(self.left_out), self.limit, self.left_out[-1])
-
-
-def check_skips(count: int, limit: int, last: str) -> None:
-    """Check that not too many images were left out.
-
-    Args:
-        limit: DATALOADER.MAX_SKIPPED.
-        last: the error of one image.
-
-    Raises:
-        UserError: they are more than the limit.
-    """
-    if count > limit:
-        raise UserError(
-            f"{counted(count, 'image')} cannot be read, but DATALOADER.MAX_SKIPPED is {limit}; the "
-            f"last one: {last}"
-        )
+                    sample.throw()
+            yield batch
 
 
 def _kill_workers() -> None:

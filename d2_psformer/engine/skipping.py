@@ -1,21 +1,13 @@
-"""Images that cannot be read are left out and counted: DATALOADER.ON_ERROR "skip".
+"""Training images that cannot be read, replaced and counted: DATALOADER.ON_ERROR "skip"."""
 
-In training the next image of the data set takes the place; an evaluation is over fewer images.
-"""
-
-import itertools
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
-from ..classes import Classes
-from ..d2.data import MetadataCatalog
 from ..d2.engine import HookBase
 from ..d2.utils import comm
-from ..data.class_metadata import has_classes
-from ..data.ground_truth import has_ground_truth, read_ground_truth
-from ..utils.errors import CarriedError, sentence_of
+from ..utils.errors import CarriedError, UserError, sentence_of
 from ..utils.wording import counted
-from .loader_worker import RaisingLoader, check_skips
+from .loader_worker import RaisingLoader
 from .sampler import Sample, SeededDataset
 
 logger = logging.getLogger(__name__)
@@ -86,7 +78,7 @@ class SkippedImages(HookBase):
         for name in sorted(errors.keys() - {*self._names}):  # none where it is not the main process
             self._names.append(name)
             logger.warning("Skipped image %d: %s", len(self._names), errors[name])
-            check_skips(len(self._names), self.limit, errors[name])
+            check_limit(len(self._names), self.limit, errors[name])
         if comm.is_main_process():
             self.trainer.storage.put_scalar(_KEY, len(self._names))
 
@@ -97,40 +89,18 @@ class SkippedImages(HookBase):
         self._names = [*state_dict["names"]]
 
 
-class CheckingMapper:
-    """A mapper for evaluation that reads the ground truth too, as evaluators do later.
-
-    So one with faults is left out before the model runs.
+def check_limit(count: int, limit: int, last: str) -> None:
+    """Check that not too many images were left out.
 
     Args:
-        mapper: gives samples with ``height`` and ``width``.
-        dataset_name: whose records it gets.
-    """
-
-    def __init__(self, mapper: Callable[[dict], dict], dataset_name: str):
-        self.mapper, self.num_classes = mapper, None
-        if has_classes(dataset_name):
-            metadata = MetadataCatalog.get(dataset_name)
-            self.num_classes = Classes.from_metadata(metadata).num_classes
-
-    def __call__(self, record: dict) -> dict:
-        sample = self.mapper(record)
-        if has_ground_truth(record):
-            read_ground_truth(record, (sample["height"], sample["width"]), self.num_classes)
-        return sample
-
-
-def check_left_out(loader: RaisingLoader, dataset_name: str) -> None:
-    """Log which images the loaders of all processes have left out of an evaluation.
+        limit: DATALOADER.MAX_SKIPPED.
+        last: the error of one image.
 
     Raises:
-        UserError: they are more than DATALOADER.MAX_SKIPPED.
+        UserError: they are more than the limit.
     """
-    errors = [*itertools.chain(*comm.all_gather(loader.left_out))]
-    for number, sentence in enumerate(errors, start=1):
-        logger.warning("Left out image %d of '%s': %s", number, dataset_name, sentence)
-        check_skips(number, loader.limit, sentence)
-    if errors:
-        logger.warning(
-            "The figures of '%s' are without %s.", dataset_name, counted(len(errors), "image")
+    if count > limit:
+        raise UserError(
+            f"{counted(count, 'image')} cannot be read, but DATALOADER.MAX_SKIPPED is {limit}; the "
+            f"last one: {last}"
         )

@@ -81,8 +81,9 @@ def export(
         found = run_onnx(temporary) if kind == "onnx" else run_program(temporary)
         tried = _inputs(settings)
         differences = largest_differences(run_network(network), found, tried)
-        if bound is not None or not int8:
-            check_differences(differences, BOUND if bound is None else bound)
+        if bound is None:
+            bound = math.inf if int8 else BOUND
+        check_differences(differences, bound)
     return differences
 
 

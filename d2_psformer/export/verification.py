@@ -49,8 +49,11 @@ def largest_differences(
         if "classes" in ours:
             theirs = _reordered(theirs, ours)
         for name in ours.keys() - {"classes"}:
-            difference = np.abs(theirs[name] - ours[name]).max() / np.abs(ours[name]).max()
-            largest[name] = max(largest.get(name, 0.0), float(difference))
+            difference = np.abs(theirs[name] - ours[name]).max()
+            if difference != 0:  # then the largest value may be 0, too
+                difference /= np.abs(ours[name]).max()
+            # Unlike max() this keeps NaN.
+            largest[name] = float(np.maximum(largest.get(name, 0.0), difference))
     return largest
 
 
@@ -60,6 +63,11 @@ def check_differences(differences: dict[str, float], bound: float) -> None:
         UserError: one is above the bound, or is no number.
     """
     for name, difference in differences.items():
+        if np.isnan(difference):
+            raise UserError(
+                f"The {name} of the model, or of the exported file, have NaN or infinity: the "
+                "weights have diverged, or a number is too large. Nothing was written."
+            )
         if not difference <= bound:
             raise UserError(
                 f"The exported file gives other {name} than the model: they differ by "

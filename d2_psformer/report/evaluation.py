@@ -15,7 +15,6 @@ from ..engine import Predictor
 from ..engine.data_loader import build_test_loader
 from ..engine.data_sets import align_data_sets, check_registered
 from ..engine.result_segments import segments_of_record, segments_of_results
-from ..engine.skipping import check_left_out
 from ..evaluation import build_evaluator
 from ..evaluation.builder import ground_truth_kind
 from ..utils.errors import UserError
@@ -65,9 +64,7 @@ def evaluate_run(cfg: CfgNode, dataset: str | None = None) -> Evaluation:
     collector = _Collector(Statistics(Classes.from_metadata(predictor.metadata), kind), predictor)
     timed = _Timed(predictor)
     evaluators = DatasetEvaluators([build_evaluator(cfg, name), collector])
-    loader = build_test_loader(cfg, name)
-    results = inference_on_dataset(timed, loader, evaluators)
-    check_left_out(loader, name)
+    results = inference_on_dataset(timed, build_test_loader(cfg, name), evaluators)
     seconds = np.array(timed.seconds)
     return Evaluation(given, predictor, name, results, collector.statistics, seconds)
 

@@ -77,20 +77,23 @@ def choose_images(runs: Sequence[Sequence[ImageFigures]], limit: int) -> dict[in
 
 def draw_gallery(runs: Sequence[Evaluation], limit: int) -> list[Shown]:
     """The pictures of the chosen images, the worst image first."""
-    figures = [run.statistics.images for run in runs]
-    records = DatasetCatalog.get(runs[0].dataset)
+    images = [run.statistics.images for run in runs]
+    # A run may have left out images that cannot be read.
+    paths = [path for path in images[0] if all(path in of_run for of_run in images)]
+    figures = [[of_run[path] for path in paths] for of_run in images]
+    records = {record["file_name"]: record for record in DatasetCatalog.get(runs[0].dataset)}
     chosen = choose_images(figures, limit)
     names = class_names(runs[0].statistics.classes)
     gallery = []
     for place in tqdm(chosen, desc="pictures", unit="image", disable=None):
-        record, of_image = records[place], [images[place] for images in figures]
+        of_image = [of_run[place] for of_run in figures]
         gallery.append(
             Shown(
-                name=Path(record["file_name"]).name,
+                name=Path(paths[place]).name,
                 groups=chosen[place],
                 figures=of_image,
                 classes=sorted(names[c] for c in frozenset().union(*(f.classes for f in of_image))),
-                pictures=_draw(record, runs),
+                pictures=_draw(records[paths[place]], runs),
             )
         )
     return gallery

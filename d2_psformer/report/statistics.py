@@ -34,6 +34,7 @@ class Statistics:
     """Counts over images; their size does not depend on the size or number of segments.
 
     Attributes:
+        images: by file name.
         kind: of the ground truth, "panoptic", "semantic" or "instance".
         confusion: int64 (K + 1, K + 1), pixels of each class of the truth (row) that were given
             each class (column); the last is void. Crowd regions count nowhere.
@@ -43,7 +44,7 @@ class Statistics:
 
     classes: Classes
     kind: str
-    images: list[ImageFigures] = field(default_factory=list)
+    images: dict[str, ImageFigures] = field(default_factory=dict)
 
     def __post_init__(self):
         count = self.classes.num_classes
@@ -53,7 +54,7 @@ class Statistics:
         self.score_sum = np.zeros(BINS)
 
     def add(self, name: str, truth: Segments, predicted: Segments) -> None:
-        """Count an image, which ``name`` names in errors."""
+        """Count the image of a file."""
         one = _counter(self.classes)
         outcome = one.add(name, *truth, *predicted)
         self.quality += one
@@ -66,12 +67,10 @@ class Statistics:
         is_semantic = self.kind == "semantic"
         quality = _mean(ious) if is_semantic else one.results()["All"]["pq"]
         segments = [*truth[1], *predicted[1]]
-        self.images.append(
-            ImageFigures(
-                100 * quality,
-                100 * wrong / annotated if annotated else math.nan,
-                frozenset(int(segment["category_id"]) for segment in segments),
-            )
+        self.images[name] = ImageFigures(
+            100 * quality,
+            100 * wrong / annotated if annotated else math.nan,
+            frozenset(int(segment["category_id"]) for segment in segments),
         )
 
     def _add_scores(self, outcome: Outcome, segments_info: list[dict]) -> None:

@@ -75,7 +75,7 @@ def class_table(runs: Sequence[Evaluation], gallery: Sequence[Sequence[str]]) ->
                 "color": "#{:02x}{:02x}{:02x}".format(*classes.colors[k]),
                 "isthing": k in classes.thing_ids,
                 "values": values[k],
-                "images": sum(k in image.classes for image in statistics.images),
+                "images": sum(k in image.classes for image in statistics.images.values()),
                 "shown": sum(names[k] in shown for shown in gallery),
             }
             for k in range(classes.num_classes)

@@ -1,6 +1,7 @@
 """Exported files give what the model gives, and their settings are enough to use them."""
 
 import json
+import math
 
 import numpy as np
 import pytest
@@ -190,9 +191,31 @@ def test_a_file_that_differs_is_refused():
     assert differences == {"masks": 0.5, "probabilities": 0.0}
     with pytest.raises(UserError, match=r"other masks .* 5\.0e-01 .* Nothing was written"):
         check_differences(differences, 0.1)
-    with pytest.raises(UserError, match="masks"):
-        check_differences({"masks": float("nan")}, 0.1)
     check_differences(differences, 0.6)
+
+
+@pytest.mark.parametrize("broken", [0, 1])
+def test_nan_of_either_side_is_refused(broken):
+    """The input between two others gives NaN."""
+
+    def run(images, sizes):
+        return {"masks": images}
+
+    def other(images, sizes):
+        return {"masks": np.where(images == 2, np.nan, images)}
+
+    inputs = [(np.full(1, value), np.zeros(1)) for value in (1.0, 2.0, 3.0)]
+    sides = (run, other) if broken else (other, run)
+    differences = largest_differences(*sides, inputs)
+    with pytest.raises(UserError, match=r"masks .* have NaN or infinity: .* Nothing was written"):
+        check_differences(differences, math.inf)
+
+
+def test_outputs_of_zeros_are_equal():
+    def run(images, sizes):
+        return {"masks": np.zeros(3)}
+
+    assert largest_differences(run, run, [(np.zeros(1), np.zeros(1))]) == {"masks": 0.0}
 
 
 def test_rows_of_equal_scores_may_change_places():

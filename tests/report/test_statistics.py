@@ -83,7 +83,7 @@ def test_a_perfect_prediction():
     statistics = Statistics(CLASSES, "panoptic")
     truth = blocks(0)
     statistics.add("image", truth, truth)
-    (image,) = statistics.images
+    (image,) = statistics.images.values()
     assert image.quality == pytest.approx(100)
     assert image.confused == 0
     assert confusion_table(statistics)["pairs"] == []
@@ -92,7 +92,7 @@ def test_a_perfect_prediction():
 def test_an_image_without_annotation_has_no_quality():
     statistics = Statistics(CLASSES, "panoptic")
     statistics.add("image", (np.zeros((4, 4), np.int32), []), (np.zeros((4, 4), np.int32), []))
-    (image,) = statistics.images
+    (image,) = statistics.images.values()
     assert np.isnan([image.quality, image.confused]).all()
 
 
