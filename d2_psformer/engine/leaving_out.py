@@ -62,8 +62,9 @@ class LeavingOutMapper:
 
 
 class LeavingOutLoader(RaisingLoader):
-    """A loader for evaluation that logs and leaves out what a :class:`LeavingOutMapper` could not
-    read; all processes must go to its end.
+    """A loader for evaluation that leaves out what a :class:`LeavingOutMapper` cannot read.
+
+    It logs each image. All processes must go to its end, where they count together.
 
     Args:
         dataset_name: for messages.
