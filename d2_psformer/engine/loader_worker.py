@@ -72,6 +72,9 @@ class RaisingLoader(DataLoader):
 
 
 def _kill_workers() -> None:
+    """Run when the process ends, in its main thread."""
+    if hasattr(signal, "SIGCHLD"):  # PyTorch's handler raises that a worker was killed
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     for child in multiprocessing.active_children():
         if child.daemon:
             child.kill()

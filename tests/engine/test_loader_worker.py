@@ -42,3 +42,23 @@ def test_workers_of_a_dead_process_end():
         pytest.fail("The worker goes on without its parent.")
     assert process.returncode == -signal.SIGKILL
     assert worker.isdigit()
+
+
+# An iterator is alive at the end, as the traceback of an error keeps it; the signal that a worker
+# has ended comes during the sleep.
+KILLING = """
+import time
+from multiprocessing.util import Finalize
+from d2_psformer.engine.loader_worker import RaisingLoader
+
+iterator = iter(RaisingLoader(range(9), num_workers=1))
+next(iterator)
+Finalize(None, time.sleep, (0.5,), exitpriority=0)
+"""
+
+
+def test_the_end_of_a_process_is_quiet():
+    done = subprocess.run(
+        [sys.executable, "-c", KILLING], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
