@@ -10,6 +10,7 @@ from PIL import Image
 from tiny_model import write_tiny_model
 
 from d2_psformer.d2.data import DatasetCatalog, MetadataCatalog
+from d2_psformer.d2.utils import comm
 from d2_psformer.data import register_panoptic
 from d2_psformer.data.scenes import ScenesSpec, write_scenes
 from d2_psformer.engine import build_test_loader, evaluate, load_config
@@ -172,6 +173,7 @@ def work(rank: int, root: Path, limit: int, expected: dict) -> None:
         assert_equal_figures(evaluate(cfg), expected)
     else:
         evaluate(cfg)
+    comm.synchronize()  # no process leaves while the other still communicates with it
     torch.distributed.destroy_process_group()
 
 
