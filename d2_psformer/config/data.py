@@ -10,9 +10,9 @@ def add_data_keys(cfg: CN) -> None:
     # Semantic: [name, image folder, label folder, [class names]].
     # Instances: [name, image folder, instance JSON].
     cfg.DATASETS.REGISTER = []
-    # What an image does that cannot be read, or its annotation: it ends the run ("raise"), or is
-    # left out ("skip"), at most MAX_SKIPPED of a training and of an evaluation. Training takes the
-    # next image instead. AP counts the objects of an image that is left out as not found.
+    # An image, or its annotation, that cannot be read ends the run ("raise") or is left out
+    # ("skip"): at most MAX_SKIPPED images of a training, and as many of an evaluation. Training
+    # takes the next image instead. AP counts the objects of an image left out as not found.
     cfg.DATALOADER.ON_ERROR = "raise"
     cfg.DATALOADER.MAX_SKIPPED = 100
     # DETR's crop before the resize, in half of the samples (Panoptic SegFormer, MaskFormer).

@@ -1,5 +1,6 @@
 """Loaders for training and evaluation."""
 
+import functools
 from collections.abc import Callable, Sequence
 
 from torch.utils.data import BatchSampler
@@ -95,15 +96,15 @@ def build_test_loader(
     # Two processes that both have an image with two annotations would count it twice.
     unique = {record["file_name"]: record for record in listed}
     records = DatasetFromList(list(unique.values()), copy=False)
-    mapper, loader, options = mapper or SegmentMapper(cfg, False), RaisingLoader, {}
+    mapper, loader = mapper or SegmentMapper(cfg, False), RaisingLoader
     if skips_errors(cfg) and cfg.TEST.PANOPTIC_EVALUATOR == "ours":  # the other wants every image
-        mapper, loader = LeavingOutMapper(mapper, cfg, dataset_name), LeavingOutLoader
-        options = {"dataset_name": dataset_name, "limit": cfg.DATALOADER.MAX_SKIPPED}
+        limit = cfg.DATALOADER.MAX_SKIPPED
+        mapper = LeavingOutMapper(mapper, cfg, dataset_name)
+        loader = functools.partial(LeavingOutLoader, dataset_name=dataset_name, limit=limit)
     return loader(
         MapDataset(records, CarryingMapper(mapper)),
         sampler=InferenceSampler(len(records)),
         num_workers=cfg.DATALOADER.NUM_WORKERS,
-        **options,
     )
 
 

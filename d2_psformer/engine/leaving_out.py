@@ -90,7 +90,7 @@ class LeavingOutLoader(RaisingLoader):
         self._count_together(left_out)
 
     def _count_together(self, left_out: dict[str, str]) -> None:
-        """The same for the images of all processes, before there are figures."""
+        """Check and log the images of all processes, before there are figures."""
         every = {name: text for part in comm.all_gather(left_out) for name, text in part.items()}
         if not every:
             return
@@ -98,6 +98,7 @@ class LeavingOutLoader(RaisingLoader):
         check_limit(len(every), self.limit, last)
         if len(every) == len(self.dataset):
             raise UserError(f"No image of '{self.dataset_name}' can be read; the last one: {last}")
-        for name in every.keys() - left_out.keys() if comm.is_main_process() else ():
+        others = every.keys() - left_out.keys() if comm.is_main_process() else ()
+        for name in sorted(others):
             logger.warning("Left out of '%s': %s", self.dataset_name, every[name])
         logger.warning("%s of '%s' left out.", counted(len(every), "image"), self.dataset_name)

@@ -54,7 +54,7 @@ class Statistics:
         self.score_sum = np.zeros(BINS)
 
     def add(self, name: str, truth: Segments, predicted: Segments) -> None:
-        """Count the image of a file."""
+        """Count one image; ``name`` is its file."""
         one = _counter(self.classes)
         outcome = one.add(name, *truth, *predicted)
         self.quality += one

@@ -146,8 +146,14 @@ def test_detectron2s_evaluator_wants_every_image(folder):
         list(build_test_loader(cfg, "skip_val"))
 
 
-def test_a_report_shows_the_others(folder):
-    run = evaluate_run(config(folder, "skip_val", *SKIP))
+@pytest.mark.parametrize("name", ["skip_val", "skip_whole"])
+def test_a_report_names_images_by_file(folder, name):
+    """One data set has images that are left out, the other lists an image twice."""
+    if name == "skip_whole":
+        records = DatasetCatalog.get(name)
+        DatasetCatalog.pop(name)
+        DatasetCatalog.register(name, lambda: records[:1] + records)
+    run = evaluate_run(config(folder, name, *SKIP))
     gallery = draw_gallery([run], 10)
     expected = {Path(path).name: figures for path, figures in run.statistics.images.items()}
     whole = {Path(record["file_name"]).name for record in DatasetCatalog.get("skip_whole")}
